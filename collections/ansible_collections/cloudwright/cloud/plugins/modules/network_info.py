@@ -1,0 +1,72 @@
+#!/usr/bin/python
+# Copyright (c) Cloudwright Project
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt or https://spdx.org/licenses/GPL-3.0-or-later.html)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""List guest networks."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: network_info
+short_description: List guest networks
+description:
+  - List guest networks, or find one.
+version_added: 0.1.0
+author: Cloudwright Project (@cloudwright)
+options:
+  zone:
+    description: Name or id of the zone.
+    type: str
+  type:
+    description: Return only networks of this kind.
+    type: str
+    choices: [Isolated, Shared, L2]
+  domain:
+    description: Name, path (as C(ROOT/department)) or id of the domain.
+    type: str
+  account:
+    description: Name of the account that owns the network. Needs O(domain).
+    type: str
+  project:
+    description: Name or id of the project that owns the network.
+    type: str
+  list_all:
+    description: Whether to return what other accounts own, too, as far as it may be seen.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - cloudwright.cloud.api
+  - cloudwright.cloud.api.info
+"""
+
+EXAMPLES = r"""
+- name: Read guest networks
+  cloudwright.cloud.network_info:
+    zone: lab
+  register: found
+"""
+
+RETURN = r"""
+entities:
+  description: What was found, with the fields of the API.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+
+ENTITY = EntityInfo(
+    "network",
+    filters={
+        "zone": {"type": "str", "ref": "zone"},
+        "type": {"type": "str", "choices": ["Isolated", "Shared", "L2"]},
+        "domain": {"type": "str", "ref": "domain"},
+        "account": {"type": "str"},
+        "project": {"type": "str", "ref": "project"},
+        "list_all": {"type": "bool", "default": False},
+    },
+)
+
+if __name__ == "__main__":
+    ENTITY.main()

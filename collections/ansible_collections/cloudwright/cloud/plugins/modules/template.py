@@ -1,0 +1,173 @@
+#!/usr/bin/python
+# Copyright (c) Cloudwright Project
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt or https://spdx.org/licenses/GPL-3.0-or-later.html)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Manage templates."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: template
+short_description: Manage templates
+description:
+  - Register, change and delete templates.
+  - A new template is waited for until it is downloaded and ready.
+version_added: 0.1.0
+author: Cloudwright Project (@cloudwright)
+options:
+  name:
+    description: Name of the template.
+    type: str
+  display_text:
+    description: Text that users see beside the name. A new template gets its name.
+    type: str
+  zone:
+    description:
+      - Name or id of the zone.
+      - Needed to create a new one.
+    type: str
+  url:
+    description:
+      - Address from which the server downloads the image.
+      - Needed to create a new one.
+      - Cannot change after creation.
+    type: str
+  format:
+    description:
+      - Format of the image, such as V(QCOW2), V(RAW) or V(VHD).
+      - Needed to create a new one.
+      - Cannot change after creation.
+    type: str
+  hypervisor:
+    description:
+      - Hypervisor that the image is for.
+      - Needed to create a new one.
+      - Cannot change after creation.
+    type: str
+  os_type:
+    description: Description or id of the guest's operating system, such as V(Other Linux (64-bit\)).
+    type: str
+  is_public:
+    description: Whether all accounts may use it.
+    type: bool
+  is_featured:
+    description: Whether it is shown first.
+    type: bool
+  is_extractable:
+    description: Whether it may be downloaded.
+    type: bool
+  password_enabled:
+    description: Whether the server sets a password in new machines.
+    type: bool
+  ssh_key_enabled:
+    description: Whether the server sets an SSH key in new machines.
+    type: bool
+  requires_hvm:
+    description: Whether it needs hardware virtualisation.
+    type: bool
+  is_dynamically_scalable:
+    description: Whether processors and memory may change while a machine runs.
+    type: bool
+  details:
+    description: Details for the hypervisor. Only the given keys are compared.
+    type: dict
+  checksum:
+    description: Checksum of the file, with or without its algorithm in braces. Only sent at creation.
+    type: str
+  domain:
+    description: Name, path (as C(ROOT/department)) or id of the domain.
+    type: str
+  account:
+    description: Name of the account that owns the template. Needs O(domain).
+    type: str
+  project:
+    description: Name or id of the project that owns the template.
+    type: str
+  forced:
+    description: With O(state=absent), remove the template even if machines were made of it.
+    type: bool
+  state:
+    description: Whether the template exists.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - cloudwright.cloud.api
+  - cloudwright.cloud.api.wait
+  - cloudwright.cloud.api.id
+"""
+
+EXAMPLES = r"""
+- name: Have a template
+  cloudwright.cloud.template:
+    name: tiny
+    zone: lab
+    url: http://10.91.0.13/tiny.qcow2
+    format: QCOW2
+    hypervisor: KVM
+    os_type: Other Linux (64-bit)
+    is_public: true
+"""
+
+RETURN = r"""
+entity:
+  description:
+    - The template with the fields of the API, as it is now. In check mode, as it would be.
+    - None when there is none any more.
+  returned: success
+  type: dict
+job_id:
+  description: Id of the last job that the server started for the task.
+  returned: when there was one
+  type: str
+duration:
+  description: Seconds that the task took.
+  returned: when there was a job
+  type: float
+"""
+
+from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
+
+
+def broken(template):
+    """Why a download will never end, or None."""
+    for found in template.get("downloaddetails", []):
+        if found.get("downloadState") in ("DOWNLOAD_ERROR", "ABANDONED", "UNKNOWN"):
+            return f"the download failed: {template.get('status') or found['downloadState']}"
+    return None
+
+
+ENTITY = Entity(
+    "template",
+    create="registerTemplate",
+    update="updateTemplate",
+    delete="deleteTemplate",
+    always={"templatefilter": "self"},
+    ready={"isready": True},
+    broken=broken,
+    fields={
+        "name": {"type": "str"},
+        "display_text": {"type": "str", "initial": lambda params: params["name"]},
+        "zone": {"type": "str", "ref": "zone", "find": True, "needed": True, "update": False},
+        "url": {"type": "str", "needed": True, "update": False},
+        "format": {"type": "str", "needed": True, "update": False},
+        "hypervisor": {"type": "str", "needed": True, "update": False},
+        "os_type": {"type": "str", "ref": "os_type"},
+        "is_public": {"type": "bool", "via": "updateTemplatePermissions"},
+        "is_featured": {"type": "bool", "via": "updateTemplatePermissions"},
+        "is_extractable": {"type": "bool", "via": "updateTemplatePermissions"},
+        "password_enabled": {"type": "bool"},
+        "ssh_key_enabled": {"type": "bool"},
+        "requires_hvm": {"type": "bool"},
+        "is_dynamically_scalable": {"type": "bool"},
+        "details": {"type": "dict"},
+        "checksum": {"type": "str", "shown": False},
+        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
+        "account": {"type": "str", "find": True, "update": False},
+        "project": {"type": "str", "ref": "project", "find": True, "update": False},
+        "forced": {"type": "bool", "use": "delete"},
+    },
+)
+
+if __name__ == "__main__":
+    ENTITY.main()

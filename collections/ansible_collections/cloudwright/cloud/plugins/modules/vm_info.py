@@ -1,0 +1,79 @@
+#!/usr/bin/python
+# Copyright (c) Cloudwright Project
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt or https://spdx.org/licenses/GPL-3.0-or-later.html)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""List virtual machines."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_info
+short_description: List virtual machines
+description:
+  - List virtual machines, or find one.
+version_added: 0.1.0
+author: Cloudwright Project (@cloudwright)
+options:
+  zone:
+    description: Name or id of the zone.
+    type: str
+  state:
+    description: Return only machines in this state, such as V(Running).
+    type: str
+  host:
+    description: Name or id of the host.
+    type: str
+  network:
+    description: Name or id of the network.
+    type: str
+  domain:
+    description: Name, path (as C(ROOT/department)) or id of the domain.
+    type: str
+  account:
+    description: Name of the account that owns the virtual machine. Needs O(domain).
+    type: str
+  project:
+    description: Name or id of the project that owns the virtual machine.
+    type: str
+  list_all:
+    description: Whether to return what other accounts own, too, as far as it may be seen.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - cloudwright.cloud.api
+  - cloudwright.cloud.api.info
+"""
+
+EXAMPLES = r"""
+- name: Read virtual machines
+  cloudwright.cloud.vm_info:
+    zone: lab
+  register: found
+"""
+
+RETURN = r"""
+entities:
+  description: What was found, with the fields of the API.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+
+ENTITY = EntityInfo(
+    "vm",
+    filters={
+        "zone": {"type": "str", "ref": "zone"},
+        "state": {"type": "str"},
+        "host": {"type": "str", "ref": "host", "within": ("zone",)},
+        "network": {"type": "str", "ref": "network", "within": ("zone",)},
+        "domain": {"type": "str", "ref": "domain"},
+        "account": {"type": "str"},
+        "project": {"type": "str", "ref": "project"},
+        "list_all": {"type": "bool", "default": False},
+    },
+)
+
+if __name__ == "__main__":
+    ENTITY.main()

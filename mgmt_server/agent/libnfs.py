@@ -1,0 +1,132 @@
+"""NFS without the kernel's client: what libnfs offers, for hosts whose kernel cannot mount. QEMU uses the same library.
+
+Only names and sizes are handled here; contents move through qemu-img and nfs-cp.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from mgmt_server.errors import Failed, Unavailable
+
+ENOENT, EEXIST = -2, -17
+
+
+class _Stat(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_uint64)
+        for name in [
+            "dev",
+            "ino",
+            "mode",
+            "nlink",
+            "uid",
+            "gid",
+            "rdev",
+            "size",
+            "blksize",
+            "blocks",
+            "atime",
+            "mtime",
+            "ctime",
+            "atime_nsec",
+            "mtime_nsec",
+            "ctime_nsec",
+            "used",
+        ]
+    ]
+
+
+class _Statvfs(ctypes.Structure):
+    # struct statvfs of glibc on 64 bits
+    _fields_ = [
+        (name, ctypes.c_ulong)
+        for name in [
+            "bsize",
+            "frsize",
+            "blocks",
+            "bfree",
+            "bavail",
+            "files",
+            "ffree",
+            "favail",
+            "fsid",
+            "flag",
+            "namemax",
+        ]
+    ] + [("spare", ctypes.c_int * 6)]
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    name = ctypes.util.find_library("nfs")
+    if name is None:
+        raise Failed(
+            "libnfs is not installed on this host: install libnfs13 (Debian) or libnfs, or nfs-common to mount"
+        )
+    library = ctypes.CDLL(name)
+    library.nfs_init_context.restype = ctypes.c_void_p
+    library.nfs_get_error.restype = ctypes.c_char_p
+    return library
+
+
+def available() -> bool:
+    return ctypes.util.find_library("nfs") is not None
+
+
+class Export:
+    """A mounted export of a server, from `export`."""
+
+    def __init__(self, url: str, context: ctypes.c_void_p) -> None:
+        self.url, self._context = url, context
+
+    def _call(self, function: str, name: str, *args: object, allowed: tuple[int, ...] = ()) -> int:
+        path = f"/{name}".encode()
+        result: int = getattr(_library(), function)(self._context, path, *args)
+        if result < 0 and result not in allowed:
+            words = (_library().nfs_get_error(self._context) or b"").decode(errors="replace")
+            raise Failed(f"{function} {self.url}/{name}: {words or os.strerror(-result)}")
+        return result
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """(size, bytes taken) of a file; None where there is none."""
+        found = _Stat()
+        if self._call("nfs_stat64", name, ctypes.byref(found), allowed=(ENOENT,)) == ENOENT:
+            return None
+        return found.size, found.used or found.blocks * 512
+
+    def rename(self, old: str, new: str) -> None:
+        self._call("nfs_rename", old, f"/{new}".encode())
+
+    def mkdir(self, name: str) -> None:
+        """Nothing where there is one already."""
+        self._call("nfs_mkdir", name, allowed=(EEXIST,))
+
+    def unlink(self, name: str) -> None:
+        self._call("nfs_unlink", name, allowed=(ENOENT,))
+
+    def space(self) -> tuple[int, int]:
+        """(bytes used, bytes there)."""
+        found = _Statvfs()
+        self._call("nfs_statvfs", "", ctypes.byref(found))
+        unit = found.frsize or found.bsize
+        return (found.blocks - found.bfree) * unit, found.blocks * unit
+
+
+@contextmanager
+def export(server: str, path: str) -> Iterator[Export]:
+    """Raises Unavailable when the server does not answer or refuses the mount."""
+    library = _library()
+    context = ctypes.c_void_p(library.nfs_init_context())
+    try:
+        if library.nfs_mount(context, server.encode(), path.encode()) != 0:
+            words = (library.nfs_get_error(context) or b"").decode(errors="replace")
+            raise Unavailable(f"nfs://{server}{path} cannot be reached from this host: {words}")
+        yield Export(f"nfs://{server}{path.rstrip('/')}", context)
+    finally:
+        library.nfs_destroy_context(context)

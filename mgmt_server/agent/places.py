@@ -1,0 +1,169 @@
+"""Where pools and stores are on this host: a directory, or an NFS export without the kernel's client."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mgmt_server.agent import libnfs
+from mgmt_server.agent.config import Config
+from mgmt_server.agent.run import run
+from mgmt_server.errors import Failed, Unavailable
+from mgmt_server.protocol.machine import Pool
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}|\[[0-9a-fA-F:]+\]")
+MOUNTING = 60.0  # seconds
+_mounting = threading.Lock()
+
+
+def safe_name(name: str) -> str:
+    """The name of a file in a pool. Raises Failed for anything that could leave it."""
+    if not NAME.fullmatch(name):
+        raise Failed(f"{name[:80]!r} is no name for a disk: letters, digits, dot, dash and underscore only")
+    return name
+
+
+def safe_path(path: str) -> str:
+    """An absolute path without steps upwards. Raises Failed."""
+    if not path.startswith("/") or ".." in path.split("/") or any(ord(c) < 32 for c in path):
+        raise Failed(f"{path[:80]!r} is no absolute path")
+    return path.rstrip("/") or "/"
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A pool as a folder of this host."""
+
+    path: Path
+
+    def where(self, name: str) -> str:
+        return str(self.path / safe_name(name))
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        """(size, bytes taken) of a file; None where there is none."""
+        try:
+            found = os.stat(self.path / safe_name(name))
+        except FileNotFoundError:
+            return None
+        return found.st_size, found.st_blocks * 512
+
+    def rename(self, old: str, new: str) -> None:
+        (self.path / safe_name(old)).rename(self.path / safe_name(new))
+
+    def unlink(self, name: str) -> None:
+        (self.path / safe_name(name)).unlink(missing_ok=True)
+
+    def space(self) -> tuple[int, int]:
+        """(bytes used, bytes there)."""
+        found = os.statvfs(self.path)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A pool that QEMU reaches by nfs:// itself."""
+
+    host: str
+    path: str
+
+    def where(self, name: str) -> str:
+        return f"nfs://{self.host}{self.path}/{safe_name(name)}"
+
+    def size(self, name: str) -> tuple[int, int] | None:
+        with libnfs.export(self.host, self.path) as export:
+            return export.size(safe_name(name))
+
+    def rename(self, old: str, new: str) -> None:
+        with libnfs.export(self.host, self.path) as export:
+            export.rename(safe_name(old), safe_name(new))
+
+    def unlink(self, name: str) -> None:
+        with libnfs.export(self.host, self.path) as export:
+            export.unlink(safe_name(name))
+
+    def space(self) -> tuple[int, int]:
+        with libnfs.export(self.host, self.path) as export:
+            return export.space()
+
+
+Place = Directory | Remote
+
+
+def nfs_mode(config: Config) -> str:
+    """mount or libnfs: what the configuration says, or what this kernel can."""
+    if config.nfs != "auto":
+        return config.nfs
+    known = Path("/proc/filesystems").read_text()
+    if "\tnfs\n" not in known and "\tnfs4\n" not in known:
+        try:
+            run(["modprobe", "nfs"], 10)
+        except Failed:
+            return "libnfs"
+        known = Path("/proc/filesystems").read_text()
+    return "mount" if "\tnfs" in known else "libnfs"
+
+
+def pool_place(config: Config, pool: Pool) -> Place:
+    """Where the pool is, mounted if need be. Raises Failed, Unavailable."""
+    if pool.type == "Filesystem":
+        return Directory(Path(safe_path(pool.path)))
+    if pool.type != "NetworkFilesystem":
+        raise Failed(f"a KVM host cannot use pools of type {pool.type}: Filesystem and NetworkFilesystem work")
+    host, path = safe_host(pool.host), safe_path(pool.path)
+    if nfs_mode(config) == "libnfs":
+        return Remote(host, path)
+    return Directory(mounted(config, host, path, pool.details.get("nfsmountopts", "")))
+
+
+def safe_host(host: str) -> str:
+    if not HOST.fullmatch(host):
+        raise Failed(f"{host[:80]!r} is no host name or address")
+    return host
+
+
+def mount_point(config: Config, host: str, path: str) -> Path:
+    return config.state / "mnt" / hashlib.sha256(f"{host}:{path}".encode()).hexdigest()[:16]
+
+
+def mounted(config: Config, host: str, path: str, options: str = "", *, read_only: bool = False) -> Path:
+    """The folder where the export is mounted, now if it was not."""
+    where = mount_point(config, host, path)
+    with _mounting:
+        if is_mounted(where):
+            return where
+        where.mkdir(parents=True, exist_ok=True)
+        words = [w for w in options.split(",") if re.fullmatch(r"[a-z0-9]+(=[A-Za-z0-9.:_-]+)?", w)]
+        # hard, as disks need it; retrans and timeo only bound the first mount
+        words += ["ro"] if read_only else []
+        argv = ["mount", "-t", "nfs", *(["-o", ",".join(words)] if words else []), f"{host}:{path}", str(where)]
+        try:
+            run(argv, MOUNTING)
+        except Failed as error:
+            raise Unavailable(f"{host}:{path} cannot be mounted on this host: {error}") from None
+    return where
+
+
+def is_mounted(where: Path) -> bool:
+    # not os.path.ismount: it would hang on an export whose server is away
+    return any(line.split(" ", 2)[1] == str(where) for line in Path("/proc/self/mounts").read_text().splitlines())
+
+
+def unmount(config: Config, host: str, path: str) -> None:
+    where = mount_point(config, host, path)
+    with _mounting:
+        if is_mounted(where):
+            run(["umount", str(where)], MOUNTING)
+
+
+def store_parts(url: str) -> tuple[str, str, str]:
+    """(scheme, host, path) of a store's URL. Raises Failed for schemes that a host does not fetch from."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("nfs", "file", "http", "https"):
+        raise Failed(f"a host cannot fetch from {parts.scheme}:// stores: nfs, file, http and https work")
+    return parts.scheme, parts.netloc, parts.path

@@ -1,0 +1,183 @@
+"""Addresses, VLANs and MACs. Finite pools are rows, taken with SKIP LOCKED; a unique key is always the last guard."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from netaddr import IPAddress, IPNetwork
+from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy.orm import Session
+
+from mgmt_server.db import changed, now
+from mgmt_server.errors import InvalidValue, NoAddress
+from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.zone import Address, PodAddress, TrafficType, VlanRange, Vnet, Zone
+
+LOOKED_AT = 64  # free rows that are read at a time
+DRAWN = 8  # addresses looked at before the whole network is
+
+
+def take_from_range(tx: Session, network: Network, wanted: str | None = None) -> tuple[Address, VlanRange]:
+    """An address of a shared network: the one that was free longest, or the one that is wanted."""
+    rows = (
+        select(Address.id)
+        .join(VlanRange, VlanRange.id == Address.range_id)
+        .where(VlanRange.network_id == network.id, VlanRange.removed.is_(None), Address.state == "Free")
+        .order_by(Address.freed, Address.id)
+    )
+    if wanted:
+        rows = rows.where(Address.address == wanted)
+    address = _first_free(tx, Address, rows, Address.state == "Free")
+    if address is None:
+        raise _no_address(tx, network, wanted)
+    _mark(tx, address, network_id=network.id, account_id=network.account_id, domain_id=network.domain_id)
+    return address, tx.get_one(VlanRange, address.range_id)
+
+
+def take_public(tx: Session, zone_id: int, network: Network, source_nat: bool) -> tuple[Address, VlanRange]:
+    """A public address of the zone for a network."""
+    rows = (
+        select(Address.id)
+        .join(VlanRange, VlanRange.id == Address.range_id)
+        .where(Address.zone_id == zone_id, Address.state == "Free")
+        .where(VlanRange.type == "VirtualNetwork", VlanRange.removed.is_(None), ~VlanRange.for_system_vms)
+        .order_by(Address.freed, Address.id)
+    )
+    address = _first_free(tx, Address, rows, Address.state == "Free")
+    if address is None:
+        raise NoAddress(
+            "The zone has no free public address: add a range with createVlanIpRange (forvirtualnetwork=true)"
+        )
+    owner = {"account_id": network.account_id, "domain_id": network.domain_id, "network_id": network.id}
+    _mark(tx, address, source_nat=source_nat, **owner)
+    return address, tx.get_one(VlanRange, address.range_id)
+
+
+def _first_free(tx: Session, table: Any, rows: Select[Any], free: ColumnElement[bool]) -> Any:
+    """The first row that nobody else is about to take, locked; None when there is none.
+
+    Locked one by one: SKIP LOCKED over a sorted list would lock the whole list, and hide every row from all others.
+    """
+    while numbers := list(tx.scalars(rows.limit(LOOKED_AT))):
+        for number in numbers:
+            one = select(table).where(table.id == number, free).with_for_update(skip_locked=True)
+            row = tx.scalar(one.execution_options(populate_existing=True))
+            if row is not None:
+                return row
+        # all are about to be taken: wait how the first ends, then look again
+        tx.scalar(select(table.id).where(table.id == numbers[0]).with_for_update())
+    return None
+
+
+def _mark(tx: Session, address: Address, **values: Any) -> None:
+    taken = update(Address).where(Address.id == address.id, Address.state == "Free")
+    if changed(tx.execute(taken.values(state="Allocated", allocated=now(), **values))) != 1:
+        raise NoAddress(f"{address.address} was taken at the same moment: try again")
+
+
+def free(tx: Session, address_id: int) -> None:
+    """Give an address back; it is given out again only after all others."""
+    gone = {"account_id": None, "domain_id": None, "network_id": None, "vm_id": None, "allocated": None}
+    tx.execute(
+        update(Address)
+        .where(Address.id == address_id, Address.state != "Free")
+        .values(state="Free", freed=now(), source_nat=False, **gone)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _no_address(tx: Session, network: Network, wanted: str | None) -> Exception:
+    if wanted is None:
+        return NoAddress(f"The network {network.name} has no free address: add a range with createVlanIpRange")
+    rows = select(Address.state).join(VlanRange, VlanRange.id == Address.range_id)
+    state = tx.scalar(rows.where(VlanRange.network_id == network.id, Address.address == wanted))
+    if state is None:
+        return InvalidValue(f"The address {wanted} is in no range of the network {network.name}")
+    return InvalidValue(f"The address {wanted} of the network {network.name} is taken already")
+
+
+def guest_address(tx: Session, network: Network, wanted: str | None = None) -> str:
+    """A free address of an isolated network. The unique key of `nic` guards it: two callers may draw the same."""
+    cidr = IPNetwork(network.cidr)
+    if wanted:
+        address = IPAddress(wanted)
+        if address not in cidr or address in (cidr.network, cidr.broadcast) or wanted == network.gateway:
+            raise InvalidValue(f"The address {wanted} is none that a machine in {network.cidr} can have")
+        if _taken(tx, network, [wanted]):
+            raise InvalidValue(f"The address {wanted} of the network {network.name} is taken already")
+        return wanted
+    first, last = int(cidr.first) + 1, int(cidr.last) - 1
+    # at random: callers at the same moment do not meet at one address, and a freed one rests
+    drawn = [str(IPAddress(random.randint(first, last))) for _ in range(DRAWN)]  # noqa: S311  no secret
+    used = _taken(tx, network, drawn) | {network.gateway}
+    for text in drawn:
+        if text not in used:
+            return text
+    used = set(tx.scalars(select(Nic.taken).where(Nic.network_id == network.id, Nic.taken.is_not(None))))
+    free = [t for t in (str(IPAddress(n)) for n in range(first, last + 1)) if t not in used and t != network.gateway]
+    if not free:
+        raise NoAddress(f"The network {network.name} ({network.cidr}) has no free address")
+    return random.choice(free)  # noqa: S311  no secret
+
+
+def _taken(tx: Session, network: Network, wanted: list[str]) -> set[str | None]:
+    return set(tx.scalars(select(Nic.taken).where(Nic.network_id == network.id, Nic.taken.in_(wanted))))
+
+
+def guest_mac(zone: Zone, network_id: int, address: str | None, sequence: int = 0) -> str:
+    """02 : zone : low 16 bits of the network : 16 bits unique in it, those of the address where there is one."""
+    low = int(IPAddress(address)) & 0xFFFF if address else sequence & 0xFFFF
+    return (
+        f"02:{zone.id & 0xFF:02x}:{network_id >> 8 & 0xFF:02x}:{network_id & 0xFF:02x}:{low >> 8:02x}:{low & 0xFF:02x}"
+    )
+
+
+def infrastructure_mac(zone_id: int, address_id: int, *, management: bool = False) -> str:
+    """1e : zone : 00 for public and 01 for management NICs (rows of two tables) : 3 bytes of the address row."""
+    parts = (0x1E, zone_id, int(management), address_id >> 16, address_id >> 8, address_id)
+    return ":".join(f"{part & 0xFF:02x}" for part in parts)
+
+
+def control_address(vm_id: int) -> tuple[str, str]:
+    """Link-local address and MAC of a system VM's control NIC; .0.0 and .0.1 (the host) are left out."""
+    number = int(IPAddress("169.254.0.0")) + 2 + vm_id % 65_000
+    address = str(IPAddress(number))
+    return address, "0e:00:" + ":".join(f"{int(p):02x}" for p in address.split("."))
+
+
+def take_vnet(tx: Session, network: Network) -> int:
+    """A VLAN or VNI of the network's physical network."""
+    free = Vnet.network_id.is_(None)
+    rows = select(Vnet.id).where(Vnet.physical_network_id == network.physical_network_id, free)
+    row = _first_free(tx, Vnet, rows.order_by(Vnet.freed, Vnet.id), free)
+    if row is None:
+        raise NoAddress(
+            "The physical network has no free VLAN or VNI: widen its range with updatePhysicalNetwork (parameter vlan)"
+        )
+    row.network_id = network.id
+    tx.flush()
+    return int(row.tag)
+
+
+def free_vnets(tx: Session, network_id: int) -> None:
+    tx.execute(update(Vnet).where(Vnet.network_id == network_id).values(network_id=None, freed=now()))
+
+
+def take_pod_address(tx: Session, pod_id: int, vm_id: int) -> PodAddress:
+    free = PodAddress.vm_id.is_(None) & PodAddress.removed.is_(None)
+    rows = select(PodAddress.id).where(PodAddress.pod_id == pod_id, free)
+    row: PodAddress | None = _first_free(tx, PodAddress, rows.order_by(PodAddress.taken, PodAddress.id), free)
+    if row is None:
+        raise NoAddress("The pod has no free management address: widen its range with createManagementNetworkIpRange")
+    tx.execute(update(PodAddress).where(PodAddress.id == row.id).values(vm_id=vm_id, taken=now()))
+    return row
+
+
+def label(tx: Session, physical_network_id: int | None, traffic: str, hypervisor: str) -> str:
+    """The bridge that carries a traffic type of a physical network on hosts of a hypervisor; empty: their default."""
+    if physical_network_id is None:
+        return ""
+    rows = select(TrafficType.labels).where(TrafficType.physical_network_id == physical_network_id)
+    labels = tx.scalar(rows.where(TrafficType.type == traffic, TrafficType.removed.is_(None))) or {}
+    return str(labels.get(hypervisor, "") or "")

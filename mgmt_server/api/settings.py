@@ -1,0 +1,133 @@
+"""Settings: declared where they are used, changed by updateConfiguration, read without a statement.
+
+    EXPUNGE_DELAY = Setting("expunge.delay", "Seconds after which a destroyed machine is expunged")
+    seconds = EXPUNGE_DELAY.number()
+
+Type, default, category and scopes come from the protocol's facts; a setting of our own gives them itself. A setting
+without a use does not exist.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import orjson
+from sqlalchemy import select
+
+from mgmt_server.db import reading
+from mgmt_server.model.event import SettingValue
+
+STANDS = 3.0  # seconds that what was read stands on other nodes
+settings: dict[str, Setting] = {}
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    loaded: dict[str, Any] = orjson.loads(files("mgmt_server.data").joinpath("settings-facts.json").read_bytes())
+    return loaded["settings"]  # type: ignore[no-any-return]
+
+
+def unused(name: str) -> Setting | None:
+    """A setting of the protocol that nothing here uses: clients set some of them while they build a zone.
+
+    Its value is kept and has no effect; it is not listed.
+    """
+    if name not in _facts():
+        return None
+    return Setting(name, "Accepted from clients and kept; this version makes no use of it", used=False)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose value: ("Zone", zone.id). The most special one that is set wins."""
+
+    kind: str
+    id: int
+
+
+class Setting:
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        *,
+        type: str | None = None,
+        default: str | None = None,
+        category: str = "Advanced",
+        scopes: tuple[str, ...] | None = None,
+        options: tuple[str, ...] = (),
+        least: float | None = None,
+        most: float | None = None,
+        secret: bool = False,
+        used: bool = True,
+    ) -> None:
+        fact = _facts().get(name)
+        if fact is None and type is None:
+            raise TypeError(f"{name} is no setting of the protocol: give its type, default and scopes")
+        fact = fact or {}
+        self.name, self.description = name, description
+        self.type: str = type or fact["type"]
+        self.default: str | None = default if default is not None else fact.get("default")
+        self.category: str = fact.get("category", category)
+        self.scopes: tuple[str, ...] = scopes or tuple(fact.get("scope", ("Global",)))
+        self.dynamic: bool = bool(fact.get("dynamic", True))
+        self.component: str = fact.get("component", "management-server")
+        self.group: str = fact.get("group", "Miscellaneous")
+        self.subgroup: str = fact.get("subgroup", "Others")
+        self.options, self.least, self.most = options, least, most
+        self.secret = secret or self.category in ("Secure", "Hidden")
+        if used:
+            settings[name] = self
+
+    def text(self, *scopes: Scope) -> str:
+        values = _values()
+        for scope in scopes:
+            value = values.get((self.name, scope.kind, scope.id))
+            if value is not None:
+                return value
+        value = values.get((self.name, "Global", 0))
+        return value if value is not None else (self.default or "")
+
+    def number(self, *scopes: Scope) -> int:
+        return int(float(self.text(*scopes) or 0))
+
+    def fraction(self, *scopes: Scope) -> float:
+        return float(self.text(*scopes) or 0)
+
+    def flag(self, *scopes: Scope) -> bool:
+        return self.text(*scopes).strip().lower() == "true"
+
+    def words(self, *scopes: Scope) -> list[str]:
+        return [w.strip() for w in self.text(*scopes).split(",") if w.strip()]
+
+
+_lock = threading.Lock()
+_cached: tuple[float, dict[tuple[str, str, int], str]] = (0.0, {})
+
+
+def _values() -> dict[tuple[str, str, int], str]:
+    global _cached
+    until, values = _cached
+    if until > time.monotonic():
+        return values
+    with _lock:
+        until, values = _cached
+        if until <= time.monotonic():
+            with reading() as session:
+                rows = session.execute(
+                    select(SettingValue.name, SettingValue.scope, SettingValue.scope_id, SettingValue.value)
+                )
+                values = {(name, scope, number): value or "" for name, scope, number, value in rows}
+            _cached = (time.monotonic() + STANDS, values)
+    return values
+
+
+def forget() -> None:
+    """Read the values anew: one was changed."""
+    global _cached
+    _cached = (0.0, {})

@@ -1,0 +1,113 @@
+"""The hypervisor protocol as functions: steps of flows. Each picks the driver of the host's hypervisor.
+
+    job.call(dispatch.start, host, machine, undo=dispatch.stop_forced)
+
+Undos take the arguments of their step. See `Hypervisor` for what each means and raises.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid5
+
+from mgmt_server.drivers.hypervisor import HostRef, Hypervisor
+from mgmt_server.errors import Unavailable
+from mgmt_server.protocol.machine import (
+    Disk,
+    HostFacts,
+    HostStatistics,
+    Image,
+    Machine,
+    MachineState,
+    MachineStatistics,
+    Pool,
+)
+from mgmt_server.protocol.router import Applied, RouterDocument
+
+_drivers: dict[str, Hypervisor] = {}
+
+
+def use(hypervisor: str, found: Hypervisor) -> None:
+    """Have all hosts of a hypervisor asked through this driver."""
+    _drivers[hypervisor] = found
+
+
+def driver(host: HostRef) -> Hypervisor:
+    """Raises Unavailable for a hypervisor that this process cannot talk to."""
+    if host.hypervisor == "Simulator" and "Simulator" not in _drivers:
+        from mgmt_server.drivers.hypervisor import simulator
+
+        use("Simulator", simulator.Simulator())
+    if host.hypervisor == "KVM" and "KVM" not in _drivers:
+        raise Unavailable(
+            f"host {host.name} cannot be asked: this server has no agent link. Set agents_listen in its configuration"
+        )
+    if host.hypervisor not in _drivers:
+        raise Unavailable(f"there is no driver for hypervisor {host.hypervisor} of host {host.name}")
+    return _drivers[host.hypervisor]
+
+
+def start(call: UUID, host: HostRef, machine: Machine) -> MachineState:
+    return driver(host).start(call, host, machine)
+
+
+def stop_forced(call: UUID, host: HostRef, machine: Machine) -> None:
+    """Undo of `start`: nothing of the machine is left on the host. Its disks stay."""
+    driver(host).stop(call, host, machine.name, True)
+    driver(host).forget(uuid5(call, "forget"), host, machine.name)
+
+
+def stop(call: UUID, host: HostRef, name: str, forced: bool) -> None:
+    driver(host).stop(call, host, name, forced)
+
+
+def reboot(call: UUID, host: HostRef, name: str) -> None:
+    driver(host).reboot(call, host, name)
+
+
+def forget(call: UUID, host: HostRef, name: str) -> None:
+    driver(host).forget(call, host, name)
+
+
+def facts(host: HostRef) -> HostFacts | None:
+    """What a host says of itself now; None for a driver that cannot be asked."""
+    ask = getattr(driver(host), "facts", None)
+    found: HostFacts | None = ask(host) if ask is not None else None
+    return found
+
+
+def machines(host: HostRef) -> list[MachineState]:
+    return driver(host).machines(host)
+
+
+def statistics(host: HostRef) -> HostStatistics:
+    return driver(host).statistics(host)
+
+
+def machine_statistics(host: HostRef, names: list[str]) -> list[MachineStatistics]:
+    return driver(host).machine_statistics(host, names)
+
+
+def add_pool(call: UUID, host: HostRef, pool: Pool) -> tuple[int, int]:
+    return driver(host).add_pool(call, host, pool)
+
+
+def remove_pool(call: UUID, host: HostRef, pool: Pool) -> None:
+    """Also the undo of `add_pool`."""
+    driver(host).remove_pool(call, host, pool)
+
+
+def cache_template(call: UUID, host: HostRef, pool: Pool, image: Image) -> str:
+    return driver(host).cache_template(call, host, pool, image)
+
+
+def create_disk(call: UUID, host: HostRef, disk: Disk) -> int:
+    return driver(host).create_disk(call, host, disk)
+
+
+def delete_disk(call: UUID, host: HostRef, disk: Disk) -> None:
+    """Also the undo of `create_disk`."""
+    driver(host).delete_disk(call, host, disk)
+
+
+def configure_router(call: UUID, host: HostRef, document: RouterDocument) -> Applied:
+    return driver(host).configure_router(call, host, document)

@@ -1,0 +1,100 @@
+"""Faults of the simulated world: which call is met by which, and what that means.
+
+Faults are kept in the database and read at most every three seconds; whoever changes them on this node says `forget`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from mgmt_server.db import changed, reading, write
+from mgmt_server.drivers.hypervisor import HostRef
+from mgmt_server.errors import Failed, Unavailable
+from mgmt_server.model.host import Host
+from mgmt_server.model.simulator import SimulatedFault
+
+METHODS = (
+    "start", "stop", "reboot", "forget", "machines", "statistics", "machine_statistics", "add_pool", "remove_pool",
+    "cache_template", "create_disk", "delete_disk", "configure_router",
+)  # fmt: skip
+STANDS = 3.0  # seconds
+
+_lock = threading.Lock()
+_known: tuple[float, list[SimulatedFault]] = (0.0, [])
+
+
+def forget() -> None:
+    """Read the faults anew at the next call."""
+    global _known
+    _known = (0.0, [])
+
+
+@contextmanager
+def around(method: str, host: HostRef) -> Iterator[None]:
+    """Let the switched-on faults happen around an effect. Raises Unavailable or Failed."""
+    found = [fault for fault in _faults() if fault.method in (method, "*")]
+    met = _meets(host, found) if found else None
+    if met is None:
+        yield
+        return
+    if met.delay:
+        time.sleep(met.delay)
+    if not met.late:
+        _raise(met, method, host)
+    yield
+    _raise(met, method, host)
+
+
+def _faults() -> list[SimulatedFault]:
+    global _known
+    until, found = _known
+    if until > time.monotonic():
+        return found
+    with _lock:
+        until, found = _known
+        if until <= time.monotonic():
+            with reading() as session:
+                found = list(session.scalars(select(SimulatedFault).order_by(SimulatedFault.id)))
+            _known = (time.monotonic() + STANDS, found)
+    return found
+
+
+def _meets(host: HostRef, found: list[SimulatedFault]) -> SimulatedFault | None:
+    """The first fault that this call is counted against and met by."""
+    with reading() as session:
+        where = select(Host.id, Host.cluster_id, Host.pod_id, Host.zone_id).where(Host.uuid == host.uuid)
+        place = session.execute(where).first() or (0, 0, 0, 0)
+    for fault in found:
+        wanted = (fault.host_id, fault.cluster_id, fault.pod_id, fault.zone_id)
+        if any(w is not None and w != p for w, p in zip(wanted, place, strict=True)):
+            continue
+        if (fault.skip or fault.left >= 0) and not write(_count, fault.id):
+            continue
+        return fault
+    return None
+
+
+def _count(tx: Session, fault: int) -> bool:
+    """Whether this call is met: the skipped ones are used up, and there is one left."""
+    mine = update(SimulatedFault).where(SimulatedFault.id == fault).execution_options(synchronize_session=False)
+    skipped = mine.where(SimulatedFault.skip > 0).values(skip=SimulatedFault.skip - 1)
+    if changed(tx.execute(skipped)):
+        return False
+    endless = mine.where(SimulatedFault.left < 0).values(met=SimulatedFault.met + 1)
+    if changed(tx.execute(endless)):
+        return True
+    one = mine.where(SimulatedFault.left > 0).values(left=SimulatedFault.left - 1, met=SimulatedFault.met + 1)
+    return changed(tx.execute(one)) == 1
+
+
+def _raise(fault: SimulatedFault, method: str, host: HostRef) -> None:
+    if fault.unavailable:
+        raise Unavailable(f"host {host.name} does not answer ({method}): simulated fault {fault.id}")
+    if fault.failure:
+        raise Failed(f"host {host.name}: {method}: {fault.failure}")

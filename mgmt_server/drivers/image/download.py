@@ -1,0 +1,187 @@
+"""The one fetcher of what users name by URL: http and https only, and never of what only this server can reach.
+
+A name is resolved once; the address that was looked at is the one that is dialled, so that a second answer of the name
+server changes nothing. Each redirect is looked at anew.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+from mgmt_server.errors import Failed, InvalidValue, Unavailable
+
+REDIRECTS = 5
+SILENCE = 60.0  # seconds without a byte
+CHUNK = 1 << 18
+CARRIER_NAT = ipaddress.ip_network("100.64.0.0/10")  # not told to be private, and not of the Internet either
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`allowed`: networks of ours that may be fetched from, as CIDRs. Bytes and seconds of one download."""
+
+    allowed: tuple[str, ...] = ()
+    size: int = 50 << 30
+    seconds: float = 6 * 3600.0
+
+
+@dataclass(frozen=True)
+class Fetched:
+    size: int
+    url: str  # after redirects
+    modified: str = ""
+
+
+def refuse(address: Address, allowed: Sequence[str]) -> str:
+    """Why this address must not be dialled; empty when it may be."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    for text in allowed:
+        try:
+            network = ipaddress.ip_network(text.strip(), strict=False)
+        except ValueError:
+            raise Failed(
+                f"setting secstorage.allowed.internal.sites holds {text!r}, which is no network: write 192.0.2.0/24"
+            ) from None
+        if address.version == network.version and address in network:
+            return ""
+    kinds = (
+        (address.is_loopback, "loopback"),
+        (address.is_link_local, "link-local"),
+        (address.is_multicast, "multicast"),
+        (address.is_unspecified, "unspecified"),
+        (address.version == 4 and address in CARRIER_NAT, "private"),
+        (address.is_private, "private"),
+        (address.is_reserved, "reserved"),
+    )
+    return next((name for is_it, name in kinds if is_it), "")
+
+
+def resolve(host: str, port: int, allowed: Sequence[str]) -> str:
+    """The address to dial. Raises Unavailable, InvalidValue when one of its addresses is not to be dialled."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unavailable(f"the host {host} of the URL cannot be resolved: {error}") from None
+    texts = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+    for text in texts:
+        kind = refuse(ipaddress.ip_address(text), allowed)
+        if kind:
+            raise InvalidValue(
+                f"the host {host} of the URL is {text}, a {kind} address: nothing is fetched from there. An "
+                "administrator can allow its network with the setting secstorage.allowed.internal.sites"
+            )
+    return texts[0]
+
+
+def fetch(
+    url: str, file: Path, limits: Limits, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Fetched:
+    """Fetch a URL into a file. `progress(bytes so far, bytes in all or 0)`; whatever it raises ends the download.
+
+    Raises InvalidValue for a URL that must not be fetched, Unavailable, Failed.
+    """
+    end = time.monotonic() + limits.seconds
+    for _ in range(REDIRECTS + 1):
+        connection, target = _connect(url, limits)
+        try:
+            answer = _ask(connection, target, url)
+            if answer.status in (301, 302, 303, 307, 308):
+                url = urljoin(url, answer.headers.get("Location") or "")
+                continue
+            if answer.status != 200:
+                raise Failed(f"{_shown(url)} answered {answer.status} {answer.reason}")
+            size = _store(answer, file, limits, end, progress)
+            return Fetched(size, url, answer.headers.get("Last-Modified") or "")
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"{_shown(url)}: {error or type(error).__name__}") from None
+        finally:
+            connection.close()
+    raise Failed(f"{_shown(url)}: more than {REDIRECTS} redirects")
+
+
+def _connect(url: str, limits: Limits) -> tuple[http.client.HTTPConnection, str]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise InvalidValue(f"{url[:200]} is no URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidValue(f"{_shown(url)} is no http or https URL: nothing else is fetched")
+    if parts.username or parts.password:
+        raise InvalidValue("a URL with a user name or password in it is not fetched: others could read it")
+    address = resolve(parts.hostname, port, limits.allowed)
+    kind = _Secure if parts.scheme == "https" else _Plain
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return kind(parts.hostname, port, address), target
+
+
+class _Plain(http.client.HTTPConnection):
+    """Dials the address that was looked at, whatever the name says by now."""
+
+    def __init__(self, host: str, port: int, address: str) -> None:
+        super().__init__(host, port, timeout=SILENCE)
+        self.address = address
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self.address, self.port), SILENCE)
+
+
+class _Secure(_Plain):
+    default_port = 443
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+
+def _ask(connection: http.client.HTTPConnection, target: str, url: str) -> http.client.HTTPResponse:
+    try:
+        connection.request("GET", target, headers={"User-Agent": "cloudwright", "Accept-Encoding": "identity"})
+        return connection.getresponse()
+    except ssl.SSLCertVerificationError as error:
+        raise Unavailable(f"{_shown(url)}: its certificate is not trusted: {error.verify_message}") from None
+    except UnicodeEncodeError:
+        raise InvalidValue(f"{_shown(url)} holds characters that must be percent-encoded") from None
+
+
+def _store(
+    answer: http.client.HTTPResponse,
+    file: Path,
+    limits: Limits,
+    end: float,
+    progress: Callable[[int, int], None],
+) -> int:
+    told = answer.headers.get("Content-Length") or ""
+    total = int(told) if told.isdecimal() else 0
+    if total > limits.size:
+        raise Failed(f"it has {total} bytes: at most {limits.size} are fetched")
+    done = 0
+    with open(file, "wb") as sink:
+        while piece := answer.read(CHUNK):
+            done += len(piece)
+            if done > limits.size:
+                raise Failed(f"it has more than {limits.size} bytes: no more are fetched")
+            if time.monotonic() > end:
+                raise Failed(f"it did not end within {limits.seconds:g} s; {done} bytes came")
+            sink.write(piece)
+            progress(done, total)
+    if total and done != total:
+        raise Unavailable(f"the connection was cut after {done} of {total} bytes")
+    return done
+
+
+def _shown(url: str) -> str:
+    """A URL without what may be secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"[:200]

@@ -1,0 +1,201 @@
+"""The queue: jobs are rows; claiming one is an UPDATE that raises its fence."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import bindparam, exists, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from mgmt_server.db import after_commit, changed, now, write
+from mgmt_server.jobs.rows import OPEN, JobRow, Node
+from mgmt_server.jobs.values import plain
+
+LEASE = timedelta(seconds=15)
+HEARTBEAT = 3.0  # seconds
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What an asynchronous command answers at once."""
+
+    job: str
+    entity: str
+
+
+@dataclass(frozen=True)
+class Asker:
+    """On whose behalf a job runs, and what its end is told as."""
+
+    command: str = ""
+    account_id: int | None = None
+    domain_id: int | None = None
+    user_id: int | None = None
+    correlation: str = ""
+    answers: str = ""
+    event: dict[str, Any] | None = None
+
+
+class Wake:
+    """Wakes idle workers of this process when a job becomes free."""
+
+    def __init__(self) -> None:
+        self._semaphore = threading.Semaphore(0)
+
+    def one(self) -> None:
+        self._semaphore.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._semaphore.acquire(timeout=seconds)
+
+
+wake = Wake()
+
+
+def enqueue(
+    tx: Session,
+    flow: Callable[..., None],
+    arguments: tuple[Any, ...],
+    *,
+    lock: str,
+    instance: tuple[str, str] = ("", ""),
+    asker: Asker | None = None,
+    not_before: datetime | None = None,
+    uuid: str | None = None,
+) -> JobRow:
+    """Queue a flow in the transaction that also writes what it is about. `instance`: type and uuid of the entity."""
+    asker = asker or Asker()
+    row = JobRow(
+        flow=name_of(flow),
+        arguments=[plain(a) for a in arguments],
+        lock=lock,
+        command=asker.command,
+        account_id=asker.account_id,
+        domain_id=asker.domain_id,
+        user_id=asker.user_id,
+        correlation=asker.correlation or None,
+        answers=asker.answers or None,
+        event=asker.event,
+        instance_type=instance[0] or None,
+        instance_uuid=instance[1] or None,
+        not_before=not_before,
+    )
+    if uuid:
+        row.uuid = uuid
+    tx.add(row)
+    tx.flush()
+    after_commit(wake.one)
+    return row
+
+
+# Made once: what is executed for each job would otherwise cost more CPU to build than to run
+_older = aliased(JobRow)
+_FREE = (
+    select(JobRow)
+    .where(
+        JobRow.state == "queued",
+        or_(JobRow.not_before.is_(None), JobRow.not_before <= bindparam("moment")),
+        ~exists().where(_older.lock == JobRow.lock, _older.state.in_(OPEN), _older.id < JobRow.id),
+    )
+    .order_by(JobRow.id)
+    .limit(1)
+    .with_for_update(skip_locked=True, of=JobRow)
+)
+_TAKE = (
+    update(JobRow)
+    .where(JobRow.id == bindparam("job"), JobRow.state == "queued")
+    .values(state="running", fence=JobRow.fence + 1, node_id=bindparam("node"), node_epoch=bindparam("epoch"))
+    .execution_options(synchronize_session=False)
+)
+
+
+def claim(tx: Session, node: Node) -> JobRow | None:
+    """Take the oldest job that is free: queued, due, and no older job with its lock unfinished."""
+    row = tx.scalar(_FREE, {"moment": now()})
+    if row is None:
+        return None
+    taken = tx.connection().execute(_TAKE, {"job": row.id, "node": node.id, "epoch": node.epoch})
+    if changed(taken) != 1:
+        return None
+    row.fence += 1
+    tx.expunge(row)
+    return row
+
+
+def join_cluster(name: str, address: str = "", version: str = "") -> Node:
+    """Register this process as a node, with a new epoch: what its earlier life held becomes free at once."""
+
+    def register(tx: Session) -> Node:
+        node = tx.scalar(select(Node).where(Node.name == name).with_for_update())
+        if node is None:
+            node = Node(name=name, epoch=0)
+            tx.add(node)
+        node.epoch += 1
+        node.heartbeat = node.started = now()
+        node.address, node.version = address, version
+        tx.flush()
+        tx.expunge(node)
+        return node
+
+    return write(register)
+
+
+def beat(node: Node) -> bool:
+    """Say that this node lives. False when another process has taken its name: it must stop."""
+
+    def say(tx: Session) -> bool:
+        mine = update(Node).where(Node.id == node.id, Node.epoch == node.epoch).values(heartbeat=now())
+        return changed(tx.execute(mine)) == 1
+
+    return write(say)
+
+
+def recover() -> int:
+    """Free the jobs of nodes that are gone, or of their earlier lives: how many."""
+
+    def free(tx: Session) -> int:
+        alive = (
+            select(Node.id)
+            .where(Node.id == JobRow.node_id, Node.epoch == JobRow.node_epoch, Node.heartbeat > now() - LEASE)
+            .exists()
+        )
+        lost = list(tx.scalars(select(JobRow.id).where(JobRow.state == "running", ~alive)))
+        if not lost:
+            return 0
+        freed = (
+            update(JobRow)
+            .where(JobRow.id.in_(lost), JobRow.state == "running", ~alive)
+            .values(state="queued", fence=JobRow.fence + 1)
+            .execution_options(synchronize_session=False)
+        )
+        return changed(tx.execute(freed))
+
+    count = write(free)
+    for _ in range(count):
+        wake.one()
+    return count
+
+
+def free_waiting(tx: Session, finished: int) -> None:
+    """Free the jobs that waited for `finished`, in the transaction that ends it."""
+    waiting = update(JobRow).where(JobRow.waits_for == finished, JobRow.state == "waiting")
+    freed = tx.execute(waiting.values(state="queued").execution_options(synchronize_session=False))
+    for _ in range(changed(freed)):
+        after_commit(wake.one)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+@cache
+def function_of(name: str) -> Callable[..., Any]:
+    module, function = name.split(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found

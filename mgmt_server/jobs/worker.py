@@ -1,0 +1,155 @@
+"""The workers of a node: threads that claim jobs, a ticker that looks after leases, lost jobs and timers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from mgmt_server.db import changed, now, reading, write
+from mgmt_server.jobs.flow import Fenced, _Waiting, load
+from mgmt_server.jobs.queue import HEARTBEAT, beat, claim, join_cluster, recover, wake
+from mgmt_server.jobs.rows import JobRow, Node, Timer
+
+log = logging.getLogger("cloudwright.jobs")
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """A function that runs on one node every so often."""
+
+    name: str
+    seconds: float
+    work: Callable[[], None]
+
+
+periodic: dict[str, Periodic] = {}
+
+
+def every(seconds: float, name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Have a function run every so many seconds, on whichever node gets to it first."""
+
+    def register(work: Callable[[], None]) -> Callable[[], None]:
+        periodic[name] = Periodic(name, seconds, work)
+        return work
+
+    return register
+
+
+def run_next(node: Node) -> bool:
+    """Claim a job and bring it to its end, or to where it waits. False when there is none."""
+    row = write(claim, node)
+    if row is None:
+        return False
+    with suppress(Fenced, _Waiting):
+        load(row).run()
+    return True
+
+
+class Workers:
+    """All that works in this process. `on_lost` is called when another process has taken this node's name."""
+
+    def __init__(self, name: str, *, threads: int = 12, address: str = "", version: str = "") -> None:
+        self.node = join_cluster(name, address, version)
+        self.busy = 0
+        self.on_lost: Callable[[], None] = lambda: None
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._work, name=f"job-{n}", daemon=True) for n in range(threads)]
+        self._threads.append(threading.Thread(target=self._tick, name="ticker", daemon=True))
+
+    def start(self) -> None:
+        recover()
+        for thread in self._threads:
+            thread.start()
+        for _ in self._threads:
+            wake.one()
+
+    def stop(self, seconds: float = 10) -> None:
+        """Take no more jobs; wait so long for those that run. What is cut off goes on at the next start."""
+        self._stopping.set()
+        for _ in self._threads:
+            wake.one()
+        for thread in self._threads:
+            thread.join(seconds / 2)
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            if not wake.wait(60):
+                continue
+            try:
+                while not self._stopping.is_set() and self._one():
+                    pass
+            except SQLAlchemyError:
+                log.exception("the database failed a worker; it goes on in a second")
+                self._stopping.wait(1)
+                wake.one()
+            except Exception:
+                log.exception("a worker met an internal error")
+
+    def _one(self) -> bool:
+        self.busy += 1
+        try:
+            return run_next(self.node)
+        finally:
+            self.busy -= 1
+
+    def _tick(self) -> None:
+        last_beat = 0.0
+        elapsed = 0.0
+        while not self._stopping.wait(1):
+            elapsed += 1
+            try:
+                if elapsed - last_beat >= HEARTBEAT:
+                    last_beat = elapsed
+                    if not beat(self.node):
+                        log.critical("another process runs as node %s: this one stops working", self.node.name)
+                        self._stopping.set()
+                        self.on_lost()
+                        return
+                    recover()
+                self._wake_for_what_is_due()
+                run_due_timers()
+            except SQLAlchemyError:
+                log.exception("the database failed the ticker; it tries again")
+            except Exception:
+                log.exception("a timer met an internal error")
+
+    def _wake_for_what_is_due(self) -> None:
+        """The safety net: jobs that another node queued, and those whose time has come."""
+        due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now())
+        with reading() as session:
+            free = session.scalar(select(func.count()).select_from(JobRow).where(JobRow.state == "queued", due))
+        for _ in range(min(free or 0, len(self._threads))):
+            wake.one()
+
+
+def run_due_timers() -> None:
+    if not periodic:
+        return
+    with reading() as session:
+        due = {t.name: t.due for t in session.scalars(select(Timer))}
+    for task in list(periodic.values()):
+        if task.name in due and due[task.name] > now():
+            continue
+        if write(_take_timer, task.name, task.seconds, task.name in due):
+            try:
+                task.work()
+            except Exception:
+                log.exception("timer %s failed; it runs again in %s s", task.name, task.seconds)
+
+
+def _take_timer(tx: Session, name: str, seconds: float, known: bool) -> bool:
+    due = now() + timedelta(seconds=seconds)
+    if not known:
+        if tx.scalar(select(Timer.id).where(Timer.name == name)) is None:
+            tx.add(Timer(name=name, due=due))
+        return False
+    taken = update(Timer).where(Timer.name == name, Timer.due <= now()).values(due=due)
+    return changed(tx.execute(taken)) == 1

@@ -1,0 +1,92 @@
+"""Guest operating systems and templates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mgmt_server.db import Base, Bytes, refers
+from mgmt_server.model.tenancy import Caller, Internal, Offered, Owned
+
+
+class OsCategory(Offered, Base):
+    __tablename__ = "os_category"
+
+    name: Mapped[str]
+    featured: Mapped[bool] = mapped_column(default=False)
+    sort_key: Mapped[int] = mapped_column(default=0)
+
+
+class OsType(Offered, Base):
+    __tablename__ = "os_type"
+
+    name: Mapped[str]
+    category_id: Mapped[int] = refers("os_category")
+    display: Mapped[bool] = mapped_column(default=True)
+    user_defined: Mapped[bool] = mapped_column(default=False)
+    platform: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)  # hypervisor -> its name for this OS
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class Template(Owned, Base):
+    """A template or an ISO (`format` ISO)."""
+
+    __tablename__ = "template"
+
+    name: Mapped[str]
+    display_text: Mapped[str | None] = mapped_column(String(4096))
+    unique_name: Mapped[str]
+    type: Mapped[str] = mapped_column(default="USER")  # SYSTEM, BUILTIN, ROUTING
+    format: Mapped[str]  # QCOW2, VHD, RAW, OVA, ISO
+    hypervisor: Mapped[str]
+    arch: Mapped[str] = mapped_column(default="x86_64")
+    url: Mapped[str | None] = mapped_column(String(2048))
+    checksum: Mapped[str | None]
+    os_type_id: Mapped[int | None] = refers("os_type")
+    public: Mapped[bool] = mapped_column(default=False)
+    featured: Mapped[bool] = mapped_column(default=False)
+    extractable: Mapped[bool] = mapped_column(default=False)
+    cross_zones: Mapped[bool] = mapped_column(default=False)
+    bootable: Mapped[bool] = mapped_column(default=True)
+    requires_hvm: Mapped[bool] = mapped_column(default=True)
+    password_enabled: Mapped[bool] = mapped_column(default=False)
+    ssh_key_enabled: Mapped[bool] = mapped_column(default=False)
+    dynamically_scalable: Mapped[bool] = mapped_column(default=False)
+    direct_download: Mapped[bool] = mapped_column(default=False)
+    deploy_as_is: Mapped[bool] = mapped_column(default=False)
+    tag: Mapped[str | None]
+    size: Mapped[Bytes] = mapped_column(default=0)  # virtual
+    state: Mapped[str] = mapped_column(default="Active")
+    sort_key: Mapped[int] = mapped_column(default=0)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+    @classmethod
+    def offered(cls, caller: Caller) -> ColumnElement[bool]:
+        return ((cls.public | cls.featured) & (cls.type != "SYSTEM")) | cls.shared_with(caller)
+
+    @classmethod
+    def shared_with(cls, caller: Caller) -> ColumnElement[bool]:
+        mine = LaunchPermission.account_id.in_((caller.account_id, *caller.projects))
+        return cls.id.in_(select(LaunchPermission.template_id).where(mine))
+
+
+class TemplateInZone(Owned, Base):
+    """That a template is for a zone: what listTemplates has an entry for. The image is a row of template_on_store."""
+
+    __tablename__ = "template_in_zone"
+    __table_args__ = (UniqueConstraint("template_id", "zone_id"), Base.__table_args__)
+
+    template_id: Mapped[int] = refers("template")
+    zone_id: Mapped[int] = refers("zone")
+
+
+class LaunchPermission(Internal, Base):
+    """An account that may use a template that is not public."""
+
+    __tablename__ = "launch_permission"
+    __table_args__ = (UniqueConstraint("template_id", "account_id"), Base.__table_args__)
+
+    template_id: Mapped[int] = refers("template")
+    account_id: Mapped[int] = refers("account")

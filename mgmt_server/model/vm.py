@@ -1,0 +1,135 @@
+"""Machines: users' and system VMs, in one table, since hosts, NICs and disks do not care."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mgmt_server.db import Base, Bytes, Long, States, refers
+from mgmt_server.db.secrets import Secret
+from mgmt_server.model.tenancy import Owned
+
+
+class Vm(Owned, Base):
+    __tablename__ = "vm"
+    __table_args__ = (
+        Index("ix_vm_kind_removed", "kind", "removed", "id", "account_id"),  # covers lists of all, in order
+        Index("ix_vm_account_kind", "account_id", "kind", "removed", "id"),
+        Base.__table_args__,
+    )
+
+    name: Mapped[str]
+    display_name: Mapped[str | None]
+    kind: Mapped[str] = mapped_column(String(30), default="User")  # DomainRouter, ConsoleProxy, SecondaryStorageVm
+    state: Mapped[str] = mapped_column(String(20), default="Stopped")
+    group_name: Mapped[str | None]
+    user_id: Mapped[int | None] = refers("user")
+    zone_id: Mapped[int] = refers("zone")
+    pod_id: Mapped[int | None] = refers("pod")
+    host_id: Mapped[int | None] = refers("host")  # runs there, or is about to
+    last_host_id: Mapped[int | None] = refers("host")
+    service_offering_id: Mapped[int] = refers("service_offering")
+    template_id: Mapped[int | None] = refers("template")
+    iso_id: Mapped[int | None] = refers("template")
+    os_type_id: Mapped[int | None] = refers("os_type")
+    hypervisor: Mapped[str]
+    cpus: Mapped[int] = mapped_column(default=1)
+    speed: Mapped[int] = mapped_column(default=0)
+    memory: Mapped[int] = mapped_column(default=0)  # MiB
+    reserved: Mapped[bool] = mapped_column(default=False)  # whether host_id's capacity is held for it
+    ha_enabled: Mapped[bool] = mapped_column(default=False)
+    dynamically_scalable: Mapped[bool] = mapped_column(default=False)
+    delete_protection: Mapped[bool] = mapped_column(default=False)
+    display: Mapped[bool] = mapped_column(default=True)
+    user_data: Mapped[Long | None]  # base64, as clients send it
+    key_pairs: Mapped[str | None]  # names, comma separated
+    public_keys: Mapped[Long | None]
+    password: Mapped[str | None] = mapped_column(Secret)  # waits for the guest to fetch it
+    vnc_password: Mapped[str | None] = mapped_column(Secret)
+    boot_type: Mapped[str] = mapped_column(default="BIOS")
+    boot_mode: Mapped[str] = mapped_column(default="LEGACY")
+    state_changed: Mapped[datetime | None]
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    statistics: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    # of routers and system VMs
+    network_id: Mapped[int | None] = refers("network")
+    role: Mapped[str | None]  # VIRTUAL_ROUTER, DHCP_SRVR
+    redundant_state: Mapped[str | None]
+    agent: Mapped[str | None] = mapped_column(String(40))
+    agent_state: Mapped[str | None]
+    software_version: Mapped[str | None]
+
+
+PREFIX = {"User": "i", "DomainRouter": "r", "ConsoleProxy": "v", "SecondaryStorageVm": "s"}
+
+
+def instance_name(kind: str, account_id: int, number: int) -> str:
+    """What hosts call a machine: i-2-3-VM for users', r-4-VM for routers."""
+    return f"{PREFIX[kind]}-{account_id}-{number}-VM" if kind == "User" else f"{PREFIX[kind]}-{number}-VM"
+
+
+STATES = States(
+    Vm.state,
+    Stopped=["Starting", "Destroyed", "Expunging", "Error"],
+    Starting=["Running", "Stopped", "Error", "Starting"],
+    Running=["Stopping", "Stopped", "Migrating"],
+    Stopping=["Stopped", "Running"],
+    Destroyed=["Stopped", "Expunging"],
+    Error=["Expunging", "Destroyed"],
+    Expunging=["Expunging", "Destroyed", "Stopped"],
+    Migrating=["Running", "Stopped"],
+    Unknown=["Running", "Stopped"],
+)
+
+
+class Volume(Owned, Base):
+    """A disk: allocated first, created on a pool when a machine first starts with it or a job gets to it."""
+
+    __tablename__ = "volume"
+    __table_args__ = (UniqueConstraint("vm_id", "slot"), Base.__table_args__)
+
+    name: Mapped[str]
+    kind: Mapped[str] = mapped_column(default="DATADISK")  # ROOT
+    size: Mapped[Bytes]
+    physical_size: Mapped[Bytes | None]
+    zone_id: Mapped[int] = refers("zone")
+    pod_id: Mapped[int | None] = refers("pod")
+    pool_id: Mapped[int | None] = refers("pool")
+    vm_id: Mapped[int | None] = refers("vm", index=False)
+    device: Mapped[int | None]
+    slot: Mapped[int | None]  # the device while attached, empty after: no two disks at one place
+    attached: Mapped[datetime | None]
+    path: Mapped[str | None]  # its name in the pool
+    state: Mapped[str] = mapped_column(default="Allocated")
+    format: Mapped[str] = mapped_column(default="QCOW2")
+    template_id: Mapped[int | None] = refers("template")
+    disk_offering_id: Mapped[int | None] = refers("disk_offering")
+    provisioning: Mapped[str] = mapped_column(default="thin")
+    min_iops: Mapped[int | None]
+    max_iops: Mapped[int | None]
+    display: Mapped[bool] = mapped_column(default=True)
+    delete_protection: Mapped[bool] = mapped_column(default=False)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+VOLUME_STATES = States(
+    Volume.state,
+    Allocated=["Creating", "Ready", "Destroy", "Expunging", "Expunged"],
+    Creating=["Ready", "Allocated", "Destroy"],
+    Ready=["Resizing", "Destroy", "Expunging", "Expunged"],
+    Resizing=["Ready"],
+    Destroy=["Ready", "Allocated", "Expunging", "Expunged"],
+    Expunging=["Expunged", "Destroy"],
+)
+
+
+class SshKeyPair(Owned, Base):
+    __tablename__ = "ssh_key_pair"
+    __table_args__ = (UniqueConstraint("account_id", "name", "removed"), Base.__table_args__)
+
+    name: Mapped[str]
+    fingerprint: Mapped[str]
+    public_key: Mapped[Long]

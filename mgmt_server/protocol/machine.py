@@ -1,0 +1,145 @@
+"""What the outside world is asked to do with machines, disks and networks.
+
+Sizes are bytes, speeds MHz, addresses text. Names are chosen by the server and identify a thing for good, so that each
+request may be repeated: starting what runs, deleting what is gone and creating what exists all succeed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Primary storage as a host sees it."""
+
+    uuid: str
+    type: str  # Filesystem (a directory of the host), NetworkFilesystem
+    path: str  # directory on the host, or the export's path on `host`
+    host: str = ""  # of the export
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Secondary storage: an NFS export, or a directory that the reader has."""
+
+    url: str  # nfs://server/path or file:///path
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A template or ISO on secondary storage."""
+
+    uuid: str
+    store: Store
+    path: str  # below the store, e.g. template/tmpl/2/201/file.qcow2
+    format: str  # QCOW2, RAW, ISO
+    size: int  # bytes that it takes on the store
+    virtual_size: int
+    checksum: str = ""  # {ALGORITHM}hex, as registered
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of a machine on primary storage: `name` is its file or volume, unique in the pool."""
+
+    name: str
+    pool: Pool
+    size: int
+    device: int = 0  # 0 is the root disk
+    backing: str = ""  # name of the cached template in the same pool, empty for a blank disk
+    bus: str = "virtio"
+    serial: str = ""
+    bytes_per_second: int = 0  # 0: no limit
+    operations_per_second: int = 0
+
+
+@dataclass(frozen=True)
+class Nic:
+    mac: str
+    device: int
+    traffic: str  # Guest, Public, Management, Control, Storage
+    label: str = ""  # the physical network's label: the bridge on the host; empty: the host's default for that traffic
+    broadcast: str = ""  # vlan://untagged, vlan://100, vxlan://5001
+    address: str = ""
+    netmask: str = ""
+    gateway: str = ""
+    model: str = "virtio"
+    rate: int = 0  # Mbit/s, 0: no limit
+    mtu: int = 0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that a host needs to start a machine."""
+
+    name: str  # i-2-3-VM, r-4-VM
+    uuid: str
+    kind: str  # User, DomainRouter, SecondaryStorageVm, ConsoleProxy
+    cpus: int
+    speed: int  # MHz each
+    memory: int
+    disks: tuple[Disk, ...]
+    nics: tuple[Nic, ...]
+    os: str = ""  # platform name of the guest OS
+    iso: str = ""  # path or URL of an attached ISO
+    vnc_password: str = ""
+    boot_arguments: str = ""  # system VMs: key=value words (reference: system VM boot parameters)
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MachineState:
+    name: str
+    uuid: str
+    state: str  # Running, Stopped, Paused, Unknown
+    vnc_port: int = 0
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a host says of itself when it connects."""
+
+    name: str
+    address: str
+    hypervisor: str  # KVM, Simulator
+    hypervisor_version: str
+    cpus: int
+    sockets: int
+    speed: int
+    memory: int
+    capabilities: str = "hvm,snapshot"
+    os: str = ""
+    accelerator: str = ""  # kvm, qemu
+    bridges: tuple[str, ...] = ()
+    local_pool_path: str = ""
+    nfs: str = ""  # mount, libnfs: how this host reaches NFS
+    version: str = ""  # of the agent
+    clock: str = ""  # ISO time, for the clock check
+
+
+@dataclass(frozen=True)
+class HostStatistics:
+    cpu_used: float  # percent
+    memory_used: int
+    memory_total: int
+    load: float
+    network_read: int  # KiB since start
+    network_written: int
+    pools: dict[str, tuple[int, int]] = field(default_factory=dict)  # uuid -> (bytes used, bytes there)
+
+
+@dataclass(frozen=True)
+class MachineStatistics:
+    name: str
+    cpu_used: float  # percent of all its CPUs
+    network_read: int  # KiB
+    network_written: int
+    disk_read: int  # KiB
+    disk_written: int
+    disk_reads: int
+    disk_writes: int
+    memory: int  # KiB
+    memory_free: int

@@ -1,0 +1,63 @@
+"""What this installation can do, told to clients that ask before they show something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from mgmt_server.api.command import command
+from mgmt_server.api.context import Context
+from mgmt_server.api.settings import Setting, settings
+from mgmt_server.model.tenancy import EVERYONE
+from mgmt_server.model.zone import Zone
+from mgmt_server.resources.template.rules import PUBLIC
+
+SIZES = {"custom.diskoffering.size.min": 1, "custom.diskoffering.size.max": 1024}  # GiB, where nothing else is set
+PAGE = Setting("default.ui.page.size", "Rows that a web client shows on a page", least=1, most=500)
+PROTOCOL = "4.22.1.0"  # the release whose interface clients find here
+
+
+def _flag(name: str) -> bool:
+    """What a setting says, wherever it is declared; false for what this version does not have."""
+    return name in settings and settings[name].flag()
+
+
+def _size(name: str) -> int:
+    return settings[name].number() if name in settings else SIZES[name]
+
+
+@command("listCapabilities", roles=EVERYONE, key="capability", reads=True)
+def list_capabilities(ctx: Context) -> dict[str, Any]:
+    """Tell what this installation can do, and what users may."""
+    groups = select(Zone.id).where(Zone.security_groups, Zone.removed.is_(None), Zone.usable_by(ctx.caller))
+    return {
+        "cloudstackversion": PROTOCOL,
+        "securitygroupsenabled": ctx.session.scalar(groups.limit(1)) is not None,
+        "userpublictemplateenabled": PUBLIC.flag(),
+        "defaultuipagesize": PAGE.number(),
+        "customdiskofferingminsize": _size("custom.diskoffering.size.min"),
+        "customdiskofferingmaxsize": _size("custom.diskoffering.size.max"),
+        "customhypervisordisplayname": "Custom",
+        "supportELB": "false",
+        "dynamicrolesenabled": False,
+        "dynamicscalingenabled": _flag("enable.dynamic.scale.vm"),
+        "projectinviterequired": False,
+        "allowusercreateprojects": False,
+        "regionsecondaryenabled": False,
+        "kvmsnapshotenabled": _flag("kvm.snapshot.enabled"),
+        "snapshotshowchainsize": False,
+        "allowuserviewdestroyedvm": _flag("allow.user.view.destroyed.vm"),
+        "allowuserexpungerecovervm": _flag("allow.user.expunge.recover.vm"),
+        "allowuserexpungerecovervolume": _flag("allow.user.expunge.recover.volume"),
+        "allowuserviewalldomainaccounts": False,
+        "allowuserforcestopvm": True,
+        "kubernetesserviceenabled": False,
+        "kubernetesclusterexperimentalfeaturesenabled": False,
+        "instancesstatsretentiontime": 0,
+        "instancesstatsuseronly": False,
+        "instancesdisksstatsretentionenabled": False,
+        "instancesdisksstatsretentiontime": 0,
+        "instanceleaseenabled": False,
+        "additionalconfigenabled": False,
+    }

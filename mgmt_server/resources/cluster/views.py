@@ -1,0 +1,40 @@
+"""Clusters as operators see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mgmt_server.api.view import View, always, shown
+from mgmt_server.model.zone import Cluster, Pod, Zone
+
+
+def _details(cpu: float, memory: float, details: dict[str, Any]) -> dict[str, str]:
+    return {
+        "memoryOvercommitRatio": str(memory),
+        "cpuOvercommitRatio": str(cpu),
+        **{k: str(v) for k, v in (details or {}).items()},
+    }
+
+
+cluster_view = View(
+    "cluster",
+    Cluster,
+    response="ClusterResponse",
+    keyword=(Cluster.name,),
+    id=Cluster.uuid,
+    name=Cluster.name,
+    podid=Pod.uuid,
+    podname=Pod.name,
+    zoneid=Zone.uuid,
+    zonename=Zone.name,
+    joins=((Pod, Pod.id == Cluster.pod_id), (Zone, Zone.id == Cluster.zone_id)),
+    hypervisortype=Cluster.hypervisor,
+    clustertype=Cluster.cluster_type,
+    allocationstate=Cluster.allocation_state,
+    managedstate=Cluster.managed_state,
+    cpuovercommitratio=Cluster.cpu_overcommit,
+    memoryovercommitratio=Cluster.memory_overcommit,
+    resourcedetails=shown(_details, Cluster.cpu_overcommit, Cluster.memory_overcommit, Cluster.details),
+    arch=Cluster.arch,
+    hasannotations=always(False),
+)

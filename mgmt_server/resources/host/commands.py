@@ -1,0 +1,270 @@
+"""Hosts: where machines run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.api.command import command
+from mgmt_server.api.context import Context
+from mgmt_server.api.listing import Rows
+from mgmt_server.api.parameters import Operate, Use
+from mgmt_server.db import write
+from mgmt_server.errors import ApiError, Failed, InvalidValue
+from mgmt_server.jobs import Accepted
+from mgmt_server.model.host import RESOURCE_STATES, Host
+from mgmt_server.model.storage import Pool
+from mgmt_server.model.template import OsCategory
+from mgmt_server.model.tenancy import ADMIN, ADMINS, RESOURCE_ADMIN, ROOT
+from mgmt_server.model.vm import Volume
+from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.checks import alone
+from mgmt_server.resources.cluster import rows as clusters
+from mgmt_server.resources.host import flows, joining, rows
+from mgmt_server.resources.host.views import host_view
+
+OPERATORS = (ADMIN, RESOURCE_ADMIN)
+SWITCHES = {"enable": "Enabled", "enabled": "Enabled", "disable": "Disabled", "disabled": "Disabled"}
+
+
+@command(
+    "addHost",
+    roles=OPERATORS,
+    outside=True,
+    answers=host_view,
+    one_in_list=True,
+    unsupported=("externaldetails", "storageaccessgroups"),
+)
+def add(
+    ctx: Context,
+    zoneid: Use[Zone],
+    podid: Use[Pod],
+    url: str,
+    hypervisor: str,
+    clusterid: Use[Cluster] | None = None,
+    clustername: str | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    hosttags: list[str] | None = None,
+    allocationstate: str | None = None,
+) -> Host:
+    """Add a host to a cluster. A KVM host's agent must be connected; a simulated one is made.
+
+    zoneid: the zone
+    podid: the pod
+    url: http://NAME or http://ADDRESS of a KVM host; http://sim/CLUSTER/HOST of a simulated one
+    hypervisor: KVM or Simulator
+    clusterid: the cluster
+    clustername: the cluster by its name instead, made when it is not there
+    username: accepted; the server never logs in to a host
+    password: accepted; the server never logs in to a host
+    hosttags: tags by which service offerings choose the host
+    allocationstate: Enabled or Disabled
+    """
+    kind = next((h for h in clusters.HYPERVISORS if h.lower() == hypervisor.lower()), None)
+    if kind is None:
+        raise ApiError(f"hypervisor={hypervisor[:50]} of {url[:100]} is not supported: use KVM or Simulator")
+    if podid.zone_id != zoneid.id:
+        raise InvalidValue(f"pod {podid.name} is not in zone {zoneid.name}")
+    tags, state = ",".join(hosttags) if hosttags else None, _switch(allocationstate) or "Enabled"
+    found = None if kind == "Simulator" else joining.agent_of(url)  # asks the host: outside of any transaction
+    wish = _Wish(
+        podid.id, clusterid.id if clusterid else None, clustername or f"Standalone-{url}", kind, url, tags, state
+    )
+    return write(_join, wish, found)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    pod: int
+    cluster: int | None
+    name: str  # of the cluster, where none is given
+    hypervisor: str
+    url: str
+    tags: str | None
+    state: str
+
+
+def _join(tx: Session, wish: _Wish, found: joining.Found | None) -> Host:
+    pod = tx.get_one(Pod, wish.pod, with_for_update=True)
+    cluster = _cluster(tx, pod, wish)
+    if found is None:
+        return rows.simulated(tx, cluster, pod, wish.url, wish.tags, wish.state)
+    joining.check(tx, found, cluster)
+    host = rows.joined(tx, found, cluster, wish.url, wish.tags, wish.state)
+    rows.start_connecting(tx, host)
+    return host
+
+
+@command("updateHost", roles=ROOT, answers=host_view, unsupported=("externaldetails", "cleanupexternaldetails"))
+def update(
+    ctx: Context,
+    id: Operate[Host],
+    name: str | None = None,
+    allocationstate: str | None = None,
+    hosttags: list[str] | None = None,
+    istagarule: bool = False,
+    oscategoryid: Use[OsCategory] | None = None,
+    url: str | None = None,
+    annotation: str | None = None,
+) -> Host:
+    """Change a host. What is not sent stays.
+
+    id: the host
+    name: its new name
+    allocationstate: Enable, or Disable to place no more machines on it
+    hosttags: tags by which service offerings choose the host
+    istagarule: false; tags are names
+    oscategoryid: the category of guest operating systems that it prefers
+    url: the URL by which it was added
+    annotation: a note for operators
+    """
+    if istagarule:
+        raise InvalidValue("istagarule=true is not supported: hosttags are names")
+    wanted = _switch(allocationstate)
+    if wanted and wanted != id.resource_state:
+        if id.resource_state not in ("Enabled", "Disabled"):
+            raise Failed(f"host {id.name} is in {id.resource_state}: call cancelHostMaintenance first")
+        RESOURCE_STATES.move(ctx.session, id.id, (id.resource_state,), wanted)
+    if hosttags is not None:
+        id.tags = ",".join(hosttags) or None
+    elif ctx.sent.get("hosttags") == "":
+        id.tags = None
+    id.name, id.url = name or id.name, url or id.url
+    id.annotation = annotation if annotation is not None else id.annotation
+    id.os_category_id = oscategoryid.id if oscategoryid else id.os_category_id
+    ctx.session.flush()
+    ctx.describe(f"changing host {id.name}")
+    return id
+
+
+@command("deleteHost", roles=OPERATORS)
+def delete(ctx: Context, id: Operate[Host], forced: bool = False, forcedestroylocalstorage: bool = False) -> None:
+    """Take a host out of the cloud. Its agent stays connected, and it may be added again.
+
+    id: the host, in maintenance
+    forced: also when it is not in maintenance
+    forcedestroylocalstorage: also when disks are on its local storage; they are lost
+    """
+    alone(ctx, id)
+    if not forced and id.resource_state != "Maintenance":
+        raise Failed(f"host {id.name} is not in maintenance: call prepareHostForMaintenance first, or send forced=true")
+    local = select(Pool.id).where(Pool.host_id == id.id, Pool.scope == "HOST", Pool.removed.is_(None))
+    disks = list(ctx.session.scalars(select(Volume).where(Volume.pool_id.in_(local), Volume.removed.is_(None))))
+    if disks and not forcedestroylocalstorage:
+        names = ", ".join(d.name for d in disks[:3])
+        raise Failed(f"{len(disks)} disks are on local storage of host {id.name} ({names}): delete them first")
+    if disks:
+        raise Failed(f"{len(disks)} disks are on local storage of host {id.name}: destroy their machines first")
+    if not rows.vanish(ctx.session, id):
+        raise Failed(f"{id.machines} machine(s) are on host {id.name}: stop them first, or have them start elsewhere")
+    ctx.describe(f"deleting host {id.name}")
+
+
+@command("listHosts", roles=OPERATORS, answers=host_view, unsupported=(
+    "managementserverid", "outofbandmanagementenabled", "outofbandmanagementpowerstate", "storageaccessgroup",
+    "virtualmachineid",
+))  # fmt: skip
+def list_hosts(
+    ctx: Context,
+    id: Use[Host] | None = None,
+    name: str | None = None,
+    zoneid: Use[Zone] | None = None,
+    podid: Use[Pod] | None = None,
+    clusterid: Use[Cluster] | None = None,
+    hypervisor: str | None = None,
+    type: str | None = None,
+    state: str | None = None,
+    resourcestate: str | None = None,
+    arch: str | None = None,
+    version: str | None = None,
+    hahost: bool | None = None,
+    details: list[str] | None = None,
+) -> Rows:
+    """List hosts.
+
+    id: this one alone
+    name: those of this name
+    zoneid: those of this zone
+    podid: those of this pod
+    clusterid: those of this cluster
+    hypervisor: those of this hypervisor
+    type: Routing for hypervisor hosts
+    state: Up, Connecting, Disconnected, Down, Alert
+    resourcestate: Enabled, Disabled, PrepareForMaintenance, Maintenance
+    arch: those of this architecture
+    version: those whose agent has this version
+    hahost: true for hosts kept for restarts only: there are none
+    details: accepted; all fields are answered
+    """
+    found = Rows(host_view).where(
+        id=id and id.id, name=name, zone_id=zoneid, pod_id=podid, cluster_id=clusterid, hypervisor=hypervisor,
+        type=type, state=state, resource_state=resourcestate, version=version,
+    )  # fmt: skip
+    return found.where(Cluster.arch == arch if arch else None, Host.id == -1 if hahost else None)
+
+
+@command("reconnectHost", roles=ROOT, answers=host_view, event="HOST.RECONNECT")
+def reconnect(ctx: Context, id: Operate[Host]) -> Accepted:
+    """Look at a host anew: whether its agent is there, and its pools.
+
+    id: the host
+    """
+    ctx.describe(f"reconnecting host {id.name}")
+    return ctx.start(flows.again, id)
+
+
+@command("prepareHostForMaintenance", roles=ROOT, answers=host_view, event="MAINT.PREPARE")
+def prepare(ctx: Context, id: Operate[Host]) -> Accepted:
+    """Put a host that has no machines into maintenance.
+
+    id: the host
+    """
+    ctx.describe(f"putting host {id.name} into maintenance")
+    return ctx.start(flows.into_maintenance, id)
+
+
+@command("cancelHostMaintenance", roles=ROOT, answers=host_view, event="MAINT.CANCEL")
+def cancel(ctx: Context, id: Operate[Host]) -> Accepted:
+    """Take a host out of maintenance.
+
+    id: the host
+    """
+    ctx.describe(f"taking host {id.name} out of maintenance")
+    return ctx.start(flows.out_of_maintenance, id)
+
+
+@command("listHostTags", roles=ADMINS, key="hosttag", reads=True)
+def list_tags(ctx: Context) -> list[dict[str, Any]]:
+    """List the tags of hosts."""
+    tagged = select(Host.id, Host.tags).where(
+        Host.tags.is_not(None), Host.removed.is_(None), Host.usable_by(ctx.caller)
+    )
+    found = ctx.session.execute(tagged.order_by(Host.id))
+    tags = [(host, tag.strip()) for host, names in found for tag in (names or "").split(",")]
+    return [{"id": str(n), "hostid": host, "name": tag} for n, (host, tag) in enumerate(tags, 1)]
+
+
+def _cluster(tx: Session, pod: Pod, wish: _Wish) -> Cluster:
+    if wish.cluster is not None:
+        cluster = tx.get_one(Cluster, wish.cluster)
+    else:
+        named = select(Cluster).where(Cluster.pod_id == pod.id, Cluster.name == wish.name, Cluster.removed.is_(None))
+        cluster = tx.scalar(named) or clusters.make(tx, pod, wish.name, wish.hypervisor)
+    if cluster.pod_id != pod.id:
+        raise InvalidValue(f"cluster {cluster.name} is not in pod {pod.name}")
+    if cluster.hypervisor != wish.hypervisor:
+        raise InvalidValue(f"cluster {cluster.name} is for {cluster.hypervisor}, not for {wish.hypervisor}")
+    return cluster
+
+
+def _switch(allocationstate: str | None) -> str | None:
+    if allocationstate is None:
+        return None
+    wanted = SWITCHES.get(allocationstate.lower())
+    if wanted is None:
+        raise ApiError(f"allocationstate={allocationstate[:50]} is neither Enable nor Disable")
+    return wanted

@@ -1,0 +1,52 @@
+"""Jobs as clients see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from mgmt_server.api.view import View, shown
+from mgmt_server.jobs.rows import OPEN, JobRow, Node
+from mgmt_server.model.account import Account, Domain, User
+
+STATUS = {"done": 1, "failed": 2}
+
+
+def _status(state: str) -> int:
+    return 0 if state in OPEN else STATUS[state]
+
+
+def _result(state: str, result: str | None) -> dict[str, Any] | None:
+    return orjson.loads(result) if result and state not in OPEN else None
+
+
+def _type(state: str, result: str | None) -> str | None:
+    return "object" if result and state not in OPEN else None
+
+
+job_view = View(
+    "asyncjobs",
+    JobRow,
+    response="AsyncJobResponse",
+    keyword=(JobRow.command,),
+    joins=((Account, Account.id == JobRow.account_id), (Domain, Domain.id == JobRow.domain_id)),
+    accountid=Account.uuid,
+    account=Account.name,
+    domainid=Domain.uuid,
+    domainpath=shown(lambda path: "ROOT" + path.rstrip("/") if path else None, Domain.path),
+    userid=User.uuid,
+    cmd=JobRow.command,
+    jobstatus=shown(_status, JobRow.state),
+    jobprocstatus=shown(lambda _: 0, JobRow.state),
+    jobresultcode=shown(lambda code: code or 0, JobRow.error_code),
+    jobresulttype=shown(_type, JobRow.state, JobRow.result),
+    jobresult=shown(_result, JobRow.state, JobRow.result),
+    jobinstancetype=JobRow.instance_type,
+    jobinstanceid=JobRow.instance_uuid,
+    created=JobRow.created,
+    completed=JobRow.completed,
+    jobid=JobRow.uuid,
+    managementserverid=Node.uuid,
+    managementservername=Node.name,
+)

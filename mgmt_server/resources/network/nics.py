@@ -1,0 +1,90 @@
+"""NICs: giving a machine its place in a network, and telling its host about it."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased
+
+from mgmt_server.allocation import addresses
+from mgmt_server.db import Again
+from mgmt_server.model.host import Host
+from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.vm import Vm
+from mgmt_server.model.zone import Zone
+from mgmt_server.protocol.machine import Nic as NicAtHost
+
+Router = aliased(Vm, name="router")
+
+
+def add_nic(
+    tx: Session, vm: Vm, network: Network, zone: Zone, *, device: int, default: bool, wanted: str | None = None
+) -> Nic:
+    """Give the machine a NIC with an address. Raises NoAddress, InvalidValue for an address that cannot be had."""
+    nic = Nic(vm_id=vm.id, network_id=network.id, device=device, is_default=default, traffic=network.traffic_type)
+    nic.broadcast = network.broadcast
+    if network.guest_type == "L2" or network.cidr is None:
+        nic.mac = addresses.guest_mac(zone, network.id, None, vm.id)
+        tx.add(nic)
+        return nic
+    if network.guest_type == "Shared":
+        row, found = addresses.take_from_range(tx, network, wanted)
+        row.vm_id = vm.id
+        nic.address_id, nic.address, nic.netmask, nic.gateway = row.id, row.address, found.netmask, found.gateway
+        nic.taken, nic.mac = nic.address, addresses.guest_mac(zone, network.id, nic.address)
+        tx.add(nic)
+        return nic
+    return _isolated(tx, nic, network, zone, wanted)
+
+
+def _isolated(tx: Session, nic: Nic, network: Network, zone: Zone, wanted: str | None) -> Nic:
+    """An address that nobody has; when somebody was quicker, the unique key says so, and all is tried anew."""
+    nic.netmask, nic.gateway = network.netmask, network.gateway
+    nic.address = nic.taken = addresses.guest_address(tx, network, wanted)
+    nic.mac = addresses.guest_mac(zone, network.id, nic.address)
+    tx.add(nic)
+    try:
+        tx.flush()
+    except IntegrityError as error:
+        raise Again(f"the address {nic.address} of the network") from error
+    return nic
+
+
+def nics_of(tx: Session, vm: Vm, hypervisor: str) -> tuple[list[NicAtHost], list[int]]:
+    """The machine's NICs as its host needs them, and the networks whose router has to know it before it asks.
+
+    Simulated routers have no inside, and are told nothing.
+    """
+    told = select(Router.id).join(Host, Host.id == Router.host_id).where(Host.hypervisor != "Simulator")
+    told = told.where(Router.network_id == Network.id, Router.kind == "DomainRouter", Router.removed.is_(None))
+    told = told.where(Router.state == "Running").correlate(Network.__table__)
+    rows = select(Nic, Network, told.exists()).join(Network, Network.id == Nic.network_id)
+    rows = rows.where(Nic.vm_id == vm.id, Nic.removed.is_(None)).order_by(Nic.device)
+    found, tell = [], []
+    for nic, network, has_router in tx.execute(rows):
+        if has_router and vm.kind == "User":
+            tell.append(network.id)
+        broadcast = nic.broadcast if nic.traffic != "Guest" else network.broadcast
+        if nic.broadcast != broadcast:
+            tx.execute(update(Nic).where(Nic.id == nic.id).values(broadcast=broadcast))
+        simulated = hypervisor == "Simulator"
+        label = "" if simulated else addresses.label(tx, network.physical_network_id, nic.traffic, hypervisor)
+        found.append(
+            NicAtHost(
+                mac=nic.mac,
+                device=nic.device,
+                traffic=nic.traffic,
+                label=label,
+                broadcast=broadcast or "",
+                address=nic.address or "",
+                netmask=nic.netmask or "",
+                gateway=nic.gateway or "",
+            )
+        )
+    return found, tell
+
+
+def served_by_router(tx: Session, network: Network) -> bool:
+    rows = select(Vm.id).join(Host, Host.id == Vm.host_id).where(Vm.network_id == network.id, Vm.removed.is_(None))
+    rows = rows.where(Vm.kind == "DomainRouter", Vm.state == "Running", Host.hypervisor != "Simulator")
+    return tx.scalar(rows.limit(1)) is not None

@@ -1,0 +1,151 @@
+"""What a router should be, computed from the database, and telling it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from uuid import UUID
+
+from netaddr import IPAddress
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from mgmt_server.api.settings import Setting
+from mgmt_server.db import reading, write
+from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.errors import Failed
+from mgmt_server.model.host import Host
+from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.offering import ServiceOffering
+from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.model.zone import Zone
+from mgmt_server.protocol.router import Guest, Interface, Lease, RouterDocument
+from mgmt_server.resources.network.create import services
+
+SSH_KEY = Setting(
+    "ssh.publickey", "Public SSH key of people who may log in to system VMs over the control link", type="String"
+)
+MANAGEMENT_CIDR = Setting("management.network.cidr", "Networks from which system VMs are managed, as CIDRs")
+LIVING = ("Starting", "Running", "Stopping", "Stopped", "Migrating")
+
+
+def tell(call: UUID, network_id: int) -> None:
+    """Bring every running router of a network up to date."""
+    with reading() as session:
+        rows = select(Vm.id).where(Vm.network_id == network_id, Vm.kind == "DomainRouter", Vm.removed.is_(None))
+        routers = list(session.scalars(rows.where(Vm.state == "Running")))
+    for router in routers:
+        tell_router(call, router)
+
+
+def tell_router(call: UUID, router_id: int) -> None:
+    """Compute a router's document, and have its host's agent apply it. Raises Failed with the router's own words.
+
+    Each telling has a new version, and a router refuses an older one than it has: whoever comes late changes nothing.
+    """
+    found = write(_document, router_id)
+    if found is None:
+        return
+    host, document = found
+    applied = dispatch.configure_router(UUID(bytes=_mixed(call, document.version)), host, document)
+    if applied.error:
+        raise Failed(f"the router {document.name} could not be configured: {applied.error}")
+
+
+def _mixed(call: UUID, version: int) -> bytes:
+    """An id of its own for each version: a repeat of the step computes a newer document."""
+    return call.bytes[:8] + version.to_bytes(8, "big")
+
+
+def _document(tx: Session, router_id: int) -> tuple[HostRef, RouterDocument] | None:
+    router = tx.get_one(Vm, router_id)
+    host = tx.get(Host, router.host_id) if router.host_id is not None else None
+    if host is None or router.network_id is None or host.hypervisor == "Simulator":
+        return None
+    raised = (
+        update(Network).where(Network.id == router.network_id).values(document_version=Network.document_version + 1)
+    )
+    tx.execute(raised.execution_options(synchronize_session=False))
+    network = tx.get_one(Network, router.network_id, populate_existing=True)
+    return HostRef(host.uuid, host.name, host.hypervisor, host.agent or ""), compute(tx, router, network)
+
+
+def compute(tx: Session, router: Vm, network: Network) -> RouterDocument:
+    zone = tx.get_one(Zone, network.zone_id)
+    nics = list(tx.scalars(select(Nic).where(Nic.vm_id == router.id, Nic.removed.is_(None)).order_by(Nic.device)))
+    has = services(tx, network.offering_id)
+    leases, guests = _guests(tx, network, zone, router)
+    shared = network.guest_type == "Shared"
+    return RouterDocument(
+        name=instance_name(router.kind, router.account_id, router.id),
+        version=network.document_version,
+        interfaces=tuple(_interface(n) for n in nics),
+        domain=network.network_domain or "",
+        dns=tuple(d for d in (network.dns1 or zone.dns1, network.dns2 or zone.dns2) if d),
+        gateway="" if shared else (network.gateway or ""),
+        guest_gateway=network.gateway or "",
+        dhcp="Dhcp" in has,
+        dns_service="Dns" in has,
+        user_data="UserData" in has,
+        leases=tuple(leases),
+        guests=tuple(guests),
+        authorized_keys=tuple(k for k in (SSH_KEY.text().strip(),) if k),
+        management_cidr=MANAGEMENT_CIDR.text(),
+    )
+
+
+def _interface(nic: Nic) -> Interface:
+    return Interface(
+        name=f"eth{nic.device}",
+        mac=nic.mac,
+        traffic=nic.traffic,
+        address=nic.address or "",
+        prefix=IPAddress(nic.netmask).netmask_bits() if nic.netmask else 24,
+        gateway=(nic.gateway or "") if nic.traffic != "Control" else "",
+    )
+
+
+def _guests(tx: Session, network: Network, zone: Zone, router: Vm) -> tuple[list[Lease], list[Guest]]:
+    rows = tx.execute(
+        select(Nic, Vm, ServiceOffering.name)
+        .join(Vm, Vm.id == Nic.vm_id)
+        .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+        .where(Nic.network_id == network.id, Nic.removed.is_(None), Nic.address.is_not(None))
+        .where(Vm.kind == "User", Vm.removed.is_(None), Vm.state.in_(LIVING))
+        .order_by(Nic.id)
+    ).all()
+    leases, guests = [], []
+    for nic, vm, offering in rows:
+        leases.append(Lease(mac=nic.mac, address=nic.address, hostname=vm.name, default=nic.is_default))
+        data = vm.user_data or ""
+        guests.append(
+            Guest(
+                address=nic.address,
+                metadata=_metadata(vm, nic, zone, offering),
+                user_data=_standard(data),
+                password=vm.password or "",
+            )
+        )
+    return leases, guests
+
+
+def _metadata(vm: Vm, nic: Nic, zone: Zone, offering: str) -> dict[str, str]:
+    found: dict[str, Any] = {
+        "service-offering": offering,
+        "availability-zone": zone.name,
+        "local-ipv4": nic.address,
+        "local-hostname": vm.name,
+        "public-ipv4": nic.address,
+        "public-hostname": vm.name,
+        "instance-id": vm.uuid,
+        "vm-id": vm.uuid,
+        "public-keys": vm.public_keys,
+    }
+    return {k: str(v) for k, v in found.items() if v}
+
+
+def _standard(text: str) -> str:
+    """User data as the protocol's base64 without line breaks; clients send both alphabets."""
+    if not text:
+        return ""
+    return base64.b64encode(base64.b64decode(text.replace("-", "+").replace("_", "/"))).decode()

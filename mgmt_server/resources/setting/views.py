@@ -1,0 +1,33 @@
+"""Settings as clients see them. They are no rows: a setting is declared where it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mgmt_server.api.settings import Scope, Setting
+
+TYPES = {"Integer": "Number", "Long": "Number", "Float": "Decimal", "Double": "Decimal", "Boolean": "Boolean"}
+
+
+def shown(setting: Setting, scope: Scope | None = None, value: str | None = None) -> dict[str, Any]:
+    """A setting with the value that holds in a scope, or with `value`. Secret values are left out."""
+    kinds = [s.lower() for s in setting.scopes if s != "Global"]
+    answer: dict[str, Any] = {
+        "category": setting.category,
+        "group": setting.group,
+        "subgroup": setting.subgroup,
+        "name": setting.name,
+        "description": setting.description,
+        "isdynamic": True,
+        "component": setting.component,
+        "displaytext": setting.name.replace(".", " ").capitalize(),
+        "type": "Select" if setting.options else TYPES.get(setting.type, "String"),
+    }
+    if not setting.secret:
+        answer["value"] = value if value is not None else setting.text(*([scope] if scope else []))
+        answer["defaultvalue"] = setting.default or ""
+    if kinds:
+        answer["scope"] = ",".join(kinds)
+    if setting.options:
+        answer["options"] = ",".join(setting.options)
+    return answer

@@ -1,0 +1,20 @@
+"""Key pairs as clients see them."""
+
+from __future__ import annotations
+
+from mgmt_server.api.view import View, always
+from mgmt_server.model.vm import SshKeyPair
+from mgmt_server.resources.views import owner_fields, owner_joins
+
+ssh_key_pair_view = View(
+    "sshkeypair",
+    SshKeyPair,
+    response="SSHKeyPairResponse",
+    keyword=(SshKeyPair.name, SshKeyPair.fingerprint),
+    joins=owner_joins(SshKeyPair),
+    id=SshKeyPair.uuid,
+    name=SshKeyPair.name,
+    fingerprint=SshKeyPair.fingerprint,
+    hasannotations=always(False),
+    **owner_fields(path=False),
+)

@@ -1,0 +1,271 @@
+"""Templates: what machines start from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from sqlalchemy import select
+
+from mgmt_server.api.command import command
+from mgmt_server.api.context import Context
+from mgmt_server.api.owner import owner
+from mgmt_server.api.parameters import Length, Operate, Use
+from mgmt_server.db import new_uuid
+from mgmt_server.errors import InUse, InvalidValue, ParameterError
+from mgmt_server.jobs import Accepted
+from mgmt_server.model.account import Account, Domain, Project
+from mgmt_server.model.template import OsType, Template, TemplateInZone
+from mgmt_server.model.tenancy import EVERYONE
+from mgmt_server.model.vm import Vm
+from mgmt_server.model.zone import Zone
+from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.offering.rules import absent
+from mgmt_server.resources.template import flows
+from mgmt_server.resources.template.bring import digest_of
+from mgmt_server.resources.template.rules import (
+    ARCHITECTURES,
+    check_host,
+    check_type,
+    check_visibility,
+    format_of,
+    hypervisor_of,
+    url_of,
+    zones_of,
+)
+from mgmt_server.resources.template.views import template_alone_view, template_view
+
+Url = Annotated[str, Length(2048)]
+Text = Annotated[str, Length(4096)]
+
+
+@command(
+    "registerTemplate",
+    roles=EVERYONE,
+    answers=template_view,
+    unsupported=("extensionid", "externaldetails"),
+)
+def register(
+    ctx: Context,
+    name: str,
+    url: Url,
+    format: str,
+    hypervisor: str,
+    displaytext: Text | None = None,
+    ostypeid: Use[OsType] | None = None,
+    zoneid: str | None = None,
+    zoneids: list[Use[Zone]] | None = None,
+    checksum: str | None = None,
+    ispublic: bool = False,
+    isfeatured: bool = False,
+    isextractable: bool = False,
+    passwordenabled: bool = False,
+    sshkeyenabled: bool = False,
+    requireshvm: bool = True,
+    isdynamicallyscalable: bool = False,
+    arch: str | None = None,
+    bits: int | None = None,
+    details: dict[str, str] | None = None,
+    templatetag: str | None = None,
+    templatetype: str | None = None,
+    isrouting: bool = False,
+    directdownload: bool = False,
+    deployasis: bool = False,
+    forcks: bool = False,
+    account: str | None = None,
+    domainid: Use[Domain] | None = None,
+    projectid: Use[Project] | None = None,
+) -> list[dict[str, Any]]:
+    """Register a template. The server fetches its image in the background; listTemplates tells how far it is.
+
+    name: its name
+    url: where its image is, http or https
+    format: QCOW2 or RAW
+    hypervisor: KVM; Simulator for simulated hosts, whose images are not fetched
+    displaytext: what users read; the name by default
+    ostypeid: the guest's operating system
+    zoneid: the zone that it is for; -1 for all
+    zoneids: the zones that it is for
+    checksum: hexadecimal digest of the file, or {SHA-256}digest
+    ispublic: whether everybody may use it
+    isfeatured: whether it is shown first
+    isextractable: whether it may be downloaded
+    passwordenabled: whether its guests take passwords
+    sshkeyenabled: whether its guests take SSH keys
+    requireshvm: whether it needs hardware virtualisation
+    isdynamicallyscalable: whether its guests may be resized while they run
+    arch: x86_64 or aarch64
+    bits: accepted; the operating system tells
+    details: free key-value pairs for the hypervisor
+    templatetag: tag of the hosts that run it
+    templatetype: USER
+    isrouting: not supported; false is accepted
+    directdownload: not supported; false is accepted
+    deployasis: not supported; false is accepted
+    forcks: not supported; false is accepted
+    account: whose it shall be; with domainid
+    domainid: that account's domain
+    projectid: the project that it is for
+    """
+    absent(directdownload=directdownload, deployasis=deployasis, forcks=forcks)
+    whose = owner(ctx, account, domainid, projectid)
+    check_visibility(ctx, whose, ispublic, isfeatured)
+    check_type(ctx, templatetype, isrouting)
+    kind = hypervisor_of(hypervisor)
+    if ostypeid is None:
+        raise ParameterError("Please provide a guest OS type as ostypeid: listOsTypes names them")
+    if checksum:
+        digest_of(checksum)
+    if kind != "Simulator":  # whose images are never fetched
+        check_host(url_of(url))
+    zones, everywhere = zones_of(ctx, zoneid, zoneids)
+    uuid = new_uuid()
+    template = Template(
+        uuid=uuid,
+        account_id=whose.id,
+        domain_id=whose.domain_id,
+        name=name,
+        display_text=displaytext or name,
+        unique_name=f"{whose.id}-{uuid}",
+        format=format_of(kind, format),
+        hypervisor=kind,
+        url=url_of(url),
+        checksum=checksum or None,
+        os_type_id=ostypeid.id,
+        public=ispublic,
+        featured=isfeatured,
+        extractable=isextractable,
+        cross_zones=everywhere,
+        requires_hvm=requireshvm,
+        password_enabled=passwordenabled,
+        ssh_key_enabled=sshkeyenabled,
+        dynamically_scalable=isdynamicallyscalable,
+        arch=one_of("arch", arch, ARCHITECTURES) or ARCHITECTURES[0],
+        tag=templatetag,
+        details=details or {},
+    )
+    ctx.session.add(template)
+    ctx.session.flush()
+    for zone in zones:
+        flows.start_download(ctx.session, template, zone.id)
+    ctx.session.flush()
+    ctx.describe(f"registering template {name}")
+    ctx.event("TEMPLATE.CREATE", template)
+    shown = select(TemplateInZone.id).where(TemplateInZone.template_id == template.id).order_by(TemplateInZone.id)
+    return [template_view.one(ctx.session, ctx.caller, number) for number in ctx.session.scalars(shown).all()]
+
+
+@command(
+    "updateTemplate",
+    roles=EVERYONE,
+    answers=template_alone_view,
+    event="TEMPLATE.UPDATE",
+    unsupported=("format",),
+)
+def update(
+    ctx: Context,
+    id: Operate[Template],
+    name: str | None = None,
+    displaytext: Text | None = None,
+    ostypeid: Use[OsType] | None = None,
+    passwordenabled: bool | None = None,
+    sshkeyenabled: bool | None = None,
+    requireshvm: bool | None = None,
+    isdynamicallyscalable: bool | None = None,
+    bootable: bool | None = None,
+    arch: str | None = None,
+    details: dict[str, str] | None = None,
+    cleanupdetails: bool = False,
+    sortkey: int | None = None,
+    templatetag: str | None = None,
+    templatetype: str | None = None,
+    isrouting: bool = False,
+    forcks: bool = False,
+    forceupdateostype: bool = False,
+) -> Template:
+    """Change what is known of a template. Machines take it at their next start.
+
+    id: the template
+    name: its new name
+    displaytext: what users read
+    ostypeid: the guest's operating system
+    passwordenabled: whether its guests take passwords
+    sshkeyenabled: whether its guests take SSH keys
+    requireshvm: whether it needs hardware virtualisation
+    isdynamicallyscalable: whether its guests may be resized while they run
+    bootable: whether machines may start from it
+    arch: x86_64 or aarch64
+    details: free key-value pairs, in place of those before
+    cleanupdetails: whether to forget all of them
+    sortkey: its place in lists, the lowest first
+    templatetag: tag of the hosts that run it
+    templatetype: USER
+    isrouting: not supported; false is accepted
+    forcks: not supported; false is accepted
+    forceupdateostype: accepted; the operating system can always be changed
+    """
+    absent(forcks=forcks)
+    check_type(ctx, templatetype, isrouting)
+    if cleanupdetails and details:
+        raise InvalidValue("cleanupdetails forgets what details would set: send one of them")
+    changes = {
+        "name": name,
+        "display_text": displaytext,
+        "os_type_id": ostypeid and ostypeid.id,
+        "password_enabled": passwordenabled,
+        "ssh_key_enabled": sshkeyenabled,
+        "requires_hvm": requireshvm,
+        "dynamically_scalable": isdynamicallyscalable,
+        "bootable": bootable,
+        "arch": one_of("arch", arch, ARCHITECTURES),
+        "details": {} if cleanupdetails else details,
+        "sort_key": sortkey,
+        "tag": templatetag,
+    }
+    for column, value in changes.items():
+        if value is not None:
+            setattr(id, column, value)
+    ctx.describe(f"changing template {id.name}")
+    return id
+
+
+@command("deleteTemplate", roles=EVERYONE, event="TEMPLATE.DELETE")
+def delete(
+    ctx: Context,
+    id: Operate[Template],
+    zoneid: Use[Zone] | None = None,
+    forced: bool = False,
+    issystem: bool = False,
+) -> Accepted:
+    """Delete a template, of one zone or of all. Machines that were deployed from it keep their disks.
+
+    id: the template
+    zoneid: of this zone alone
+    forced: even when machines were deployed from it
+    issystem: whether a template of system VMs is meant
+    """
+    if id.type == "SYSTEM" and not issystem:
+        raise InvalidValue(f"{id.name} is what system VMs start from: send issystem=true if that is meant")
+    users = select(Vm.name).where(Vm.template_id == id.id, Vm.removed.is_(None), Vm.state != "Expunging")
+    if zoneid is not None:
+        users = users.where(Vm.zone_id == zoneid.id)
+    names = list(ctx.session.scalars(users.limit(4)))
+    if names and not forced:
+        raise InUse(
+            f"machines were deployed from {id.name} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}): they "
+            "could not be reinstalled from it; send forced=true to delete it all the same"
+        )
+    ctx.describe(f"deleting template {id.name}")
+    zone = zoneid.id if zoneid is not None else None
+    flows.forget(ctx.session, id, zone)
+    return ctx.start(flows.delete, id, zone)
+
+
+def account_named(ctx: Context, template: Template, name: str) -> Account:
+    """An account of the domain that a template belongs to."""
+    rows = select(Account).where(
+        Account.name == name, Account.domain_id == template.domain_id, Account.removed.is_(None)
+    )
+    found = ctx.session.scalar(rows)
+    if found is None:
+        raise InvalidValue(f"there is no account {name[:100]} in the template's domain: check accounts")
+    return found

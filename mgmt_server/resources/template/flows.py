@@ -1,0 +1,287 @@
+"""How templates get onto secondary storage, and off it again.
+
+Another part of the server calls `have_builtin` when a simulated host is up, `have_system_template` when a store is
+known to hold the system VM image, and `store_added` when a secondary storage was added. All may be repeated.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from mgmt_server.db import now
+from mgmt_server.drivers.image.system import SystemImage
+from mgmt_server.errors import InvalidValue
+from mgmt_server.jobs import Job, enqueue
+from mgmt_server.model.host import Host
+from mgmt_server.model.storage import ImageStore, TemplateOnStore
+from mgmt_server.model.template import Template, TemplateInZone
+from mgmt_server.model.zone import Zone
+from mgmt_server.resources.template import bring
+from mgmt_server.resources.template.bring import Brought, Order
+from mgmt_server.resources.template.seeds import BUILTIN_SIMULATOR, SYSTEM_KVM, SYSTEM_SIMULATOR
+
+SIMULATED = (BUILTIN_SIMULATOR, SYSTEM_SIMULATOR)
+SIMULATED_SIZE = 5 * 2**20  # bytes of a simulated image, of which nothing is known
+
+
+def folder(template: Template) -> str:
+    """Where a template's image stands below a store."""
+    return f"template/tmpl/{template.account_id}/{template.id}"
+
+
+def stores_of(tx: Session, zone_id: int) -> list[ImageStore]:
+    """The secondary storage that a zone may write to, the one with most room first."""
+    mine = select(ImageStore).where(
+        or_(ImageStore.zone_id == zone_id, ImageStore.zone_id.is_(None)),
+        ImageStore.removed.is_(None),
+        ImageStore.readonly.is_(False),
+    )
+    return list(tx.scalars(mine.order_by((ImageStore.capacity - ImageStore.used).desc(), ImageStore.id)))
+
+
+def in_zone(tx: Session, template: Template, zone_id: int) -> None:
+    """Have an entry for the template in the zone."""
+    mine = TemplateInZone.template_id == template.id, TemplateInZone.zone_id == zone_id
+    if tx.scalar(select(TemplateInZone.id).where(*mine)) is not None:
+        return
+    row = TemplateInZone(
+        template_id=template.id, zone_id=zone_id, account_id=template.account_id, domain_id=template.domain_id
+    )
+    _add(tx, row)
+
+
+def _add(tx: Session, row: TemplateInZone | TemplateOnStore) -> bool:
+    """Add a row unless another call did so meanwhile: whether this one did."""
+    try:
+        with tx.begin_nested():
+            tx.add(row)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _on_store(tx: Session, template: Template, store: ImageStore, zone_id: int, state: str) -> TemplateOnStore | None:
+    """The new row of a template on a store; None when there is one already."""
+    mine = TemplateOnStore.template_id == template.id, TemplateOnStore.store_id == store.id
+    if tx.scalar(select(TemplateOnStore.id).where(*mine)) is not None:
+        return None
+    size = template.size or SIMULATED_SIZE
+    ready = state == "Ready"
+    row = TemplateOnStore(
+        template_id=template.id,
+        store_id=store.id,
+        zone_id=zone_id,
+        state=state,
+        path=f"{folder(template)}/{template.uuid}.{template.format.lower()}",
+        size=size if ready else 0,
+        physical_size=size if ready else 0,
+        progress=100 if ready else 0,
+    )
+    return row if _add(tx, row) else None
+
+
+def start_download(tx: Session, template: Template, zone_id: int) -> None:
+    """Have a template in a zone: at once where hosts are simulated, else by a job. InvalidValue without a store."""
+    in_zone(tx, template, zone_id)
+    stores = stores_of(tx, zone_id)
+    simulated = template.hypervisor == "Simulator"
+    if not stores and not simulated:
+        raise InvalidValue(
+            "the zone has no secondary storage that can be written to: add one with addImageStore, then register again"
+        )
+    for store in stores[:1]:
+        row = _on_store(tx, template, store, zone_id, "Ready" if simulated else "Creating")
+        if row is not None and not simulated:
+            tx.flush()
+            enqueue(tx, download, (row.id,), lock=f"template:{template.id}", instance=("Template", template.uuid))
+
+
+def have_builtin(tx: Session, zone_id: int) -> None:
+    """Have the templates of simulated hosts ready on the zone's secondary storage."""
+    for template in tx.scalars(select(Template).where(Template.id.in_(SIMULATED), Template.removed.is_(None))):
+        for store in stores_of(tx, zone_id):
+            in_zone(tx, template, zone_id)
+            _on_store(tx, template, store, zone_id, "Ready")
+
+
+def have_system_template(
+    tx: Session, zone_id: int, store_id: int, *, path: str = "", size: int = 0, physical_size: int = 0
+) -> None:
+    """Note that a store holds the system VM image of KVM hosts. `path` is below the store, sizes are bytes."""
+    template = tx.get(Template, SYSTEM_KVM)
+    if template is None or template.removed is not None:
+        return
+    in_zone(tx, template, zone_id)
+    template.size = size or template.size  # disks of system VMs are at least as large
+    mine = TemplateOnStore.template_id == template.id, TemplateOnStore.store_id == store_id
+    found = tx.scalar(select(TemplateOnStore).where(*mine))
+    values = {
+        "state": "Ready",
+        "progress": 100,
+        "error": None,
+        "path": path or f"{folder(template)}/{template.uuid}.qcow2",
+        "size": size,
+        "physical_size": physical_size,
+    }
+    if found is None:
+        _add(tx, TemplateOnStore(template_id=template.id, store_id=store_id, zone_id=zone_id, **values))
+    else:
+        tx.execute(
+            update(TemplateOnStore)
+            .where(TemplateOnStore.id == found.id)
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def store_added(tx: Session, store_id: int) -> None:
+    """What a new secondary storage makes possible: built-in templates, and those that are for all zones."""
+    store = tx.get_one(ImageStore, store_id)
+    if store.zone_id is None:
+        return
+    up = select(Host.id).where(
+        Host.zone_id == store.zone_id, Host.hypervisor == "Simulator", Host.state == "Up", Host.removed.is_(None)
+    )
+    if tx.scalar(up.limit(1)) is not None:
+        have_builtin(tx, store.zone_id)
+    here = select(TemplateOnStore.template_id).where(TemplateOnStore.zone_id == store.zone_id)
+    wanted = select(TemplateInZone.template_id).where(
+        TemplateInZone.zone_id == store.zone_id, TemplateInZone.removed.is_(None)
+    )
+    missing = select(Template).where(
+        Template.removed.is_(None),
+        Template.type == "USER",
+        Template.id.not_in(here),
+        or_(Template.cross_zones, Template.id.in_(wanted)),
+    )
+    for template in tx.scalars(missing):
+        start_download(tx, template, store.zone_id)
+
+
+def look_for_system(job: Job, store_id: int) -> None:
+    """Note the system VM image where somebody has put it on a store."""
+    url = job.write(url_of_store, store_id)
+    found = job.call(bring.find_system, url) if url else None
+    if found is not None:
+        job.write(system_found, store_id, found)
+
+
+def url_of_store(tx: Session, store_id: int) -> str:
+    store = tx.get(ImageStore, store_id)
+    return store.url if store is not None and store.removed is None else ""
+
+
+def system_found(tx: Session, store_id: int, image: SystemImage) -> None:
+    store = tx.get_one(ImageStore, store_id)
+    zones = [store.zone_id] if store.zone_id else list(tx.scalars(select(Zone.id).where(Zone.removed.is_(None))))
+    for zone in zones[:1]:  # one row holds one image; a store of all zones notes the first
+        have_system_template(tx, zone, store_id, path=image.path, size=image.size, physical_size=image.physical_size)
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+def download(job: Job, on_store_id: int) -> None:
+    """Bring an image to a store. What went wrong is told in the row, where listTemplates shows it."""
+    order = job.write(begin, on_store_id, undo=broke)
+    if order is None:
+        return
+    brought = job.call(bring.bring, order, undo=bring.take_away)
+    job.write(arrived, order, brought)
+
+
+def begin(tx: Session, on_store_id: int) -> Order | None:
+    """What is to be brought where; None when the template was deleted meanwhile."""
+    row = tx.get_one(TemplateOnStore, on_store_id)
+    template, store = tx.get_one(Template, row.template_id), tx.get_one(ImageStore, row.store_id)
+    if template.removed is not None or store.removed is not None or row.state != "Creating":
+        return None
+    return Order(
+        on_store=row.id,
+        template=template.id,
+        uuid=template.uuid,
+        url=template.url or "",
+        format=template.format,
+        checksum=template.checksum or "",
+        store=store.url,
+        path=row.path,
+    )
+
+
+def broke(tx: Session, on_store_id: int) -> None:
+    _fail(tx, on_store_id, "the download met an internal error: the server's log tells which; register it again")
+
+
+def arrived(tx: Session, order: Order, brought: Brought) -> None:
+    if brought.error:
+        _fail(tx, order.on_store, brought.error)
+        return
+    values = {"state": "Ready", "progress": 100, "size": brought.size, "physical_size": brought.physical_size}
+    tx.execute(
+        update(TemplateOnStore)
+        .where(TemplateOnStore.id == order.on_store, TemplateOnStore.state == "Creating")
+        .values(error=None, **values)
+        .execution_options(synchronize_session=False)
+    )
+    changes = {"size": brought.size, "checksum": brought.checksum or None}
+    tx.execute(
+        update(Template)
+        .where(Template.id == order.template)
+        .values(**changes)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _fail(tx: Session, on_store_id: int, text: str) -> None:
+    tx.execute(
+        update(TemplateOnStore)
+        .where(TemplateOnStore.id == on_store_id, TemplateOnStore.state == "Creating")
+        .values(state="Failed", error=text[:2000])
+        .execution_options(synchronize_session=False)
+    )
+
+
+def delete(job: Job, template_id: int, zone_id: int | None) -> None:
+    """Take a template off the stores of one zone, or of all."""
+    for order in job.write(leaving, template_id, zone_id):
+        if order.url:  # a simulated image is no file
+            job.call(bring.remove, order)
+    job.write(left, template_id, zone_id)
+
+
+def leaving(tx: Session, template_id: int, zone_id: int | None) -> list[Order]:
+    rows = select(TemplateOnStore, Template, ImageStore).where(
+        TemplateOnStore.template_id == template_id,
+        Template.id == TemplateOnStore.template_id,
+        ImageStore.id == TemplateOnStore.store_id,
+        ImageStore.removed.is_(None),
+    )
+    if zone_id is not None:
+        rows = rows.where(TemplateOnStore.zone_id == zone_id)
+    found = []
+    for row, template, store in tx.execute(rows):
+        url = "" if template.hypervisor == "Simulator" else store.url
+        row.state = "Destroying"
+        found.append(Order(row.id, template.id, template.uuid, url, template.format, "", store.url, row.path))
+    return found
+
+
+def left(tx: Session, template_id: int, zone_id: int | None) -> None:
+    mine = [TemplateOnStore.template_id == template_id]
+    if zone_id is not None:
+        mine.append(TemplateOnStore.zone_id == zone_id)
+    tx.execute(delete_rows(TemplateOnStore).where(*mine).execution_options(synchronize_session=False))
+
+
+def forget(tx: Session, template: Template, zone_id: int | None) -> None:
+    """Take a template out of lists at once; `delete` does the rest."""
+    mine = [TemplateInZone.template_id == template.id, TemplateInZone.removed.is_(None)]
+    if zone_id is not None:
+        mine.append(TemplateInZone.zone_id == zone_id)
+    tx.execute(update(TemplateInZone).where(*mine).values(removed=now()).execution_options(synchronize_session=False))
+    rest = select(TemplateInZone.id).where(TemplateInZone.template_id == template.id, TemplateInZone.removed.is_(None))
+    if tx.scalar(rest.limit(1)) is None:
+        template.removed, template.state = now(), "Inactive"

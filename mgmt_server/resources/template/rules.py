@@ -1,0 +1,116 @@
+"""What may be registered, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+
+from mgmt_server.api.context import Context
+from mgmt_server.api.parameters import no_entity
+from mgmt_server.api.settings import Scope, Setting
+from mgmt_server.drivers.image.download import refuse
+from mgmt_server.errors import InvalidValue
+from mgmt_server.model.account import Account
+from mgmt_server.model.tenancy import ADMINS
+from mgmt_server.model.zone import Zone
+from mgmt_server.resources.template.bring import INSIDE
+
+HYPERVISORS = ("KVM", "Simulator")
+FORMATS = {"KVM": ("QCOW2", "RAW"), "Simulator": ("QCOW2", "RAW", "VHD", "VHDX", "OVA")}
+ARCHITECTURES = ("x86_64", "aarch64")
+PUBLIC = Setting(
+    "allow.public.user.templates",
+    "Whether users may make their templates public",
+    type="Boolean",
+    default="true",
+    scopes=("Account",),
+)
+
+
+def hypervisor_of(text: str) -> str:
+    for known in HYPERVISORS:
+        if known.lower() == text.lower():
+            return known
+    raise InvalidValue(f"Hypervisor Type: {text[:100]} is invalid. Supported here are: {', '.join(HYPERVISORS)}")
+
+
+def format_of(hypervisor: str, text: str) -> str:
+    for known in FORMATS[hypervisor]:
+        if known.lower() == text.lower():
+            return known
+    raise InvalidValue(f"format={text[:100]} does not run on {hypervisor}: register {', '.join(FORMATS[hypervisor])}")
+
+
+def url_of(text: str) -> str:
+    """A URL that may be fetched and shown. Credentials in it would be told to whoever sees the template."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise InvalidValue(f"url={text[:200]} is no URL: write it as https://host/path/image.qcow2") from None
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+        raise InvalidValue(f"url={text[:200]} is no http or https URL: write it as https://host/path/image.qcow2")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidValue("url holds a user or a password, which all who see the template would read: leave them out")
+    if port == 0 or any(c.isspace() for c in text):
+        raise InvalidValue(f"url={text[:200]} is no URL: it has a blank in it, or port 0")
+    return text
+
+
+def check_host(url: str) -> None:
+    """Refuse at once an address that would be refused when it is fetched. Names are looked up then."""
+    host = urlsplit(url).hostname or ""
+    try:
+        literal = ip_address(host)
+    except ValueError:
+        return
+    kind = refuse(literal, INSIDE.words())
+    if kind:
+        raise InvalidValue(
+            f"Illegal host specified in URL: {host} is a {kind} address, from which nothing is fetched. An "
+            f"administrator can allow its network with the setting {INSIDE.name}"
+        )
+
+
+def zones_of(ctx: Context, zoneid: str | None, zoneids: Sequence[Zone] | None) -> tuple[list[Zone], bool]:
+    """The zones that a template shall be in, and whether it is for all, those to come included (zoneid -1)."""
+    if zoneid is not None and zoneids:
+        raise InvalidValue("zoneid and zoneids exclude each other: send one of them")
+    if zoneids:
+        return list(zoneids), False
+    if zoneid is None:
+        raise InvalidValue("zoneid is missing: name a zone, or -1 for all")
+    usable = select(Zone).where(Zone.usable_by(ctx.caller), Zone.removed.is_(None)).order_by(Zone.id)
+    if zoneid.strip() == "-1":
+        if not ctx.caller.is_root:
+            raise InvalidValue("zoneid=-1 is for root administrators: name a zone")
+        return list(ctx.session.scalars(usable)), True
+    one = usable.where(_key(ctx, zoneid.strip()))
+    found = ctx.session.scalar(one)
+    if found is None:
+        raise no_entity("zoneid", zoneid)
+    return [found], False
+
+
+def _key(ctx: Context, text: str) -> Any:
+    if ctx.caller.is_root and text.isdecimal() and len(text) < 19:
+        return (Zone.uuid == text) | (Zone.id == int(text))
+    return Zone.uuid == text
+
+
+def check_visibility(ctx: Context, owner: Account | None, ispublic: bool | None, isfeatured: bool | None) -> None:
+    """Refuse what the caller may not do with a template."""
+    if isfeatured and not ctx.caller.is_root:
+        raise InvalidValue("isfeatured is for root administrators: leave it out")
+    scope = [Scope("Account", owner.id)] if owner else []
+    if ispublic and ctx.caller.role not in ADMINS and not PUBLIC.flag(*scope):
+        raise InvalidValue("users may not make templates public here (setting allow.public.user.templates)")
+
+
+def check_type(ctx: Context, templatetype: str | None, isrouting: bool | None) -> None:
+    if isrouting or (templatetype and templatetype.upper() != "USER"):
+        raise InvalidValue("templates of other types than USER come with the installation: leave templatetype out")

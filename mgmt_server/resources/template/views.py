@@ -1,0 +1,160 @@
+"""Templates as clients see them: once for each zone that they are in."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+from sqlalchemy import case, select
+from sqlalchemy.orm import Session
+
+from mgmt_server.api.view import View, always, many, only, shown
+from mgmt_server.model.storage import ImageStore, TemplateOnStore
+from mgmt_server.model.template import OsType, Template, TemplateInZone
+from mgmt_server.model.tenancy import ADMIN, Caller
+from mgmt_server.model.zone import Zone
+from mgmt_server.resources.views import owner_fields, owner_joins
+
+COMPLETE = "Download Complete"
+
+
+def _best() -> Any:
+    """The image that tells most about a template in a zone: a ready one before one that is on its way."""
+    ranked = case((TemplateOnStore.state == "Ready", 0), (TemplateOnStore.state == "Creating", 1), else_=2)
+    mine = select(TemplateOnStore.id).where(
+        TemplateOnStore.template_id == TemplateInZone.template_id,
+        TemplateOnStore.zone_id == TemplateInZone.zone_id,
+        TemplateOnStore.state != "Destroying",
+        TemplateOnStore.store_id.in_(select(ImageStore.id).where(ImageStore.removed.is_(None))),
+    )
+    return mine.order_by(ranked, TemplateOnStore.id).limit(1).correlate(TemplateInZone).scalar_subquery()
+
+
+class _Downloads:
+    """Each image of a template in a zone: on which store it is, and how far."""
+
+    STATES: ClassVar[dict[str, str]] = {"Ready": "DOWNLOADED", "Failed": "DOWNLOAD_ERROR"}
+
+    def children(
+        self, session: Session, caller: Caller, parent: Any, ids: list[int]
+    ) -> dict[int, list[dict[str, Any]]]:
+        here = (TemplateOnStore.template_id == TemplateInZone.template_id) & (
+            TemplateOnStore.zone_id == TemplateInZone.zone_id
+        )
+        rows = (
+            select(TemplateInZone.id, TemplateOnStore.state, TemplateOnStore.progress, ImageStore.uuid, ImageStore.name)
+            .join(TemplateOnStore, here)
+            .join(ImageStore, ImageStore.id == TemplateOnStore.store_id)
+            .where(TemplateInZone.id.in_(ids), ImageStore.removed.is_(None), TemplateOnStore.state != "Destroying")
+        )
+        found: dict[int, list[dict[str, Any]]] = {}
+        for number, state, progress, uuid, name in session.execute(rows.order_by(TemplateOnStore.id)):
+            told = {
+                "datastore": name,
+                "datastoreId": uuid,
+                "datastoreRole": "Image",
+                "downloadPercent": str(progress),
+                "downloadState": self.STATES.get(state, "DOWNLOAD_IN_PROGRESS"),
+            }
+            found.setdefault(number, []).append(told)
+        return found
+
+
+def status(state: str | None, progress: int | None, error: str | None) -> str:
+    """What clients wait for and show."""
+    if state == "Ready":
+        return COMPLETE
+    if state == "Failed":
+        return error or "the download failed"
+    if state is None:
+        return "not on a secondary storage of this zone yet"
+    return f"{progress or 0}% Downloaded"
+
+
+def _ready(state: str | None) -> bool:
+    return state == "Ready"
+
+
+def _size(state: str | None, on_store: int | None, size: int) -> int | None:
+    return (on_store or size or None) if state == "Ready" else (size or None)
+
+
+def _physical(state: str | None, size: int | None) -> int | None:
+    return size or None if state == "Ready" else None
+
+
+def _details(details: dict[str, Any]) -> dict[str, str]:
+    return {k: str(v) for k, v in details.items()}
+
+
+def _fields() -> dict[str, Any]:
+    """What is the same in all zones."""
+    return {
+        "id": Template.uuid,
+        "name": Template.name,
+        "displaytext": Template.display_text,
+        "ispublic": Template.public,
+        "passwordenabled": Template.password_enabled,
+        "sshkeyenabled": Template.ssh_key_enabled,
+        "format": Template.format,
+        "isfeatured": Template.featured,
+        "crossZones": Template.cross_zones,
+        "ostypeid": OsType.uuid,
+        "ostypename": OsType.name,
+        "templatetype": Template.type,
+        "hypervisor": Template.hypervisor,
+        "isextractable": Template.extractable,
+        "checksum": Template.checksum,
+        "details": shown(_details, Template.details),
+        "arch": Template.arch,
+        "bits": always(0),
+        "isdynamicallyscalable": Template.dynamically_scalable,
+        "directdownload": Template.direct_download,
+        "deployasis": Template.deploy_as_is,
+        "forcks": always(False),
+        "requireshvm": Template.requires_hvm,
+        "bootable": Template.bootable,
+        "url": Template.url,
+        "templatetag": Template.tag,
+        "tags": always([]),
+        "hasannotations": always(False),
+    }
+
+
+template_view = View(
+    "template",
+    TemplateInZone,
+    response="TemplateResponse",
+    keyword=(Template.name, Template.display_text),
+    order=(Template.sort_key, Template.id, TemplateInZone.zone_id),
+    joins=(
+        (Template, Template.id == TemplateInZone.template_id),
+        (
+            TemplateOnStore,
+            (TemplateOnStore.template_id == TemplateInZone.template_id) & (TemplateOnStore.id == _best()),
+        ),
+        (OsType, OsType.id == Template.os_type_id),
+        (Zone, Zone.id == TemplateInZone.zone_id),
+        *owner_joins(TemplateInZone),
+    ),
+    created=TemplateInZone.created,
+    zoneid=Zone.uuid,
+    zonename=Zone.name,
+    isready=shown(_ready, TemplateOnStore.state),
+    status=shown(status, TemplateOnStore.state, TemplateOnStore.progress, TemplateOnStore.error),
+    size=shown(_size, TemplateOnStore.state, TemplateOnStore.size, Template.size),
+    physicalsize=shown(_physical, TemplateOnStore.state, TemplateOnStore.physical_size),
+    downloaddetails=only(ADMIN, many(cast(View, _Downloads()), None)),
+    **owner_fields(),
+    **_fields(),
+)
+
+# what commands answer that are about the template in all its zones
+template_alone_view = View(
+    "template",
+    Template,
+    response="TemplateResponse",
+    joins=((OsType, OsType.id == Template.os_type_id), *owner_joins(Template)),
+    created=Template.created,
+    **owner_fields(),
+    **_fields(),
+)

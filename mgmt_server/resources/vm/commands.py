@@ -1,0 +1,497 @@
+"""Machines: what may be asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from sqlalchemy import or_, select
+
+from mgmt_server.api.command import command
+from mgmt_server.api.context import Context
+from mgmt_server.api.listing import Rows
+from mgmt_server.api.owner import owner
+from mgmt_server.api.parameters import Length, Operate, Use
+from mgmt_server.api.settings import Setting
+from mgmt_server.errors import InvalidValue
+from mgmt_server.jobs import Accepted
+from mgmt_server.model.account import Domain, Project, User
+from mgmt_server.model.host import Host
+from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.offering import DiskOffering, ServiceOffering
+from mgmt_server.model.storage import Pool
+from mgmt_server.model.template import OsType, Template
+from mgmt_server.model.tenancy import ADMINS, EVERYONE
+from mgmt_server.model.vm import STATES, Vm, Volume
+from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.checks import LABEL
+from mgmt_server.resources.vm import flows
+from mgmt_server.resources.vm.deploy import Request, add_machine, bad_name, networks_for, user_data
+from mgmt_server.resources.vm.networks import to_implement
+from mgmt_server.resources.vm.start import Options
+from mgmt_server.resources.vm.views import vm_view
+
+USERS_RECOVER = Setting("allow.user.expunge.recover.vm", "Whether users may expunge and recover their machines")
+Text = Annotated[str, Length(1_048_576)]
+DETAILS = (
+    "all", "group", "nics", "stats", "secgrp", "tmpl", "servoff", "diskoff", "backoff", "iso", "volume", "min",
+    "affgrp", "vnfnics",
+)  # fmt: skip
+
+
+@command(
+    "deployVirtualMachine",
+    roles=EVERYONE,
+    answers=vm_view,
+    event="VM.CREATE",
+    unsupported=(
+        "affinitygroupids", "affinitygroupnames", "bootintosetup", "datadiskofferinglist", "datadisksdetails",
+        "dhcpoptionsnetworklist", "externaldetails", "extraconfig", "iodriverpolicy", "iothreadsenabled", "ip6address",
+        "leaseduration", "leaseexpiryaction", "macaddress", "nicmultiqueuenumber", "nicnetworklist",
+        "nicpackedvirtqueuesenabled", "overridediskofferingid", "properties", "securitygroupids", "securitygroupnames",
+        "snapshotid", "userdatadetails", "userdataid", "volumeid", "copyimagetags", "deploymentplanner",
+    ),
+)  # fmt: skip
+def deploy(
+    ctx: Context,
+    serviceofferingid: Use[ServiceOffering],
+    zoneid: Use[Zone],
+    templateid: Use[Template] | None = None,
+    name: str | None = None,
+    displayname: str | None = None,
+    account: str | None = None,
+    domainid: Use[Domain] | None = None,
+    projectid: Use[Project] | None = None,
+    networkids: list[Use[Network]] | None = None,
+    iptonetworklist: list[dict[str, str]] | None = None,
+    ipaddress: str | None = None,
+    diskofferingid: Use[DiskOffering] | None = None,
+    size: int | None = None,
+    rootdisksize: int | None = None,
+    userdata: Text | None = None,
+    keypair: str | None = None,
+    keypairs: list[str] | None = None,
+    password: str | None = None,
+    group: str | None = None,
+    hypervisor: str | None = None,
+    keyboard: str | None = None,
+    details: dict[str, str] | None = None,
+    startvm: bool = True,
+    hostid: Use[Host] | None = None,
+    clusterid: Use[Cluster] | None = None,
+    podid: Use[Pod] | None = None,
+    boottype: str | None = None,
+    bootmode: str | None = None,
+    displayvm: bool = True,
+    dynamicscalingenabled: bool = False,
+    customid: str | None = None,
+) -> Accepted:
+    """Deploy a machine from a template and start it.
+
+    serviceofferingid: what it gets: CPUs, memory, its root disk's kind
+    zoneid: where it shall be
+    templateid: what it starts from
+    name: its host name; letters, digits and hyphens
+    displayname: what people call it
+    account: whose it shall be; needs domainid
+    domainid: the account's domain
+    projectid: the project whose it shall be
+    networkids: its networks, the default one first
+    iptonetworklist: networks with addresses: iptonetworklist[0].networkid and .ip
+    ipaddress: its address in the default network
+    diskofferingid: adds a data disk
+    size: the data disk's size in GiB, where its offering leaves it open
+    rootdisksize: the root disk's size in GiB, instead of the template's
+    userdata: what the machine reads at its first start, base64
+    keypair: name of an SSH key pair
+    keypairs: names of SSH key pairs
+    password: its first password, where the template takes one
+    group: a name to group machines by
+    hypervisor: must be the template's
+    keyboard: layout of its console
+    details: free key-value pairs; cpuNumber, cpuSpeed and memory where the offering leaves them open
+    startvm: whether to start it at once
+    hostid: on this host alone
+    clusterid: in this cluster alone
+    podid: in this pod alone
+    boottype: BIOS
+    bootmode: LEGACY
+    displayvm: whether users see it
+    dynamicscalingenabled: whether it may be scaled while it runs
+    customid: its uuid
+    """
+    if templateid is None:
+        raise InvalidValue(
+            "templateid is missing: deploying from volumes and snapshots is not supported in this version"
+        )
+    if name is not None and (not LABEL.fullmatch(name) or name.isdecimal()):
+        raise bad_name(name)
+    if (boottype or "BIOS").upper() != "BIOS" or (bootmode or "LEGACY").upper() != "LEGACY":
+        raise InvalidValue("Only boottype BIOS with bootmode LEGACY is supported in this version")
+    whose = owner(ctx, account, domainid, projectid)
+    networks, addresses = _networks(ctx, networkids, iptonetworklist, ipaddress)
+    if not networks:
+        networks = networks_for(ctx, zoneid, whose)
+        if ipaddress:
+            addresses[networks[0].id] = ipaddress
+    wanted = Request(
+        zone=zoneid,
+        offering=serviceofferingid,
+        template=templateid,
+        owner=whose,
+        networks=networks,
+        name=name,
+        display_name=displayname,
+        addresses=addresses,
+        disk=diskofferingid,
+        disk_size=size,
+        root_size=rootdisksize,
+        user_data=userdata,
+        keys=list(dict.fromkeys([*([keypair] if keypair else []), *(keypairs or [])])),
+        password=password,
+        group=group,
+        hypervisor=hypervisor,
+        details={**(details or {}), **({"keyboard": keyboard} if keyboard else {})},
+        display=displayvm,
+        uuid=customid,
+        dynamic=dynamicscalingenabled,
+    )
+    vm = add_machine(ctx, wanted)
+    ctx.describe(f"deploying machine {vm.display_name}")
+    options = Options(
+        host_id=hostid and hostid.id, cluster_id=clusterid and clusterid.id, pod_id=podid and podid.id, first=True
+    )
+    if not startvm:
+        return ctx.start(flows.leave, vm)
+    told = ["password"] if vm.password else []
+    return ctx.start(flows.start, vm, options, to_implement(ctx.session, networks), told)
+
+
+def _networks(
+    ctx: Context, ids: list[Network] | None, pairs: list[dict[str, str]] | None, address: str | None
+) -> tuple[list[Network], dict[int, str]]:
+    """The networks in order, and the addresses wished for in them."""
+    if ids and pairs:
+        raise InvalidValue("networkids and iptonetworklist exclude each other: send one of them")
+    if not pairs:
+        found = list(ids or [])
+        return found, ({found[0].id: address} if found and address else {})
+    networks, addresses = [], {}
+    for pair in pairs:
+        uuid = pair.get("networkid", "")
+        row = ctx.session.scalar(
+            select(Network).where(Network.uuid == uuid, Network.removed.is_(None), Network.usable_by(ctx.caller))
+        )
+        if row is None:
+            raise InvalidValue(f"iptonetworklist names no network that can be used: networkid={uuid[:100]}")
+        if pair.get("ipv6") or pair.get("mac"):
+            raise InvalidValue("iptonetworklist: ipv6 and mac are not supported in this version")
+        networks.append(row)
+        if pair.get("ip"):
+            addresses[row.id] = pair["ip"]
+    return networks, addresses
+
+
+@command(
+    "listVirtualMachines",
+    roles=EVERYONE,
+    answers=vm_view,
+    unsupported=("accumulate", "extensionid", "gpuenabled", "leased"),
+)
+def list_machines(
+    ctx: Context,
+    id: Use[Vm] | None = None,
+    ids: list[Use[Vm]] | None = None,
+    name: str | None = None,
+    state: str | None = None,
+    zoneid: Use[Zone] | None = None,
+    podid: Use[Pod] | None = None,
+    clusterid: Use[Cluster] | None = None,
+    hostid: Use[Host] | None = None,
+    storageid: Use[Pool] | None = None,
+    hypervisor: str | None = None,
+    templateid: Use[Template] | None = None,
+    isoid: Use[Template] | None = None,
+    networkid: Use[Network] | None = None,
+    serviceofferingid: Use[ServiceOffering] | None = None,
+    userid: Use[User] | None = None,
+    keypair: str | None = None,
+    haenable: bool | None = None,
+    displayvm: bool | None = None,
+    arch: str | None = None,
+    details: list[str] | None = None,
+    forvirtualnetwork: bool | None = None,
+    groupid: str | None = None,
+    affinitygroupid: str | None = None,
+    autoscalevmgroupid: str | None = None,
+    backupofferingid: str | None = None,
+    securitygroupid: str | None = None,
+    userdataid: str | None = None,
+    vpcid: str | None = None,
+    isvnf: bool | None = None,
+    userdata: bool = False,
+    showicon: bool = False,
+    retrieveonlyresourcecount: bool = False,
+) -> Rows:
+    """List machines.
+
+    id: this machine alone
+    ids: these machines alone
+    name: those with this in their name
+    state: those in this state; Present means all but destroyed ones
+    zoneid: those in this zone
+    podid: those in this pod
+    clusterid: those in this cluster
+    hostid: those on this host
+    storageid: those with a disk in this pool
+    hypervisor: those on this hypervisor
+    templateid: those deployed from this template
+    isoid: those with this ISO attached
+    networkid: those in this network
+    serviceofferingid: those of this offering
+    userid: those that this user deployed
+    keypair: those with this SSH key pair
+    haenable: those with high availability, or without
+    displayvm: those that users see, or not
+    arch: those of this architecture
+    details: all, min or the parts that are wanted; everything is always answered
+    forvirtualnetwork: true means those in isolated networks
+    groupid: lists nothing: groups have names, no ids
+    affinitygroupid: lists nothing: there are no affinity groups
+    autoscalevmgroupid: lists nothing: there are no such groups
+    backupofferingid: lists nothing: there are no backup offerings
+    securitygroupid: lists nothing: there are no security groups
+    userdataid: lists nothing: there is no registered user data
+    vpcid: lists nothing: there are no VPCs
+    isvnf: true lists nothing: there are no network appliances
+    userdata: accepted; user data is never listed
+    showicon: accepted; there are no icons
+    retrieveonlyresourcecount: accepted; the count is always there
+    """
+    wrong = [d for d in details or () if d not in DETAILS]
+    if wrong:
+        allowed = ", ".join(DETAILS)
+        raise InvalidValue(f"The details parameter contains a non permitted value. The allowed values are [{allowed}]")
+    rows = Rows(vm_view).where(
+        Vm.kind == "User",
+        id=id and id.id,
+        zone_id=zoneid,
+        pod_id=podid,
+        host_id=hostid,
+        hypervisor=hypervisor,
+        template_id=templateid,
+        iso_id=isoid,
+        service_offering_id=serviceofferingid,
+        user_id=userid,
+        ha_enabled=haenable,
+        display=displayvm,
+    )
+    rows = rows.where(Vm.id.in_([v.id for v in ids]) if ids else None)
+    if name:
+        rows = rows.where(or_(Vm.name.contains(name, autoescape=True), Vm.display_name.contains(name, autoescape=True)))
+    if state:
+        gone = ("Destroyed", "Expunging")
+        rows = rows.where(Vm.state.not_in(gone) if state.lower() == "present" else Vm.state == state)
+    elif not ctx.caller.is_root and ctx.caller.role not in ADMINS:
+        rows = rows.where(Vm.state.not_in(("Destroyed", "Expunging", "Error")) | (Vm.state == "Error"))
+    if keypair:
+        rows = rows.where(Vm.key_pairs == keypair)
+    if clusterid is not None:
+        rows = rows.where(Vm.host_id.in_(select(Host.id).where(Host.cluster_id == clusterid.id)))
+    if storageid is not None:
+        rows = rows.where(Vm.id.in_(select(Volume.vm_id).where(Volume.pool_id == storageid.id)))
+    if networkid is not None:
+        rows = rows.where(Vm.id.in_(select(Nic.vm_id).where(Nic.network_id == networkid.id, Nic.removed.is_(None))))
+    if forvirtualnetwork is not None:
+        isolated = select(Nic.vm_id).join(Network, Network.id == Nic.network_id).where(Network.guest_type == "Isolated")
+        rows = rows.where(Vm.id.in_(isolated) if forvirtualnetwork else Vm.id.not_in(isolated))
+    if arch and arch != "x86_64":
+        rows = rows.where(Vm.id == -1)
+    absent = (groupid, affinitygroupid, autoscalevmgroupid, backupofferingid, securitygroupid, userdataid, vpcid, isvnf)
+    return rows.where(Vm.id == -1) if any(absent) else rows
+
+
+@command(
+    "startVirtualMachine",
+    roles=EVERYONE,
+    answers=vm_view,
+    event="VM.START",
+    unsupported=("bootintosetup", "deploymentplanner"),
+)
+def start(
+    ctx: Context,
+    id: Operate[Vm],
+    hostid: Use[Host] | None = None,
+    clusterid: Use[Cluster] | None = None,
+    podid: Use[Pod] | None = None,
+    considerlasthost: bool = True,
+) -> Accepted:
+    """Start a machine.
+
+    id: the machine
+    hostid: on this host alone
+    clusterid: in this cluster alone
+    podid: in this pod alone
+    considerlasthost: whether to try the host first on which it ran last
+    """
+    _users(id)
+    if id.state not in ("Stopped", "Starting"):
+        raise InvalidValue(f"The machine {id.display_name} is {id.state}: only a stopped one can be started")
+    options = Options(hostid and hostid.id, clusterid and clusterid.id, podid and podid.id, considerlasthost)
+    networks = ctx.session.scalars(
+        select(Network).join(Nic, Nic.network_id == Network.id).where(Nic.vm_id == id.id, Nic.removed.is_(None))
+    )
+    ctx.describe(f"starting machine {id.display_name}")
+    return ctx.start(flows.start, id, options, to_implement(ctx.session, list(networks)), [])
+
+
+@command("stopVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.STOP")
+def stop(ctx: Context, id: Operate[Vm], forced: bool = False) -> Accepted:
+    """Stop a machine. One that does not run is stopped already.
+
+    id: the machine
+    forced: cut its power instead of asking it to shut down
+    """
+    _users(id)
+    ctx.describe(f"stopping machine {id.display_name}")
+    return ctx.start(flows.stop, id, forced)
+
+
+@command("rebootVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.REBOOT", unsupported=("bootintosetup",))
+def reboot(ctx: Context, id: Operate[Vm], forced: bool = False) -> Accepted:
+    """Reboot a running machine.
+
+    id: the machine
+    forced: stop it hard and start it anew
+    """
+    _users(id)
+    if id.state != "Running":
+        raise InvalidValue(f"The machine {id.display_name} is {id.state}: only a running one can be rebooted")
+    ctx.describe(f"rebooting machine {id.display_name}")
+    return ctx.start(flows.reboot, id, forced)
+
+
+@command(
+    "updateVirtualMachine",
+    roles=EVERYONE,
+    answers=vm_view,
+    event="VM.UPDATE",
+    unsupported=(
+        "customid", "dhcpoptionsnetworklist", "extraconfig", "instancename", "leaseduration", "leaseexpiryaction",
+        "securitygroupids", "securitygroupnames", "userdatadetails", "userdataid",
+    ),
+)  # fmt: skip
+def update(
+    ctx: Context,
+    id: Operate[Vm],
+    name: str | None = None,
+    displayname: str | None = None,
+    group: str | None = None,
+    haenable: bool | None = None,
+    ostypeid: Use[OsType] | None = None,
+    userdata: Text | None = None,
+    details: dict[str, str] | None = None,
+    cleanupdetails: bool = False,
+    displayvm: bool | None = None,
+    deleteprotection: bool | None = None,
+    isdynamicallyscalable: bool | None = None,
+) -> Vm:
+    """Change a machine. What concerns its inside holds from its next start.
+
+    id: the machine
+    name: its host name; while it is stopped
+    displayname: what people call it
+    group: a name to group machines by
+    haenable: whether it is started elsewhere when its host is lost
+    ostypeid: its guest operating system
+    userdata: what it reads at its start, base64
+    details: free key-value pairs, instead of those that are there; while it is stopped
+    cleanupdetails: whether to remove all details
+    displayvm: whether users see it
+    deleteprotection: whether it is protected from being destroyed
+    isdynamicallyscalable: whether it may be scaled while it runs
+    """
+    _users(id)
+    if name is not None and name != id.name:
+        if not LABEL.fullmatch(name) or name.isdecimal():
+            raise bad_name(name)
+        if id.state != "Stopped":
+            raise InvalidValue(
+                f"The machine {id.display_name} is {id.state}: stop it before giving it another host name"
+            )
+    if (details or cleanupdetails) and id.state != "Stopped":
+        raise InvalidValue(f"The machine {id.display_name} is {id.state}: stop it before changing its details")
+    changes: dict[str, Any] = {
+        "name": name,
+        "display_name": displayname,
+        "group_name": group,
+        "ha_enabled": haenable,
+        "os_type_id": ostypeid and ostypeid.id,
+        "user_data": user_data(userdata),
+        "details": {} if cleanupdetails else details,
+        "display": displayvm,
+        "delete_protection": deleteprotection,
+        "dynamically_scalable": isdynamicallyscalable,
+    }
+    for column, value in changes.items():
+        if value is not None:
+            setattr(id, column, value)
+    ctx.describe(f"changing machine {id.display_name}")
+    return id
+
+
+@command("destroyVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.DESTROY", unsupported=("volumeids",))
+def destroy(ctx: Context, id: Operate[Vm], expunge: bool = False) -> Accepted:
+    """Destroy a machine. It can be recovered until it is expunged.
+
+    id: the machine
+    expunge: whether to remove it for good at once; administrators, and users where the setting allows it
+    """
+    _users(id)
+    if expunge:
+        _may_expunge(ctx)
+    if id.delete_protection:
+        raise InvalidValue(f"The machine {id.display_name} is protected: switch deleteprotection off first")
+    if id.state == "Expunging":
+        raise InvalidValue(f"The machine {id.display_name} is being expunged already")
+    ctx.describe(f"destroying machine {id.display_name}")
+    return ctx.start(flows.destroy, id, expunge)
+
+
+@command("recoverVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.RECOVER")
+def recover(ctx: Context, id: Operate[Vm]) -> Vm:
+    """Take back the destruction of a machine that has not been expunged.
+
+    id: the machine
+    """
+    _users(id)
+    _may_expunge(ctx)
+    if id.state != "Destroyed":
+        raise InvalidValue(f"The machine {id.display_name} is {id.state}: only a destroyed one can be recovered")
+    STATES.move(ctx.session, id.id, "Destroyed", "Stopped")
+    ctx.session.expire(id)
+    ctx.describe(f"recovering machine {id.display_name}")
+    return id
+
+
+@command("expungeVirtualMachine", roles=EVERYONE, event="VM.EXPUNGE")
+def expunge(ctx: Context, id: Operate[Vm]) -> Accepted:
+    """Remove a destroyed machine for good.
+
+    id: the machine
+    """
+    _users(id)
+    _may_expunge(ctx)
+    if id.state not in ("Destroyed", "Expunging", "Error"):
+        raise InvalidValue(f"The machine {id.display_name} is {id.state}: destroy it first")
+    ctx.describe(f"expunging machine {id.display_name}")
+    return ctx.start(flows.expunge, id)
+
+
+def _users(vm: Vm) -> None:
+    if vm.kind != "User":
+        raise InvalidValue(f"{vm.name} is a system VM: it has commands of its own")
+
+
+def _may_expunge(ctx: Context) -> None:
+    if ctx.caller.role not in ADMINS and not USERS_RECOVER.flag():
+        raise InvalidValue("Users may not expunge or recover machines here: setting allow.user.expunge.recover.vm")

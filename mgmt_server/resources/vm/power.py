@@ -1,0 +1,90 @@
+"""What hosts say unasked: a guest that shut itself down, a machine that somebody started by hand."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.allocation import hosts
+from mgmt_server.db import Conflict, now, write
+from mgmt_server.jobs.rows import OPEN, JobRow
+from mgmt_server.model.account import SYSTEM_USER
+from mgmt_server.model.event import Alert, Event
+from mgmt_server.model.host import Host
+from mgmt_server.model.vm import STATES, Vm, instance_name
+from mgmt_server.protocol.machine import MachineState
+from mgmt_server.resources.host.link import on_machines
+
+log = logging.getLogger("cloudwright.power")
+UNMANAGED = "unmanaged"  # in the host's details: names of machines that are not ours
+ALERT_USERVM = 7
+
+
+@on_machines
+def reported(host_id: int, states: list[MachineState]) -> None:
+    """Bring machines in line with what their host says. A machine that a job works on is left to its job."""
+    try:
+        write(_apply, host_id, states)
+    except Conflict as conflict:
+        log.info("a report of host %s came too late: %s", host_id, conflict)
+
+
+def _apply(tx: Session, host_id: int, states: list[MachineState]) -> None:
+    host = tx.scalar(select(Host).where(Host.id == host_id, Host.removed.is_(None)))
+    if host is None or not states:
+        return
+    uuids = [s.uuid for s in states if s.uuid]
+    numbers = [
+        n for n in (_number(s.name) for s in states if not s.uuid) if n
+    ]  # one that is gone has only its name left
+    rows = tx.scalars(select(Vm).where(Vm.uuid.in_(uuids) | Vm.id.in_(numbers)))
+    known = {key: v for v in rows for key in (v.uuid, instance_name(v.kind, v.account_id, v.id))}
+    locks = sorted({f"vm:{v.id}" for v in known.values()})
+    busy = set(tx.scalars(select(JobRow.lock).where(JobRow.lock.in_(locks), JobRow.state.in_(OPEN))))
+    strangers = []
+    for state in states:
+        vm = known.get(state.uuid or state.name)
+        if vm is None or vm.removed is not None:
+            if state.state != "Stopped":
+                strangers.append(state.name)
+        elif f"vm:{vm.id}" not in busy:
+            _align(tx, host, vm, state.state)
+    if strangers:
+        before = set(host.details.get(UNMANAGED, "").split(",")) - {""}
+        if set(strangers) - before:
+            host.details = {**host.details, UNMANAGED: ",".join(sorted(before | set(strangers)))}
+            _alert(tx, host, f"{host.name} runs machines that this cloud did not start: {', '.join(sorted(strangers))}")
+
+
+def _number(name: str) -> int:
+    """The machine's number in an instance name; 0 for a name that is not ours."""
+    match = re.fullmatch(r"[irvs](?:-\d+)?-(\d+)-VM", name)
+    return int(match[1]) if match else 0
+
+
+def _align(tx: Session, host: Host, vm: Vm, state: str) -> None:
+    if vm.state == "Running" and vm.host_id == host.id and state == "Stopped":
+        hosts.give_back(tx, vm)
+        STATES.move(tx, vm.id, "Running", "Stopped", host_id=None, last_host_id=host.id, state_changed=now())
+        _event(tx, vm, "VM.STOP", f"{vm.display_name or vm.name} stopped by itself on {host.name}")
+    elif vm.state == "Stopped" and state == "Running":
+        _alert(tx, host, f"{vm.display_name or vm.name} runs on {host.name} though it should be stopped")
+
+
+def _event(tx: Session, vm: Vm, type: str, text: str) -> None:
+    tx.add(
+        Event(
+            type=type, description=text, level="WARN", user_id=SYSTEM_USER, account_id=vm.account_id,
+            domain_id=vm.domain_id, resource_type="VirtualMachine", resource_uuid=vm.uuid,
+        )
+    )  # fmt: skip
+
+
+def _alert(tx: Session, host: Host, text: str) -> None:
+    tx.add(
+        Alert(type=ALERT_USERVM, name="ALERT.USERVM", subject=text[:999], zone_id=host.zone_id, pod_id=host.pod_id,
+              cluster_id=host.cluster_id)
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+"""What has to be done with machines again and again."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from mgmt_server.api.settings import Setting
+from mgmt_server.db import now, reading, write
+from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.errors import ApiError
+from mgmt_server.jobs import Asker, enqueue
+from mgmt_server.jobs.rows import OPEN, JobRow
+from mgmt_server.jobs.worker import every
+from mgmt_server.model.account import SYSTEM_USER
+from mgmt_server.model.host import Host
+from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.resources.vm import flows, power  # noqa: F401  power listens to what hosts tell
+
+log = logging.getLogger("cloudwright.vm")
+EXPUNGE_DELAY = Setting("expunge.delay", "Seconds after which a destroyed machine is removed for good")
+AT_ONCE = 20  # machines that one round expunges
+
+
+@every(60, "expunge destroyed machines")
+def expunge_destroyed() -> None:
+    write(_queue_expunging)
+
+
+def _queue_expunging(tx: Session) -> None:
+    before = now() - timedelta(seconds=EXPUNGE_DELAY.number())
+    busy = select(JobRow.instance_uuid).where(JobRow.instance_type == "VirtualMachine", JobRow.state.in_(OPEN))
+    rows = select(Vm).where(Vm.state == "Destroyed", Vm.removed.is_(None), Vm.state_changed < before)
+    for vm in tx.scalars(rows.where(Vm.uuid.not_in(busy)).limit(AT_ONCE)):
+        asker = Asker(account_id=vm.account_id, domain_id=vm.domain_id, user_id=SYSTEM_USER)
+        enqueue(tx, flows.expunge, (vm.id,), lock=f"vm:{vm.id}", instance=("VirtualMachine", vm.uuid), asker=asker)
+
+
+@every(60, "statistics of machines")
+def read_statistics() -> None:
+    """Ask each KVM host how its machines are doing. One that does not answer is left out until the next round."""
+    with reading() as session:
+        rows = (
+            select(Host, Vm).join(Vm, Vm.host_id == Host.id).where(Host.hypervisor != "Simulator", Host.state == "Up")
+        )
+        found: dict[HostRef, dict[str, int]] = {}
+        for host, vm in session.execute(rows.where(Vm.state == "Running", Vm.removed.is_(None))):
+            reference = HostRef(host.uuid, host.name, host.hypervisor, host.agent or "")
+            found.setdefault(reference, {})[instance_name(vm.kind, vm.account_id, vm.id)] = vm.id
+    for reference, names in found.items():
+        try:
+            told = dispatch.machine_statistics(reference, list(names))
+        except ApiError as error:
+            log.info("no statistics from %s: %s", reference.name, error, extra={"host": reference.name})
+            continue
+        write(_keep, {names[s.name]: asdict(s) for s in told if s.name in names})
+
+
+def _keep(tx: Session, statistics: dict[int, dict[str, Any]]) -> None:
+    for number, values in statistics.items():
+        tx.execute(update(Vm).where(Vm.id == number).values(statistics=values))

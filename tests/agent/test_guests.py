@@ -1,0 +1,28 @@
+"""The agent on a real libvirtd with a real (emulated) guest, in namespaces of its own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.guests
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("pool", ["directory", "nfs"])
+def test_life_of_a_guest(tmp_path: Path, pool: str) -> None:
+    """`nfs`: a pool that QEMU reaches by itself, without the kernel's client."""
+    if pool == "nfs" and shutil.which("ganesha.nfsd") is None:
+        pytest.skip("needs nfs-ganesha and nfs-ganesha-vfs")
+    script = Path(__file__).with_name("real_host.py")
+    # bash is the first process there: it reaps what QEMU leaves when it becomes a daemon
+    words = f"{sys.executable} {script} {tmp_path} {pool}; exit $?"
+    argv = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    argv += ["bash", "-c", words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=280, check=False)
+    log = tmp_path / "agent.log"
+    assert done.returncode == 0, done.stdout + done.stderr + (log.read_text() if log.exists() else "")
+    assert done.stdout.endswith("done\n")

@@ -1,0 +1,370 @@
+"""What the agent makes of its host: domain XML, disks and images, bridges' names, acceleration, configuration."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+from xml.etree import ElementTree
+
+import libvirt
+import pytest
+from conftest import eventually
+
+from mgmt_server.agent import accelerator, config, images, network, places
+from mgmt_server.agent.domain import OEM_LENGTH, Surroundings, build, oem_strings
+from mgmt_server.agent.storage import Storage
+from mgmt_server.agent.virt import Virt
+from mgmt_server.errors import Failed, Unavailable
+from mgmt_server.protocol.machine import Disk, Image, Machine, Nic, Pool, Store
+
+POOL = Pool("p", "Filesystem", "/pool")
+DISKS = (Disk("root", POOL, 1 << 30, serial="abc"), Disk("data", POOL, 1 << 30, device=1, operations_per_second=100))
+NICS = (Nic("02:00:00:00:00:01", 0, "Guest", mtu=1450, rate=200),)
+GUEST = Machine("i-2-3-VM", str(uuid4()), "User", 2, 1000, 1 << 30, DISKS, NICS, vnc_password="0123456789")
+HOST = Surroundings("qemu", "/usr/bin/qemu-system-x86_64", ("/pool/root", "nfs://store/pool/data"), ("br0",), "/log")
+
+
+def tree(machine: Machine = GUEST, host: Surroundings = HOST) -> ElementTree.Element:
+    return ElementTree.fromstring(build(machine, host))  # noqa: S314  ours
+
+
+def test_domain() -> None:
+    root = tree()
+    assert (root.get("type"), root.findtext("name"), root.findtext("memory")) == ("qemu", "i-2-3-VM", "1048576")
+    assert root.findtext("cpu/model") == "qemu64" and root.find("cputune") is None
+    first, second = root.findall("devices/disk")
+    assert first.find("source").attrib == {"file": "/pool/root"} and first.findtext("serial") == "abc"
+    assert first.find("driver").attrib == {"name": "qemu", "type": "qcow2", "cache": "none", "discard": "unmap"}
+    assert second.find("source").attrib == {"protocol": "nfs", "name": "/pool/data"}
+    assert second.find("source/host").get("name") == "store"
+    assert [d.find("target").get("dev") for d in (first, second)] == ["vda", "vdb"]
+    assert second.findtext("iotune/total_iops_sec") == "100"
+    nic = root.find("devices/interface")
+    assert nic.find("rom").get("enabled") == "no" and nic.find("mtu").get("size") == "1450"
+    assert nic.find("bandwidth/inbound").get("average") == "25000"  # 200 Mbit/s in KB/s
+    assert root.find("devices/graphics").get("passwd") == "01234567"  # all that VNC looks at
+    assert [c.find("target").get("name") for c in root.findall("devices/channel")] == ["org.qemu.guest_agent.0"]
+    assert root.find("sysinfo/oemStrings") is None
+
+
+def test_domain_with_kvm() -> None:
+    root = tree(host=replace(HOST, accelerator="kvm"))
+    assert root.get("type") == "kvm" and root.find("cpu").get("mode") == "host-model"
+    assert root.findtext("cputune/shares") == "2000"
+
+
+def test_system_vm() -> None:
+    root = tree(replace(GUEST, kind="DomainRouter", boot_arguments="type=router name=r-4-VM"))
+    assert [c.find("target").get("name") for c in root.findall("devices/channel")][1] == "cloudwright.agent.0"
+    assert root.findtext("sysinfo/oemStrings/entry") == "cloudwright:type=router name=r-4-VM"
+    assert tree(replace(GUEST, boot_arguments="type=router")).find("sysinfo/oemStrings") is None  # not for users
+
+
+def test_oem_strings_are_cut_between_words() -> None:
+    words = [f"key{n}={'v' * 30}" for n in range(40)]
+    strings = oem_strings(" ".join(words))
+    assert len(strings) > 5 and all(len(s) <= OEM_LENGTH and s.startswith("cloudwright:") for s in strings)
+    assert " ".join(s.removeprefix("cloudwright:") for s in strings).split() == words
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("extraconfig-1", "%3Cdevices%3E%3Chostdev%2F%3E%3C%2Fdevices%3E"),
+        ("extraconfig", "<hostdev/>"),
+        ("video.hardware", "vga'/><hostdev mode='subsystem'"),
+        ("VIDEO.HARDWARE", "qxl"),
+        ("keyboard", "../../etc"),
+        ("rootDiskController", "lun"),
+        ("nicAdapter", "vfio"),
+        ("cpu.corespersocket", "0"),
+        ("video.ram", "-1"),
+    ],
+)
+def test_details_of_users_reach_nothing(key: str, value: str) -> None:
+    assert build(replace(GUEST, details={key: value}), HOST) == build(GUEST, HOST)
+
+
+def test_allowed_details() -> None:
+    details = {"rootDiskController": "scsi", "video.hardware": "qxl", "keyboard": "de", "nicAdapter": "e1000"}
+    root = tree(replace(GUEST, details=details))
+    assert root.find("devices/disk/target").attrib == {"dev": "sda", "bus": "scsi"}
+    assert root.find("devices/controller").get("model") == "virtio-scsi"
+    assert root.find("devices/graphics").get("keymap") == "de"
+    assert root.find("devices/interface/model").get("type") == "e1000"
+
+
+@pytest.mark.parametrize("text", ["<x/>", "a'b\"c", "]]>", "&amp;", "a\nb"])
+def test_text_stays_text(text: str) -> None:
+    root = tree(replace(GUEST, name=text, vnc_password=text, disks=(replace(DISKS[0], serial=text),)), one_disk())
+    assert root.findtext("name") == text and root.findtext("devices/disk/serial") == text
+    assert len(list(root.iter())) == len(list(tree(replace(GUEST, disks=DISKS[:1]), one_disk()).iter()))
+
+
+def one_disk() -> Surroundings:
+    return replace(HOST, disks=("/pool/root",))
+
+
+# --- libvirt's own test driver ----------------------------------------------------------------------------------------
+
+TEST_XML = "<domain type='test'><name>{}</name><uuid>{}</uuid><memory>1024</memory><os><type>hvm</type></os></domain>"
+
+
+def test_start_stop_forget_are_idempotent(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: list[str] = []
+    virt = Virt("test:///default", changes.append)
+    monkeypatch.setattr("mgmt_server.agent.virt.undefine", lambda domain: domain.undefine())
+    name, uuid = f"i-{uuid4().hex[:6]}", str(uuid4())
+    xml = TEST_XML.format(name, uuid)
+    assert virt.start(name, uuid, xml).state == "Running"
+    assert virt.start(name, uuid, xml).state == "Running"
+    with pytest.raises(Failed, match="another machine named"):
+        virt.start(name, str(uuid4()), xml)
+    with pytest.raises(Failed, match="must be stopped"):
+        virt.forget(name)
+    assert name in [m.name for m in virt.machines()]
+    for _ in range(2):
+        virt.stop(name, forced=False, grace=5)
+    assert virt.state(name).state == "Stopped"
+    assert virt.start(name, uuid, xml).state == "Running"
+    for _ in range(2):
+        virt.stop(name, forced=True, grace=5)
+    for _ in range(2):
+        virt.forget(name)
+    assert name not in [m.name for m in virt.machines()]
+    with pytest.raises(Failed, match="does not run"):
+        virt.reboot(name)
+    eventually(lambda: name in changes)
+
+
+def test_a_failed_start_leaves_no_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    virt = Virt("test:///default")
+    monkeypatch.setattr("mgmt_server.agent.virt.undefine", lambda domain: domain.undefine())
+    name, uuid = f"i-{uuid4().hex[:6]}", str(uuid4())
+
+    def refuse(self: object) -> None:
+        raise libvirt.libvirtError("no such network")
+
+    monkeypatch.setattr(libvirt.virDomain, "create", refuse)
+    with pytest.raises(Failed, match="no such network"):
+        virt.start(name, uuid, TEST_XML.format(name, uuid))
+    assert virt.find(name) is None
+
+
+def test_libvirt_away() -> None:
+    with pytest.raises(Unavailable, match="systemctl status libvirtd"):
+        Virt("qemu+unix:///system?socket=/nowhere").machines()
+
+
+# --- images and disks -------------------------------------------------------------------------------------------------
+
+
+def qemu_img(*words: object) -> None:
+    subprocess.run(["qemu-img", *map(str, words)], check=True, capture_output=True)
+
+
+@pytest.fixture()
+def settings(tmp_path: Path) -> config.Config:
+    nowhere = tmp_path / "x"
+    return config.Config(("m:8250",), "u", "h", nowhere, nowhere, nowhere, state=tmp_path / "state", nfs="libnfs")
+
+
+@pytest.fixture()
+def pool(tmp_path: Path) -> Pool:
+    return Pool(str(uuid4()), "Filesystem", str(tmp_path / "pool"))
+
+
+@pytest.fixture()
+def storage(settings: config.Config, pool: Pool) -> Storage:
+    storage = Storage(settings)
+    storage.add_pool(pool)
+    return storage
+
+
+def image_of(path: Path, format: str = "QCOW2", **more: object) -> Image:
+    values = {"size": path.stat().st_size, "virtual_size": 1 << 20} | more
+    return Image(str(uuid4()), Store(f"file://{path.parent}"), path.name, format, **values)
+
+
+@pytest.fixture()
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.qcow2"
+    qemu_img("create", "-f", "qcow2", path, "1M")
+    return path
+
+
+def test_template_and_its_clone(storage: Storage, pool: Pool, good: Path) -> None:
+    image = image_of(good)
+    name = storage.cache_template(pool, image)
+    assert name == f"template-{image.uuid}.qcow2"
+    good.unlink()
+    assert storage.cache_template(pool, image) == name  # it is there already
+    disk = Disk("root", pool, 2 << 20, backing=name)
+    assert storage.create_disk(disk) == storage.create_disk(disk) > 0
+    said = subprocess.run(["qemu-img", "info", f"{pool.path}/root"], capture_output=True, text=True, check=True).stdout
+    assert f"backing file: {name}" in said and "backing file format: qcow2" in said and "2 MiB" in said
+    with pytest.raises(Failed, match="smaller than its template"):
+        storage.create_disk(Disk("small", pool, 1 << 19, backing=name))
+    with pytest.raises(Failed, match="is not in the pool"):
+        storage.create_disk(Disk("other", pool, 2 << 20, backing="template-none.qcow2"))
+    for _ in range(2):
+        storage.delete_disk(disk)
+    assert [p.name for p in Path(pool.path).iterdir()] == [name]
+
+
+def bad_images(folder: Path) -> dict[str, tuple[Path, str]]:
+    secret, found = folder / "secret", {}
+    secret.write_bytes(b"root:x" * 1000)
+    qemu_img("create", "-f", "qcow2", "-b", secret, "-F", "raw", folder / "backing.qcow2")
+    qemu_img("create", "-f", "qcow2", "-o", f"data_file={folder / 'data'},data_file_raw=on", folder / "df.qcow2", "1M")
+    qemu_img("create", "-f", "vmdk", folder / "v.vmdk", "1M")
+    qemu_img("create", "-f", "qcow2", folder / "plain.qcow2", "1M")
+    (folder / "cut.qcow2").write_bytes((folder / "plain.qcow2").read_bytes()[:40])
+    for name, format in (
+        ("backing.qcow2", "QCOW2"),
+        ("df.qcow2", "QCOW2"),
+        ("v.vmdk", "QCOW2"),
+        ("v.vmdk", "VMDK"),
+        ("secret", "QCOW2"),
+        ("plain.qcow2", "RAW"),
+        ("plain.qcow2", "ISO"),
+        ("cut.qcow2", "QCOW2"),
+    ):
+        found[f"{name} as {format}"] = (folder / name, format)
+    return found
+
+
+def test_bad_images_are_refused_and_leave_nothing(storage: Storage, pool: Pool, tmp_path: Path) -> None:
+    for what, (path, format) in bad_images(tmp_path).items():
+        with pytest.raises(Failed):
+            print(what, storage.cache_template(pool, image_of(path, format)))
+    assert list(Path(pool.path).iterdir()) == []
+
+
+def test_image_must_be_as_registered(storage: Storage, pool: Pool, good: Path, tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="was registered with 7"):
+        storage.cache_template(pool, image_of(good, size=7))
+    with pytest.raises(Failed, match="virtual size"):
+        storage.cache_template(pool, image_of(good, virtual_size=4096))
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "link").symlink_to("/etc/passwd")
+    with pytest.raises(Failed, match="leads out of its store"):
+        storage.cache_template(pool, Image(str(uuid4()), Store(f"file://{tmp_path}/store"), "link", "RAW", 0, 0))
+    with pytest.raises(Failed, match="no absolute path"):
+        storage.cache_template(pool, Image(str(uuid4()), Store(f"file://{tmp_path}"), "../../x", "RAW", 0, 0))
+    with pytest.raises(Failed, match="cannot fetch from ftp"):
+        storage.cache_template(pool, Image(str(uuid4()), Store("ftp://h/x"), "x", "RAW", 0, 0))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "-o", ".hidden", "a;b", "a\nb", "$(id)", "x" * 300])
+def test_names_cannot_leave_the_pool(storage: Storage, pool: Pool, name: str) -> None:
+    with pytest.raises(Failed, match="is no name for a disk"):
+        storage.create_disk(Disk(name, pool, 1 << 20))
+    with pytest.raises(Failed, match="is no name for a disk"):
+        storage.delete_disk(Disk(name, pool, 1 << 20))
+
+
+def test_pools_are_remembered(settings: config.Config, pool: Pool) -> None:
+    used, there = Storage(settings).add_pool(pool)
+    assert 0 < used < there
+    assert list(Storage(settings).spaces()) == [pool.uuid]
+    Storage(settings).remove_pool(pool)
+    assert Storage(settings).spaces() == {}
+    with pytest.raises(Failed, match="cannot use pools of type RBD"):
+        Storage(settings).add_pool(replace(pool, type="RBD"))
+
+
+@pytest.mark.parametrize("host", ["-o", "a b", "", "$(id)", "h/../x"])
+def test_hosts_of_exports(settings: config.Config, host: str) -> None:
+    with pytest.raises(Failed, match="no host name"):
+        places.pool_place(settings, Pool("p", "NetworkFilesystem", "/x", host))
+
+
+def test_export_that_is_away(settings: config.Config) -> None:
+    with pytest.raises(Unavailable, match="nfs://127.0.0.1/none cannot be reached"):
+        Storage(settings).add_pool(Pool("p", "NetworkFilesystem", "/none", "127.0.0.1"))
+
+
+# --- bridges, acceleration, configuration -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "meaning"),
+    [("", ("vlan", 0)), ("vlan://untagged", ("vlan", 0)), ("vlan://7", ("vlan", 7)), ("vxlan://5001", ("vxlan", 5001))],
+)
+def test_broadcast(uri: str, meaning: tuple[str, int]) -> None:
+    assert network.parse_broadcast(uri) == meaning
+
+
+@pytest.mark.parametrize(
+    "uri", ["vlan://0", "vlan://4095", "vxlan://0", "vxlan://16777216", "lswitch:x", "vlan://1;ls"]
+)
+def test_bad_broadcast(uri: str) -> None:
+    with pytest.raises(Failed, match="neither"):
+        network.parse_broadcast(uri)
+
+
+def test_names_of_links_fit() -> None:
+    names = {network._short(d, "-4094", "br") for d in ("eth0", "enp101s0f0np0", "enp101s0f1np1")}
+    assert len(names) == 3 and all(len(n) <= 15 for n in names) and "breth0-4094" in names
+
+
+def test_missing_bridge_says_what_there_is(settings: config.Config) -> None:
+    with pytest.raises(Failed, match="has no bridge 'nope' for Guest traffic.*Set the label"):
+        network.Network(settings).base_bridge("Guest", "nope")
+
+
+def test_probe_runs_a_guest() -> None:
+    assert accelerator.seconds_of_a_guest("tcg", 30) is not None
+    assert accelerator.seconds_of_a_guest("nonsense") is None
+
+
+@pytest.mark.parametrize(
+    ("kvm", "tcg", "helps"), [(None, 0.1, False), (0.1, 0.2, True), (4.8, 0.1, False), (0.9, None, True)]
+)
+def test_kvm_that_is_slower_than_emulation_is_none(
+    kvm: float | None, tcg: float | None, helps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerator, "seconds_of_a_guest", {"kvm": kvm, "tcg": tcg}.get)
+    assert accelerator.kvm_helps() is helps
+
+
+def test_choice_is_kept_for_a_boot(settings: config.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probes: list[str] = []
+    monkeypatch.setattr(accelerator, "kvm_helps", lambda: probes.append("kvm") or True)
+    monkeypatch.setattr(accelerator.Path, "exists", lambda self: True)
+    auto = replace(settings, run=tmp_path / "run")
+    assert [accelerator.choose(auto, boot) for boot in ("b1", "b1", "b2")] == ["kvm"] * 3
+    assert probes == ["kvm", "kvm"]
+    assert accelerator.choose(replace(auto, accelerator="qemu"), "b3") == "qemu"
+
+
+def test_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    with pytest.raises(config.ConfigError, match="agent enroll"):
+        config.load(path)
+    base = {"servers": ["m:8250"], "uuid": "u", "name": 'h"1', "certificate": "c", "key": "k", "ca": "a"}
+    config.store(path, base | {"bridges": {"Guest": "br1"}})
+    config.store(path, {"accelerator": "qemu"})
+    found = config.load(path)
+    assert (found.name, found.bridges, found.accelerator) == ('h"1', {"Guest": "br1"}, "qemu")
+    assert path.stat().st_mode & 0o777 == 0o640
+    for wrong, words in (
+        ({"accelerator": "xen"}, "may be auto, kvm, qemu"),
+        ({"servers": ["m"]}, "HOST:PORT"),
+        ({"nonsense": 1}, "is no setting"),
+        ({"uuid": ""}, "has no `uuid`"),
+    ):
+        config.store(path, base | wrong)
+        with pytest.raises(config.ConfigError, match=words):
+            config.load(path)
+        path.unlink()
+
+
+def test_inspect_tells_formats(good: Path, tmp_path: Path) -> None:
+    assert images.inspect(str(good), "QCOW2") == images.Inspected("qcow2", 1 << 20)
+    raw = tmp_path / "raw"
+    raw.write_bytes(b"\x55" * 4096)
+    assert images.inspect(str(raw), "RAW") == images.Inspected("raw", 4096)

@@ -1,0 +1,354 @@
+"""Who may link: certificates, tokens, roles, epochs, and what is thrown at the port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from conftest import FACTS, Enrol, FakeHost, eventually
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import update
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from mgmt_server import db
+from mgmt_server.agent import config
+from mgmt_server.agent.client import Client, Refused, check_server, client_context, make_csr, trusting
+from mgmt_server.agent.enroll import enroll
+from mgmt_server.agents import ca, directory, tokens
+from mgmt_server.agents.server import Link
+from mgmt_server.errors import Failed, NotPermitted, ParameterError, Unavailable
+from mgmt_server.model.agent import Agent, AgentToken
+from mgmt_server.protocol import link as wire
+from mgmt_server.protocol.link import Hello, Report, Request, Welcome, pack, unpack
+
+
+def context_of(authority: ca.Authority, role: str, uuid: str, folder: Path, validity: timedelta = ca.VALIDITY):
+    """What somebody with a certificate of that role would use."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate, serial = authority.sign(make_csr(key, "x"), role, uuid, "kvm1", validity)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / f"{uuid4()}.pem"
+    path.write_bytes(private + certificate.encode())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(path)
+    return context, serial
+
+
+def talk(link: Link, context: ssl.SSLContext, *messages: str | bytes, path: str = "/agent") -> object:
+    """Say these things; the first answer, or how the connection ended."""
+
+    async def conversation() -> object:
+        try:
+            async with connect(
+                f"wss://127.0.0.1:{link.port}{path}", ssl=context, proxy=None, compression=None, max_size=None
+            ) as c:
+                for message in messages:
+                    await c.send(message)
+                return unpack(await asyncio.wait_for(c.recv(), 15))
+        except InvalidStatus as error:
+            return error.response.status_code, (error.response.body or b"").decode()
+        except ConnectionClosed as error:
+            return (error.rcvd.code, error.rcvd.reason) if error.rcvd else "cut"
+        except (InvalidHandshake, OSError) as error:
+            return f"tls: {error!r} {error.__cause__!r}"
+
+    return asyncio.run(conversation())
+
+
+def hello(uuid: str, kind: str = "host", **more: object) -> str:
+    return pack(Hello(uuid, "boot", "1", kind, FACTS, **more))
+
+
+@pytest.fixture()
+def enrolled(link: Link, enrol: Enrol) -> config.Config:
+    return config.load(enrol() / "agent.toml")
+
+
+def test_enrolled_agent_is_welcome(link: Link, enrolled: config.Config) -> None:
+    answer = talk(link, client_context(enrolled), hello(enrolled.uuid))
+    assert isinstance(answer, Welcome) and answer.epoch == 1
+    assert (enrolled.key.stat().st_mode & 0o777, enrolled.name) == (0o600, "kvm1")
+
+
+def test_without_certificate(link: Link) -> None:
+    code, text = talk(link, trusting(pem=link.authority.pem), hello(str(uuid4())))
+    assert code == 401 and "enrol" in text
+
+
+def test_foreign_certificate_is_refused_by_tls(link: Link, enrolled: config.Config, tmp_path: Path) -> None:
+    context, _ = context_of(ca.generate(), "host", enrolled.uuid, tmp_path)
+    assert "tls" in str(talk(link, context, hello(enrolled.uuid)))
+    assert link.connected() == []
+
+
+def test_expired_certificate_is_refused(link: Link, enrolled: config.Config, tmp_path: Path) -> None:
+    context, serial = context_of(link.authority, "host", enrolled.uuid, tmp_path, timedelta(seconds=-60))
+    db.write(lambda tx: tx.execute(update(Agent).values(serial=serial)))
+    assert "tls" in str(talk(link, context, hello(enrolled.uuid)))
+    with pytest.raises(NotPermitted, match="was valid until"):
+        der = ssl.PEM_cert_to_DER_cert(enrolled.certificate.read_text())
+        link.authority.identify(der, datetime.now(UTC) + timedelta(days=400))
+
+
+@pytest.mark.parametrize(("role", "kind"), [("server", "server"), ("server", "host"), ("systemvm", "host")])
+def test_no_role_passes_for_another(link: Link, enrolled: config.Config, tmp_path: Path, role: str, kind: str) -> None:
+    context, serial = context_of(link.authority, role, enrolled.uuid, tmp_path)
+    db.write(lambda tx: tx.execute(update(Agent).values(serial=serial)))
+    answer = talk(link, context, hello(enrolled.uuid, kind))
+    assert isinstance(answer, tuple) and answer[0] in (403, wire.REFUSED)
+
+
+def test_one_host_cannot_be_another(link: Link, enrolled: config.Config, enrol: Enrol) -> None:
+    other = config.load(enrol("kvm2") / "agent.toml")
+    answer = talk(link, client_context(enrolled), hello(other.uuid))
+    assert answer == (wire.REFUSED, "The hello names another agent than the certificate")
+
+
+def test_an_agent_refuses_a_server_that_is_a_host(link: Link, enrolled: config.Config, tmp_path: Path) -> None:
+    """Another host's certificate, used as a server's."""
+
+    async def impostor() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        pem = tmp_path / "host.pem"
+        pem.write_text(enrolled.certificate.read_text() + enrolled.key.read_text())
+        context.load_cert_chain(pem)
+        from websockets.asyncio.server import serve
+
+        async with serve(lambda c: c.wait_closed(), "127.0.0.1", 0, ssl=context) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with connect(f"wss://127.0.0.1:{port}/agent", ssl=client_context(enrolled), proxy=None) as c:
+                check_server(c)
+
+    with pytest.raises(Refused, match="not a management server's"):
+        asyncio.run(impostor())
+
+
+def test_token_is_spent_once(link: Link, tmp_path: Path) -> None:
+    token, servers = tokens.issue("kvm1"), [f"127.0.0.1:{link.port}"]
+    path = str(tmp_path / "a" / "agent.toml")
+    assert enroll(servers, token, link.authority.fingerprint, path) is True
+    assert enroll(servers, "whatever", link.authority.fingerprint, path) is False  # a valid certificate is there
+    with pytest.raises(NotPermitted, match="enroll-token"):
+        enroll(servers, token, link.authority.fingerprint, path, force=True)
+
+
+def test_token_expires_and_is_bound(link: Link, tmp_path: Path) -> None:
+    servers, path = [f"127.0.0.1:{link.port}"], str(tmp_path / "agent.toml")
+    token = tokens.issue("kvm1")
+    for wrong in ({"name": "kvm2"}, {"kind": "systemvm"}):
+        with pytest.raises(NotPermitted):
+            enroll(servers, token, link.authority.fingerprint, path, **wrong)
+    db.write(lambda tx: tx.execute(update(AgentToken).values(expires=db.now() - timedelta(seconds=1))))
+    with pytest.raises(NotPermitted, match="older than an hour"):
+        enroll(servers, token, link.authority.fingerprint, path)
+    assert not Path(path).exists()
+    with db.reading() as session:
+        assert token not in str(session.query(AgentToken.digest).all())
+
+
+def test_the_token_goes_to_the_right_cloud_only(link: Link, tmp_path: Path) -> None:
+    token = tokens.issue("kvm1")
+    with pytest.raises(Failed, match="The token was not sent"):
+        enroll([f"127.0.0.1:{link.port}"], token, "0" * 64, str(tmp_path / "agent.toml"))
+    assert len(tokens.open_tokens()) == 1
+
+
+def test_enrol_says_what_is_wrong(link: Link, tmp_path: Path) -> None:
+    path, good = str(tmp_path / "agent.toml"), link.authority.fingerprint
+    with pytest.raises(ParameterError, match="SHA-256 in hex"):
+        enroll(["mgmt:8250"], "t", "abc", path)
+    with pytest.raises(ParameterError, match="HOST:PORT"):
+        enroll(["mgmt"], "t", good, path)
+    with pytest.raises(ParameterError, match="--accelerator"):
+        enroll(["mgmt:8250"], "t", good, path, accelerator="xen")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(Unavailable, match="port 8250 is reachable"):
+            enroll([f"127.0.0.1:{closed.getsockname()[1]}"], "t", good, path)
+
+
+def test_enrolling_again_keeps_the_uuid_and_ends_the_old_certificate(link: Link, enrol: Enrol) -> None:
+    first = config.load(enrol(folder="first") / "agent.toml")
+    second = config.load(enrol(folder="second") / "agent.toml")
+    assert first.uuid == second.uuid
+    code, reason = talk(link, client_context(first), hello(first.uuid))
+    assert code == wire.REFUSED and "replaced by a newer one" in reason
+    assert isinstance(talk(link, client_context(second), hello(second.uuid)), Welcome)
+
+
+def test_removed_agent_is_refused(link: Link, enrolled: config.Config) -> None:
+    directory.remove(enrolled.uuid)
+    assert talk(link, client_context(enrolled), hello(enrolled.uuid))[0] == wire.REFUSED
+
+
+def test_renewal(link: Link, enrol: Enrol, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ca, "VALIDITY", timedelta(days=365))
+    folder = enrol()
+    key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), None)
+    uuid = config.load(folder / "agent.toml").uuid
+    # a certificate near its end: its life began five minutes ago and ends in one
+    old, serial = link.authority.sign(make_csr(key, "x"), "host", uuid, "kvm1", timedelta(minutes=1))
+    (folder / "certificate.pem").write_text(old)
+    db.write(lambda tx: tx.execute(update(Agent).values(serial=serial)))
+    host = FakeHost(folder)
+    new = eventually(lambda: (t := (folder / "certificate.pem").read_text()) != old and t)
+    host.stop()
+    left = x509.load_pem_x509_certificate(new.encode()).not_valid_after_utc - datetime.now(UTC)
+    assert left > timedelta(days=300)
+    host.start()
+    eventually(lambda: link.connected())
+    with db.reading() as session:
+        row = session.query(Agent).one()
+    assert (row.serial, row.next_serial) == (f"{x509.load_pem_x509_certificate(new.encode()).serial_number:x}", "")
+    host.stop()
+    # the old one is worth nothing from now on
+    (folder / "certificate.pem").write_text(old)
+    assert talk(link, client_context(host.config), hello(uuid))[0] == wire.REFUSED
+
+
+def test_two_with_one_identity_the_newer_stays(link: Link, enrolled: config.Config) -> None:
+    async def both() -> tuple[int, bool]:
+        url = f"wss://127.0.0.1:{link.port}/agent"
+        context = client_context(enrolled)
+        async with connect(url, ssl=context, proxy=None) as old, connect(url, ssl=context, proxy=None) as new:
+            await old.send(hello(enrolled.uuid))
+            first = unpack(await old.recv())
+            await new.send(hello(enrolled.uuid))
+            second = unpack(await new.recv())
+            assert second.epoch > first.epoch
+            with pytest.raises(ConnectionClosed):
+                await old.recv()
+            await new.send(pack(wire.Ping(7)))
+            assert unpack(await new.recv()) == wire.Ping(7)
+            return old.close_code, True
+
+    assert asyncio.run(both()) == (wire.SUPERSEDED, True)
+
+
+def test_agent_refuses_an_older_epoch(link: Link, enrol: Enrol) -> None:
+    host = FakeHost(enrol())
+    eventually(host.client.connected.is_set)
+    epoch = host.client.epoch
+    answers = []
+    host.client._reply = answers.append
+    host.client._obey(Request("1", epoch - 1, "do", {"name": "vm", "value": 1}, durable=True))
+    assert [a.code for a in answers] == ["epoch"] and host.done == []
+    host.stop()
+    # a server whose database was set back: it learns the epoch from the hello and goes beyond
+    db.write(lambda tx: tx.execute(update(Agent).values(epoch=0)))
+    host.start()
+    eventually(host.client.connected.is_set)
+    assert host.client.epoch > epoch
+    host.stop()
+
+
+def test_agent_hangs_up_on_an_old_server(enrolled: config.Config, tmp_path: Path) -> None:
+    class Connection:
+        async def send(self, data: str) -> None:
+            return
+
+        async def recv(self) -> str:
+            return pack(Welcome(3))
+
+    from mgmt_server.agent.journal import Journal
+    from mgmt_server.agent.work import Work
+
+    journal = Journal(tmp_path / "j.db")
+    journal.set_note("epoch", 3)
+    client = Client(enrolled, journal, Work({}, journal), lambda: FACTS, "boot")
+    with pytest.raises(Refused, match="epoch 3 is not above 3"):
+        asyncio.run(client._greet(Connection()))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "not json",
+        "[]",
+        '{"message": "nonsense"}',
+        '{"message": "hello"}',
+        '{"message": "hello", "agent": 7, "boot_id": "", "version": ""}',
+        b"\xff\xfe\x00",
+        "[" * 100_000,
+        pack(Report("machines", [])),
+    ],
+    ids=range(8),
+)
+def test_garbage_instead_of_a_hello(link: Link, enrolled: config.Config, garbage: str | bytes) -> None:
+    assert talk(link, client_context(enrolled), garbage)[0] == wire.GARBAGE
+    assert isinstance(talk(link, client_context(enrolled), hello(enrolled.uuid)), Welcome)
+
+
+@pytest.mark.parametrize("garbage", ["{", '{"message": "welcome", "epoch": 9}', '{"message": "later"}'])
+def test_garbage_after_the_hello(link: Link, enrolled: config.Config, garbage: str) -> None:
+    async def conversation() -> int | None:
+        url = f"wss://127.0.0.1:{link.port}/agent"
+        async with connect(url, ssl=client_context(enrolled), proxy=None) as c:
+            await c.send(hello(enrolled.uuid))
+            await c.recv()
+            await c.send(garbage)
+            with pytest.raises(ConnectionClosed):
+                await asyncio.wait_for(c.recv(), 10)
+            return c.close_code
+
+    assert asyncio.run(conversation()) == wire.GARBAGE
+
+
+def test_oversize_message_is_closed(link: Link, enrolled: config.Config) -> None:
+    assert talk(link, client_context(enrolled), "x" * ((1 << 20) + 1))[0] == 1009
+
+
+def test_unknown_fields_are_ignored(link: Link, enrolled: config.Config) -> None:
+    message = hello(enrolled.uuid)[:-1] + ', "from_the_future": {"a": 1}}'
+    assert isinstance(talk(link, client_context(enrolled), message), Welcome)
+
+
+def test_a_frame_that_claims_two_gigabytes(link: Link, enrolled: config.Config) -> None:
+    """By hand: the header alone must be enough to close."""
+    raw = socket.create_connection(("127.0.0.1", link.port), 10)
+    with client_context(enrolled).wrap_socket(raw) as s:
+        s.sendall(
+            b"GET /agent HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert b"101" in s.recv(4096)
+        s.sendall(b"\x81\xff" + struct.pack("!Q", 2 << 30) + b"\0\0\0\0" + b"x" * 100)
+        assert struct.pack("!H", 1009) in s.recv(4096)
+
+
+def test_no_hello_in_time(link: Link, enrolled: config.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HELLO_TIMEOUT", 0.3)
+    assert talk(link, client_context(enrolled)) == (wire.LATE, "no hello in time")
+
+
+def test_strangers_who_say_nothing_do_not_keep_agents_out(link: Link, enrolled: config.Config) -> None:
+    link._door.timeout = 1.0
+    idle = [socket.create_connection(("127.0.0.1", link.port), 10) for _ in range(100)]
+    began = time.monotonic()
+    assert isinstance(talk(link, client_context(enrolled), hello(enrolled.uuid)), Welcome)
+    assert time.monotonic() - began < 15
+    assert link.statistics()["waiting"] <= 100
+    for each in idle:
+        each.close()
+    eventually(lambda: link.statistics()["waiting"] == 0)
+
+
+def test_other_paths_and_plain_tcp(link: Link) -> None:
+    context = trusting(pem=link.authority.pem)
+    assert talk(link, context, path="/other")[0] == 404
+    with socket.create_connection(("127.0.0.1", link.port), 10) as s:
+        s.sendall(b"GET /agent HTTP/1.1\r\n\r\n")
+        assert s.recv(100)[:1] in (b"", b"\x15")  # nothing, or a TLS alert

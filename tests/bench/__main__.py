@@ -1,0 +1,169 @@
+"""`make bench`: what the design promises, measured. Prints figures beside their goals; asserts nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests import mariadb
+from tests.bench import fill
+from tests.server import Server
+
+CLOUDSTACK = "CloudStack 4.22"
+
+
+def say(name: str, value: str, goal: str = "", peer: str = "") -> None:
+    print(f"  {name:46} {value:>24}   {('goal ' + goal) if goal else '':22} {peer}", flush=True)
+
+
+def percentile(values: list[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
+
+
+def metric(server: Server, name: str) -> float:
+    import requests
+
+    text = requests.get(f"http://127.0.0.1:{server.port}/metrics", timeout=10).text
+    line = next(line for line in text.splitlines() if line.startswith(name + " "))
+    return float(line.split()[1])
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_of(pid: int) -> float:
+    """MiB resident."""
+    line = next(text for text in Path(f"/proc/{pid}/status").read_text().splitlines() if text.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def start_and_rest(server: Server, seconds: float = 20) -> None:
+    say("ready after", f"{server.seconds:.2f} s", "<= 3 s", f"{CLOUDSTACK} 13 s: {13 / server.seconds:.0f} x")
+    time.sleep(3)
+    before, began = cpu_of(server.pid), time.monotonic()
+    time.sleep(seconds)
+    used = 100 * (cpu_of(server.pid) - before) / (time.monotonic() - began)
+    say("idle", f"{used:.2f} % of a core", "<= 1 %", "CloudStack 5 %")
+    say("resident", f"{memory_of(server.pid):.0f} MiB", "<= 250 MiB", "CloudStack 1,100 MiB")
+
+
+def calls(server: Server, name: str, count: int, work: Callable[[Any], Any], goal: str = "", peer: str = "") -> None:
+    """Wall-clock and CPU of one call after the other, and its statements."""
+    client = server.client()
+    for _ in range(3):
+        work(client)
+    statements, cpu = metric(server, "cloudwright_sql_statements"), cpu_of(server.pid)
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        work(client)
+        times.append(1000 * (time.perf_counter() - began))
+    cpu = 1000 * (cpu_of(server.pid) - cpu) / count
+    statements = (metric(server, "cloudwright_sql_statements") - statements) / count
+    told = f"p50 {percentile(times, 0.5):.1f} p95 {percentile(times, 0.95):.1f} ms"
+    say(name, told, goal, peer)
+    say("", f"{cpu:.2f} ms CPU, {statements:.1f} SQL")
+
+
+def deploys(server: Server, zone: dict[str, str], clients: int, each: int) -> None:
+    done: list[float] = []
+    failed: list[str] = []
+
+    def work(number: int) -> None:
+        client = server.client()
+        for n in range(each):
+            began = time.perf_counter()
+            try:
+                client.job(
+                    "deployVirtualMachine", poll=0.02 if clients == 1 else 0.5, zoneid=zone["zone"],
+                    templateid=zone["template"], serviceofferingid=zone["offering"], networkids=zone["network"],
+                    name=f"b{clients}-{number}-{n}",
+                )  # fmt: skip
+                done.append(time.perf_counter() - began)
+            except RuntimeError as error:
+                failed.append(str(error))
+
+    statements, cpu = metric(server, "cloudwright_sql_statements"), cpu_of(server.pid)
+    began = time.perf_counter()
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - began
+    count = max(len(done), 1)
+    statements = (metric(server, "cloudwright_sql_statements") - statements) / count
+    cpu = 1000 * (cpu_of(server.pid) - cpu) / count
+    if clients == 1:
+        say("deploy alone", f"p50 {1000 * percentile(done, 0.5):.0f} ms", "<= 150 ms", "CloudStack 1,937 ms")
+    else:
+        rate = len(done) / seconds
+        say(f"deploys, {clients} clients", f"{rate:.1f}/s", ">= 40/s", f"CloudStack 4.2/s: {rate / 4.2:.0f} x")
+    say("", f"{cpu:.1f} ms CPU, {statements:.0f} SQL each, polls and timers with it")
+    if failed:
+        say("failed", f"{len(failed)}: {failed[0][:80]}")
+
+
+def one_database(kind: str, database: str, rows: int, quick: bool) -> None:
+    print(f"\n{kind}")
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder) / "cloud", database=database)
+        try:
+            server.start()
+            server.stop()
+            server.start()
+            start_and_rest(server, 5 if quick else 20)
+            url = database or f"sqlite:///{folder}/cloud/cloud.db"
+            zone = fill.prepare(url, Path(folder) / "cloud", server.client())
+            deploys(server, zone, 1, 5 if quick else 30)
+            deploys(server, zone, 32, 3 if quick else 15)
+            calls(server, "listZones", 300, lambda c: c.ask("listZones"), "<= 1 ms CPU", "CloudStack 5.4 ms CPU")
+            began = time.perf_counter()
+            fill.machines(url, Path(folder) / "cloud", rows)
+            print(f"  ({rows} machines written in {time.perf_counter() - began:.0f} s)")
+            page = {"page": rows // 1000, "pagesize": 500, "listall": "true"}
+            calls(
+                server, f"page of 500 among {rows} machines", 30, lambda c: c.ask("listVirtualMachines", **page),
+                "p95 <= 40 ms, <= 3 SQL", "CloudStack 1,453 ms at 1,604",
+            )  # fmt: skip
+            calls(
+                server, "the same, page of 20", 60,
+                lambda c: c.ask("listVirtualMachines", page=2, pagesize=20, listall="true"), "", "CloudStack 71 ms",
+            )  # fmt: skip
+        finally:
+            server.stop()
+        if database:
+            fill.measure_placements(database, Path(folder) / "cloud", say)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=25_000)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=["sqlite", "mariadb", "agents", "modules"])
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
+    if options.only in (None, "mariadb"):
+        with mariadb.server(relaxed=False) as url:
+            one_database("MariaDB on the same machine", url, options.rows, options.quick)
+    if options.only in (None, "sqlite"):
+        one_database("SQLite", "", options.rows, options.quick)
+    if options.only in (None, "agents"):
+        fill.agents(say, 200 if options.quick else 2000)
+    if options.only in (None, "modules"):
+        fill.modules(say)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The modules against the real server with simulated hosts: the zone by its playbook, then the cycle of each module."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from importlib import import_module
+from unittest.mock import patch
+
+import pytest
+
+from tests.collection.servers import ROOT, simulator
+
+from ansible.module_utils.urls import Request  # isort: skip
+from ansible_collections.cloudwright.cloud.plugins.module_utils._client import API_SPEC, Client, is_read
+from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, EntityInfo, api_name
+from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import KINDS
+from ansible_collections.cloudwright.cloud.tests.unit.cycle import life
+from ansible_collections.cloudwright.cloud.tests.unit.runner import Runner, furnish
+from ansible_collections.cloudwright.cloud.tests.unit.samples import SAMPLES, ZONE
+
+PLAYBOOK = ROOT / "playbooks" / "zone.yml"
+MODULES = sorted(
+    p.stem for p in (ROOT / "collections/ansible_collections/cloudwright/cloud/plugins/modules").glob("*.py")
+)
+INFOS = [name for name in MODULES if name.endswith("_info")]
+
+# what modules offer for other servers of the same API, and this one does not have
+NOT_HERE = {
+    "addImageStore details",
+    "createVlanIpRange account",
+    "createVlanIpRange domainid",
+    "deployVirtualMachine affinitygroupids",
+    "deployVirtualMachine securitygroupids",
+    "updateVirtualMachine securitygroupids",
+    "updateVMAffinityGroup affinitygroupids",
+    "updateVMAffinityGroup",
+    "scaleVirtualMachine",
+    "scaleVirtualMachine serviceofferingid",
+    "updateNetwork networkofferingid",
+}
+
+
+def have_user(server):
+    """A user without keys. There is no command yet that makes one."""
+    row = "'cycle', '00000000-0000-4000-8000-00000000c1c1', 2, 'enabled', 'native', '2026-01-01 00:00:00'"
+    with sqlite3.connect(server.credentials.parent / "cloud" / "cloud.db", timeout=30) as database:
+        database.execute(f"INSERT INTO user (username, uuid, account_id, state, source, created) VALUES ({row})")  # noqa: S608
+
+
+class Wire:
+    """Request.open under watch: what could change something goes by POST, and not at all in check mode."""
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.open = Request.open
+
+    def watched(self, request, method, url, **more):
+        assert self.writable or method == "GET", "a module in check mode sent a command that is not a read"
+        return self.open(request, method, url, **more)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    with simulator(tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def built(server, tmp_path_factory):
+    """The server with the zone of the samples; the plays that were run for it."""
+    variables = tmp_path_factory.mktemp("zone") / "zone.json"
+    variables.write_text(json.dumps({"cloudwright_zone": ZONE}))
+    options = ["-e", f"@{variables}"]
+    first = server.play(PLAYBOOK, *options)
+    assert first.code == 0, first.text
+    return server, first, options
+
+
+@pytest.fixture(scope="session")
+def run(built):
+    credentials = {**json.loads(built[0].credentials.read_text())}
+    wire = Wire()
+    with patch.object(Request, "open", lambda self, method, url, **more: wire.watched(self, method, url, **more)):
+        runner = Runner(wire, {name: credentials[name] for name in ("api_url", "api_key", "api_secret")})
+        furnish(runner)
+        yield runner
+
+
+def test_the_zone_is_built_once_and_then_left_alone(built):
+    server, first, options = built
+    assert first.recap("changed") > 10
+    second = server.play(PLAYBOOK, *options)
+    assert (second.code, second.recap("changed")) == (0, 0), second.text
+    check = server.play(PLAYBOOK, *options, "--check", "--diff")
+    assert (check.code, check.recap("changed")) == (0, 0), check.text
+
+
+@pytest.mark.parametrize("module", sorted(SAMPLES))
+def test_life(run, server, module):
+    if module == "user_keys":
+        have_user(server)
+    life(run, module)
+
+
+@pytest.mark.parametrize("module", INFOS)
+def test_info(run, module):
+    """What the zone has is found, by name and by id; what it has not is not."""
+    entity = import_module(f"ansible_collections.cloudwright.cloud.plugins.modules.{module}").ENTITY
+    sample = SAMPLES[module.removesuffix("_info")]["create"]
+    filters = {name: sample[name] for name in entity.filters if name in sample and name != "state"}
+    if "zone" in filters:
+        filters["zone"] = "lab"
+    if module in ("ssh_key_pair_info", "vm_info"):  # of these the zone has none
+        made = {name: value for name, value in sample.items() if name != "public_key"}
+        run.ok(module.removesuffix("_info"), **{**made, "name": "shown"})
+    found = run.ok(module, check=True, **filters)["entities"]
+    assert found, module
+    named = found[0].get(KINDS[entity.kind].names[0])
+    if isinstance(named, str):
+        ids = [e.get("id") for e in run.ok(module, name=named, **filters)["entities"]]
+        assert found[0].get("id") in ids
+    assert run.ok(module, name="nobody has this name", **filters)["entities"] == []
+
+
+def test_a_wrong_secret_is_refused_and_told(run):
+    stranger = Runner(run.cloud, {**run.credentials, "api_secret": "x"})
+    assert "(401)" in stranger("zone_info")["msg"]
+
+
+def test_the_server_knows_every_command_and_parameter_that_modules_use(run):
+    listed = Client({**dict.fromkeys(API_SPEC), **run.credentials, "api_retries": 0}).list("listApis")
+    known = {api["name"]: {p["name"].lower() for p in api["params"]} for api in listed}
+    missing = [f"{command} {name}" for command, names in used() for name in names if name not in known.get(command, ())]
+    missing += [command for command, _names in used() if command not in known]
+    assert set(missing) <= NOT_HERE
+
+
+def used():
+    """(command, names of parameters) that the modules can send."""
+    for module in MODULES:
+        entity = import_module(f"ansible_collections.cloudwright.cloud.plugins.modules.{module}").ENTITY
+        if isinstance(entity, EntityInfo):
+            named = {api_name(n, e) for n, e in entity.filters.items() if "use" not in e}
+            yield KINDS[entity.kind].listing, named
+        if not isinstance(entity, Entity):
+            continue
+        fields = {name: field for name, field in entity.fields.items() if "use" not in field}
+        create = entity.create({"public_key": "x"}) if callable(entity.create) else entity.create
+        if create:
+            yield create, {entity.api(n) for n, f in fields.items() if f.get("create") is not False}
+        for name, field in fields.items():
+            command = field.get("via") or entity.update
+            if command and field.get("update") is not False and field.get("shown") is not False:
+                yield command, {field["update"] if isinstance(field.get("update"), str) else entity.api(name)}
+        if entity.delete:
+            yield entity.delete, {entity.api(n) for n, f in entity.fields.items() if f.get("use") == "delete"}
+        for state in entity.states.values():
+            steps = [step for path in state.path.values() for step in path]
+            yield from ((step, set()) if isinstance(step, str) else (step[0], set(step[1])) for step in steps)
+            if state.set:
+                yield entity.update, set(state.set)
+
+
+def test_reads_are_what_the_server_takes_for_reads():
+    """The client tries reads again: none of the commands that modules send to change something may look like one."""
+    writes = {command for command, _names in used() if not command.startswith("list")}
+    assert writes and not any(is_read(command) for command in writes)

@@ -1,0 +1,130 @@
+"""A simulated cloud in which every list has something to tell, and all that it answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import orjson
+from sqlalchemy import select
+
+from mgmt_server.api.command import registry
+from mgmt_server.db import reading, write
+from mgmt_server.model.account import User
+from mgmt_server.model.event import Alert, Tag
+from mgmt_server.model.host import Host
+from mgmt_server.model.storage import Pool
+from mgmt_server.model.template import Template
+from mgmt_server.model.vm import Vm
+from mgmt_server.model.zone import Zone
+from mgmt_server.resources.router.timers import have_system_vms
+from mgmt_server.resources.template.flows import in_zone
+from mgmt_server.web.app import Asked
+from mgmt_server.web.signature import digest
+from tests.cloud import Cloud
+from tests.simulated import build
+
+ISOLATED = "DefaultIsolatedNetworkOfferingWithSourceNatService"
+# what some lists must be asked with
+WITH: dict[str, dict[str, str]] = {
+    "listTemplates": {"templatefilter": "all"},
+    "listTemplatePermissions": {"id": "{template}"},
+    "listTrafficTypes": {"physicalnetworkid": "{physical}"},
+    "listStorageProviders": {"type": "primary"},
+    "queryAsyncJobResult": {"jobid": "{job}"},
+    "getUser": {"userapikey": "{key}"},
+    "getUserKeys": {"id": "{user}"},
+}
+SCOPED = {"listall": "true"}
+
+
+def filled(cloud: Cloud) -> dict[str, str]:
+    """Build it; names by which requests refer to what is there."""
+    zone = build(hosts=2)
+    ask, root = cloud.ask, {"zoneid": zone["zone"]}
+    zone["offering"] = ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
+    zone["networkoffering"] = ask("listNetworkOfferings", name=ISOLATED)["networkoffering"][0]["id"]
+    zone["domain"] = ask("listDomains", name="ROOT")["domain"][0]["id"]
+    ask("createDiskOffering", name="d", displaytext="d", disksize=1)
+    zone["keypair"] = ask("createSSHKeyPair", name="k")["keypair"]["name"]
+    more = {"templateid": zone["template"], "serviceofferingid": zone["offering"]}
+    vm = cloud.job("deployVirtualMachine", name="one", keypair="k", **root, **more)["virtualmachine"]
+    accepted = ask("deployVirtualMachine", name="two", **root, **more)
+    cloud.work()
+    have_system_vms()
+    cloud.work()
+    zone |= {
+        "machine": vm["id"],
+        "network": vm["nic"][0]["networkid"],
+        "job": accepted["jobid"],
+    }
+    cloud.account("ann")
+    cloud.account("dora", kind=2, domain="/a/")
+
+    def rows(tx: Any) -> None:
+        tx.add(Alert(type=1, name="ALERT", subject="subject", content="content"))
+        for host in tx.scalars(select(Host)):
+            host.tags = "ssd"
+        in_zone(tx, tx.scalar(select(Template).where(Template.uuid == zone["template"])), tx.scalar(select(Zone.id)))
+        for pool in tx.scalars(select(Pool)):
+            pool.tags = "fast"
+        machine = tx.scalar(select(Vm).where(Vm.uuid == vm["id"]))
+        tx.add(
+            Tag(resource_type="UserVm", resource_uuid=vm["id"], key="k", value="v",
+                account_id=machine.account_id, domain_id=machine.domain_id)
+        )  # fmt: skip
+
+    write(rows)
+    with reading() as session:
+        admin = session.scalar(select(User).where(User.username == "admin"))
+        zone |= {"user": admin.uuid, "admin": admin.uuid, "key": admin.api_key}
+    _more(cloud, zone)
+    ask("stopVirtualMachine", id=accepted["id"])  # stays in the queue, for lists of jobs
+    return zone
+
+
+def _more(cloud: Cloud, zone: dict[str, str]) -> None:
+    """Subjects with commands of their own, as far as they are there."""
+    made = {
+        "addTrafficType": {"physicalnetworkid": zone["physical"], "traffictype": "Storage"},
+        "createStorageNetworkIpRange": {
+            "podid": zone["pod"], "gateway": "10.90.0.1", "netmask": "255.255.255.0", "startip": "10.90.0.5",
+            "endip": "10.90.0.9",
+        },
+        "addNetworkServiceProvider": {"name": "VirtualRouter", "physicalnetworkid": zone["physical"]},
+        "addOsCategory": {"name": "Mine"},
+    }  # fmt: skip
+    for command, sent in made.items():
+        if command in registry:
+            (cloud.job if registry[command].is_async else cloud.ask)(command, **sent)
+    if "listNetworkServiceProviders" in registry and "createVirtualRouterElement" in registry:
+        found = cloud.ask("listNetworkServiceProviders", name="VirtualRouter")["networkserviceprovider"]
+        cloud.job("createVirtualRouterElement", nspid=found[0]["id"])
+
+
+def raw(cloud: Cloud, user: str | None, sent: dict[str, str], secret: str = "", **more: Any) -> tuple[int, bytes, str]:
+    """Status, body and media type of one signed request; parameters exactly as they are given."""
+    pairs = dict(sent)
+    if user is not None:
+        with reading() as session:
+            row = session.scalar(select(User).where(User.username == user))
+        pairs["apiKey"] = row.api_key
+        pairs["signature"] = base64.b64encode(digest(pairs, secret or row.secret_key)).decode()
+    done = cloud.front.serve(Asked(more.get("method", "GET"), pairs))
+    return done.status, done.body, done.media
+
+
+def answers(cloud: Cloud, names: dict[str, str]) -> dict[str, tuple[Any, bytes]]:
+    """Every command that only reads, asked as the administrator: content in JSON, and the XML."""
+    found = {}
+    for name, command in sorted(registry.items()):
+        if not name.startswith(("list", "get", "query", "find")):
+            continue
+        sent = {k: v.format(**names) for k, v in WITH.get(name, {}).items()}
+        told = {p.name for p in command.parameters}
+        sent |= {k: v for k, v in SCOPED.items() if k in told}
+        _, body, _ = raw(cloud, "admin", {"command": name, "response": "json", **sent})
+        parsed = orjson.loads(body)
+        _, xml, _ = raw(cloud, "admin", {"command": name, **sent})
+        found[name] = parsed.get(command.response_name, parsed), xml  # an error shows as fields that nobody has
+    return found

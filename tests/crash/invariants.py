@@ -1,0 +1,157 @@
+"""What must hold of a cloud at rest, whatever it went through: recounted from the rows, told as sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mgmt_server.db import reading
+from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
+from mgmt_server.model.event import Event
+from mgmt_server.model.host import Host
+from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
+from mgmt_server.model.storage import Pool, TemplateOnPool
+from mgmt_server.model.vm import Vm, Volume, instance_name
+from mgmt_server.model.zone import Address, PodAddress, Vnet
+
+PASSING = ("Starting", "Stopping", "Expunging", "Migrating", "Creating", "Resizing", "Implementing", "Shutdown")
+
+
+def broken() -> list[str]:
+    """Everything that does not hold; empty for a sound cloud."""
+    with reading() as session:
+        found: list[str] = []
+        for look in (_states, _hosts, _pools, _machines, _disks, _addresses, _vnets, _jobs, _events):
+            found += look(session)
+        return found
+
+
+def _alive(session: Session, table: Any) -> list[Any]:
+    return list(session.scalars(select(table).where(table.removed.is_(None))))
+
+
+def _states(session: Session) -> list[str]:
+    told = [f"vm {v.name} stays {v.state}" for v in _alive(session, Vm) if v.state in PASSING]
+    told += [f"volume {v.name} stays {v.state}" for v in _alive(session, Volume) if v.state in PASSING]
+    return told + [f"network {n.name} stays {n.state}" for n in _alive(session, Network) if n.state in PASSING]
+
+
+def _hosts(session: Session) -> list[str]:
+    told = []
+    for host in session.scalars(select(Host)):
+        mine = [v for v in session.scalars(select(Vm).where(Vm.host_id == host.id)) if v.reserved]
+        sums = (sum(v.cpus * v.speed for v in mine), sum(v.memory * 2**20 for v in mine), len(mine))
+        if sums != (host.cpu_used, host.memory_used, host.machines):
+            told.append(f"host {host.name} promises {host.cpu_used}, {host.memory_used}, {host.machines}, not {sums}")
+    running = {v.id for v in _alive(session, Vm) if v.state == "Running"}
+    held = set(session.scalars(select(Vm.id).where(Vm.reserved)))
+    return told + ([f"machines {running ^ held} run without capacity, or hold it at rest"] if running != held else [])
+
+
+def _pools(session: Session) -> list[str]:
+    told = []
+    for pool in session.scalars(select(Pool)):
+        disks = session.scalar(select(func.sum(Volume.size)).where(Volume.pool_id == pool.id, Volume.removed.is_(None)))
+        cached = session.scalar(select(func.sum(TemplateOnPool.size)).where(TemplateOnPool.pool_id == pool.id))
+        total = int(disks or 0) + int(cached or 0)
+        if total != pool.allocated:
+            told.append(f"pool {pool.name} promises {pool.allocated}, not {total}")
+    return told
+
+
+def _machines(session: Session) -> list[str]:
+    there = {m.name: m for m in session.scalars(select(SimulatedMachine))}
+    hosts = {row.id: row.uuid for row in session.execute(select(Host.id, Host.uuid))}
+    told = []
+    known = {}
+    for vm in _alive(session, Vm):
+        name = instance_name(vm.kind, vm.account_id, vm.id)
+        known[name] = vm
+        machine = there.get(name)
+        if vm.state == "Running" and (machine is None or machine.state != "Running"):
+            told.append(f"{name} is Running and its host does not run it")
+        if vm.state == "Running" and machine is not None and machine.host != hosts[vm.host_id]:
+            told.append(f"{name} runs on another host than the database says")
+        if vm.state != "Running" and machine is not None and machine.state == "Running":
+            told.append(f"{name} is {vm.state} and its host runs it")
+    return told + [f"the host still has {name}, which is gone" for name in there.keys() - known.keys()]
+
+
+def _disks(session: Session) -> list[str]:
+    pools = {row.id: row.uuid for row in session.execute(select(Pool.id, Pool.uuid))}
+    wanted = Counter((pools[v.pool_id], v.path) for v in _alive(session, Volume) if v.pool_id and v.path)
+    wanted.update((pools[t.pool_id], t.name) for t in _alive(session, TemplateOnPool))
+    there = Counter((d.pool, d.name) for d in session.scalars(select(SimulatedDisk)))
+    told = [
+        f"disk {name} is in the pool {n} times, not {wanted[name]}" for name, n in there.items() if n != wanted[name]
+    ]
+    return told + [f"disk {name} is not in its pool" for name in wanted.keys() - there.keys()]
+
+
+def _addresses(session: Session) -> list[str]:
+    told = []
+    machines = {v.id for v in _alive(session, Vm)}
+    nics = list(session.scalars(select(Nic)))
+    for nic in nics:
+        if nic.removed is None and nic.vm_id not in machines:
+            told.append(f"NIC {nic.mac} lives, its machine is gone")
+        if nic.removed is not None and nic.taken is not None:
+            told.append(f"NIC {nic.mac} is gone and keeps {nic.taken}")
+        if nic.removed is None and nic.traffic != "Control" and nic.taken != nic.address:
+            told.append(f"NIC {nic.mac} has {nic.address} and holds {nic.taken}")
+    used = Counter(n.address_id for n in nics if n.removed is None and n.address_id is not None)
+    told += [f"address {number} is on {n} NICs" for number, n in used.items() if n > 1]
+    macs = Counter(n.mac for n in nics if n.removed is None)
+    told += [f"the MAC {mac} is on {n} NICs" for mac, n in macs.items() if n > 1]
+    for address in session.scalars(select(Address)):
+        if (address.state != "Free") != (address.id in used) and address.network_id is None:
+            told.append(f"address {address.address} is {address.state}, on {used[address.id]} NICs")
+        if address.state == "Free" and address.id in used:
+            told.append(f"address {address.address} is Free and on a NIC")
+    held = set(session.scalars(select(PodAddress.vm_id).where(PodAddress.vm_id.is_not(None))))
+    return told + [f"machine {number} is gone and keeps a management address" for number in held - machines]
+
+
+def _vnets(session: Session) -> list[str]:
+    told = []
+    networks = {n.id: n for n in _alive(session, Network)}
+    held = {v.network_id: v.tag for v in session.scalars(select(Vnet).where(Vnet.network_id.is_not(None)))}
+    for number, tag in held.items():
+        network = networks.get(number)
+        if network is None or (network.broadcast or "").rpartition("/")[2] != str(tag):
+            told.append(f"VLAN {tag} is held by network {number}, which does not use it")
+    for network in networks.values():
+        if network.state == "Implemented" and network.guest_type == "Isolated" and network.id not in held:
+            told.append(f"network {network.name} uses {network.broadcast} and does not hold it")
+    return told
+
+
+def _jobs(session: Session) -> list[str]:
+    told = []
+    positions: dict[int, list[int]] = {}
+    for job, position in session.execute(select(StepRow.job_id, StepRow.position)):
+        positions.setdefault(job, []).append(position)
+    for job in session.scalars(select(JobRow)):
+        if job.state in OPEN or job.completed is None:
+            told.append(f"job {job.id} {job.command or job.flow} is {job.state}")
+        steps = sorted(positions.get(job.id, []))
+        if steps != list(range(len(steps))):
+            told.append(f"job {job.id} noted the steps {steps}")
+    return told
+
+
+def _events(session: Session) -> list[str]:
+    """What was scheduled was told to be over, once, and says how the job ended."""
+    told = []
+    ends = Counter(session.scalars(select(Event.start_id).where(Event.start_id.is_not(None))))
+    for event in session.scalars(select(Event).where(Event.state == "Scheduled")):
+        if ends[event.id] != 1:
+            told.append(f"the event {event.type} {event.id} was told to be over {ends[event.id]} times")
+    started = [j for j in session.scalars(select(JobRow)) if j.event]
+    return told + [
+        f"job {j.id} has no Scheduled event" for j in started if session.get(Event, j.event["start"]) is None
+    ]

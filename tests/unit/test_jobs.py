@@ -1,0 +1,205 @@
+"""The job engine: exactly once, at least once with one id, undo backwards, children, fences, locks."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from mgmt_server.db import new_uuid, reading, write
+from mgmt_server.errors import Failed
+from mgmt_server.jobs import Job, enqueue, gives_up
+from mgmt_server.jobs.flow import Fenced, load
+from mgmt_server.jobs.queue import claim, join_cluster, recover
+from mgmt_server.jobs.rows import JobRow, Node, StepRow
+from mgmt_server.jobs.worker import run_next
+from mgmt_server.model.event import Alert
+
+told: list[Any] = []
+broken: set[str] = set()
+
+
+def note(tx: Session, text: str) -> str:
+    tx.add(Alert(type=0, name="test", subject=text))
+    if text in broken:
+        raise Failed(f"{text} is broken")
+    return text.upper()
+
+
+def unnote(tx: Session, text: str) -> None:
+    tx.add(Alert(type=0, name="test", subject=f"not {text}"))
+
+
+def outside(call: UUID, text: str) -> str:
+    told.append((text, call))
+    if text in broken:
+        raise Failed(f"{text} is broken")
+    return f"{text} done"
+
+
+def undo_outside(call: UUID, text: str) -> None:
+    told.append((f"not {text}", call))
+
+
+def plain_flow(job: Job, name: str) -> None:
+    job.write(note, f"{name} a", undo=unnote)
+    job.call(outside, f"{name} b", undo=undo_outside)
+    job.write(note, f"{name} c")
+
+
+def parent(job: Job, name: str) -> None:
+    job.write(note, f"{name} before", undo=unnote)
+    job.wait(plain_flow, name, lock=f"child {name}", shared=True)
+    job.write(note, f"{name} after")
+
+
+def mind(tx: Session, name: str) -> None:
+    tx.add(Alert(type=0, name="test", subject=f"{name} gave up"))
+
+
+@gives_up(mind)
+def hopeless(job: Job, name: str) -> None:
+    job.write(note, "broken")
+
+
+@pytest.fixture
+def node(database):
+    told.clear()
+    broken.clear()
+    return join_cluster("test")
+
+
+def queue(flow: Any, name: str, lock: str = "") -> int:
+    return write(lambda tx: enqueue(tx, flow, (name,), lock=lock or name).id)
+
+
+def subjects() -> list[str]:
+    with reading() as session:
+        return list(session.scalars(select(Alert.subject).order_by(Alert.id)))
+
+
+def job(number: int) -> JobRow:
+    with reading() as session:
+        return session.get_one(JobRow, number)
+
+
+def test_steps_run_in_order_and_once(node):
+    number = queue(plain_flow, "x")
+    assert run_next(node) and not run_next(node)
+    assert subjects() == ["x a", "x c"] and [t for t, _ in told] == ["x b"]
+    assert job(number).state == "done"
+
+
+def test_a_failure_undoes_what_was_done_last_first(node):
+    broken.add("x c")
+    number = queue(plain_flow, "x")
+    run_next(node)
+    assert subjects() == ["x a", "not x a"], "what failed has left nothing, and was not undone"
+    assert [t for t, _ in told] == ["x b", "not x b"]
+    assert (job(number).state, job(number).error, job(number).error_code) == ("failed", "x c is broken", 530)
+
+
+def test_a_call_that_failed_half_way_is_undone_too(node):
+    broken.add("x b")
+    queue(plain_flow, "x")
+    run_next(node)
+    assert [t for t, _ in told] == ["x b", "not x b"] and subjects() == ["x a", "not x a"]
+
+
+def test_after_a_crash_finished_steps_are_not_run_again(node, monkeypatch):
+    number = queue(plain_flow, "x")
+    row = write(claim, node)
+    lost = load(row)
+    lost.write(note, "x a", undo=unnote)
+    outside(lost._call_id(1), "x b")  # it happened, and the note of it was lost
+    write(lambda tx: tx.execute(update(Node).values(epoch=Node.epoch + 1)))
+    assert recover() == 1
+    again = join_cluster("test")
+    assert run_next(again)
+    assert subjects() == ["x a", "x c"] and job(number).state == "done"
+    assert told[0] == told[1], "the call was repeated under the same id"
+
+
+def test_who_was_overtaken_writes_nothing(node):
+    number = queue(plain_flow, "x")
+    slow = load(write(claim, node))
+    write(lambda tx: tx.execute(update(Node).values(epoch=Node.epoch + 1)))
+    recover()
+    assert run_next(join_cluster("test"))
+    with pytest.raises(Fenced):
+        slow.run()
+    assert subjects() == ["x a", "x c"] and job(number).state == "done"
+
+
+def test_a_parent_waits_without_a_thread_and_goes_on(node):
+    number = queue(parent, "p")
+    assert run_next(node)
+    assert job(number).state == "waiting"
+    while run_next(node):
+        pass
+    assert job(number).state == "done"
+    assert subjects() == ["p before", "p a", "p c", "p after"]
+
+
+def test_a_child_that_fails_fails_its_parent_with_its_words(node):
+    broken.add("p c")
+    number = queue(parent, "p")
+    while run_next(node):
+        pass
+    assert (job(number).state, job(number).error) == ("failed", "p c is broken")
+    assert subjects()[-1] == "not p before"
+
+
+def test_two_parents_share_a_child(node):
+    first, second = queue(parent, "p", "one"), queue(parent, "p", "two")
+    while run_next(node):
+        pass
+    assert {job(first).state, job(second).state} == {"done"}
+    assert subjects().count("p a") == 1
+
+
+def test_jobs_of_one_lock_run_one_after_the_other(node):
+    queue(plain_flow, "x", "same")
+    queue(plain_flow, "y", "same")
+    held = write(claim, node)
+    assert write(claim, node) is None, "the second waits for the first"
+    load(held).run()
+    assert write(claim, node) is not None
+
+
+def test_what_the_call_wrote_is_taken_back_when_the_job_fails(node):
+    broken.add("broken")
+    queue(hopeless, "x")
+    run_next(node)
+    assert subjects() == ["x gave up"]
+
+
+def test_a_flow_that_changed_its_steps_is_found_out(node):
+    number = queue(plain_flow, "x")
+    load(write(claim, node)).write(unnote, "x")
+    write(lambda tx: tx.execute(update(JobRow).values(state="queued", fence=JobRow.fence + 1)))
+    run_next(node)
+    assert job(number).state == "failed"
+
+
+def test_steps_are_sealed(node):
+    queue(plain_flow, "visible-secret")
+    run_next(node)
+    with reading() as session:
+        raw = session.connection().exec_driver_sql("SELECT arguments, value FROM job_step").all()
+        assert raw and "visible-secret" not in str(raw)
+        assert "visible-secret" in session.scalar(select(StepRow.arguments).limit(1))
+
+
+def test_an_unknown_failure_tells_nothing_of_the_inside(node, monkeypatch):
+    def explode(call: UUID, text: str) -> str:
+        raise RuntimeError("/secret/path")
+
+    explode.__module__, explode.__qualname__ = outside.__module__, outside.__qualname__
+    monkeypatch.setattr("tests.unit.test_jobs.outside", explode)
+    number = queue(plain_flow, new_uuid())
+    run_next(node)
+    assert job(number).state == "failed" and "/secret/path" not in job(number).error

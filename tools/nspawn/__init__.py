@@ -1,0 +1,1 @@
+"""Throw-away systemd machines for role tests and the lab, without a container engine."""
