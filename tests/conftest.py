@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import delete, literal, select, text
 
 from mgmt_server import db, install
-from mgmt_server.api import callers, settings
 from mgmt_server.config import Config
 from mgmt_server.db import Base, engine
 from mgmt_server.db.secrets import unlock
@@ -30,8 +29,7 @@ def loaded():
 
 
 def _seeded() -> None:
-    callers.forget()
-    settings.forget()
+    db.forget_rows()
     for seed in seeds():
         db.write(seed)
     install.give_keys()
@@ -84,8 +82,7 @@ def database(request, tmp_path):
     else:
         shutil.copyfile(request.getfixturevalue("fresh_file"), tmp_path / "cloud.db")
         db.connect(f"sqlite:///{tmp_path}/cloud.db")
-        callers.forget()
-        settings.forget()
+        db.forget_rows()
     yield
     db.disconnect()
 

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from mgmt_server.agent import version
+from mgmt_server.agent import notify, version
 from mgmt_server.agent.config import Config, address_of, replace
 from mgmt_server.agent.journal import Journal
 from mgmt_server.agent.work import Work
@@ -88,6 +88,7 @@ class Client:
             except (OSError, TimeoutError, InvalidHandshake, Refused, BadMessage, ConnectionClosed, ApiError) as error:
                 longer = isinstance(error, Refused)
                 log.warning("no link with %s: %s", server, _words(error))
+                notify.status(f"No link with {server}: {_words(error)}")
             except asyncio.CancelledError:
                 if self.stopping:
                     return
@@ -121,6 +122,7 @@ class Client:
                 self._connection, self._heard = connection, time.monotonic()
                 self.connected.set()
                 log.info("linked with %s, epoch %d", server, self.epoch)
+                notify.status(f"{notify.LINKED} {server}")
                 self.on_link()
                 self._push()
                 pinger = asyncio.create_task(self._ping(connection))
@@ -131,6 +133,7 @@ class Client:
             except ConnectionClosed as error:
                 code = error.rcvd.code if error.rcvd else 0
                 log.warning("the link with %s ended: %s", server, error.rcvd or "cut")
+                notify.status(f"The link with {server} ended: {error.rcvd or 'cut'}")
                 return code in (wire.REFUSED, wire.SUPERSEDED, wire.GARBAGE)
             finally:
                 self._connection = None

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 
-from mgmt_server.agent import version
+from mgmt_server.agent import notify, version
 from mgmt_server.agent.client import Client
 from mgmt_server.agent.commands import Host, Watch
 from mgmt_server.agent.config import Config, load
@@ -32,6 +32,7 @@ def run(config_path: str) -> None:
 
 
 async def _run(config: Config) -> None:
+    notify.status("Looking at this host")
     host = await asyncio.to_thread(Host, config)
     journal = Journal(config.state / "journal.db")
     work = Work(host.commands(), journal)
@@ -66,4 +67,5 @@ async def _libvirt_is_there(host: Host) -> None:
             return
         except (Failed, Unavailable) as error:
             log.warning("%s", error)
+            notify.status(f"Waiting for libvirt: {error}")
             await asyncio.sleep(LIBVIRT_PATIENCE)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import reading
+from mgmt_server.api import roles
+from mgmt_server.db import cache_of_rows, reading
 from mgmt_server.model.account import Account, Domain, Project, ProjectMember, Role, User
 from mgmt_server.model.tenancy import ADMIN, DOMAIN_ADMIN, RESOURCE_ADMIN, USER, Caller
 
@@ -31,8 +33,10 @@ _by_key: dict[str, tuple[float, Known | None]] = {}
 _by_user: dict[int, tuple[float, Known | None]] = {}
 
 
+@cache_of_rows
 def forget() -> None:
-    """Read everything anew: something about users or accounts changed."""
+    """Read everything anew: something about users, accounts or roles changed."""
+    roles.forget()
     with _lock:
         _by_key.clear()
         _by_user.clear()
@@ -99,6 +103,8 @@ def _read(session: Session, users: Select[User, Account, Domain, Role]) -> Known
         domain_path=domain.path,
         role=role_type,
         projects=projects,
+        role_id=role.id if role else None,
+        may=_may(session, role),
     )
     reason = ""
     if user.state != "enabled":
@@ -106,3 +112,9 @@ def _read(session: Session, users: Select[User, Account, Domain, Role]) -> Known
     elif account.state == "disabled":
         reason = "the account is disabled"
     return Known(caller, user.secret_key or "", reason)
+
+
+def _may(session: Session, role: Role | None) -> Callable[[str, tuple[str, ...]], bool] | None:
+    if role is None:
+        return None
+    return roles.rules_of(session, role) if role.state == "enabled" else roles.nothing

@@ -128,7 +128,7 @@ def command(
 
 def find(caller: Caller, name: str) -> Command:
     asked = registry.get(name)
-    if asked is None or caller.role not in asked.roles:
+    if asked is None or not caller.may_call(asked.name, asked.roles):
         raise NotPermitted(
             f"The given command '{name[:100]}' either does not exist, is not available for user, or not available from "
             "ip address. See listApis for what this user may call."

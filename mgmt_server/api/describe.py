@@ -9,15 +9,20 @@ from typing import Any
 
 from mgmt_server.api.command import Command, registry
 from mgmt_server.api.facts import fields_of
+from mgmt_server.model.tenancy import Caller
 
 _WORDS = re.compile(
     r"(ids?|name|type|state|status|date|count|total|size|address|network|template|offering|zone|pod|host)$"
 )
 
 
-def described(role: str, simulator: bool = False) -> list[dict[str, Any]]:
-    """Every command that `role` may call, as listApis answers it."""
-    return [entry(c.name) for c in registry.values() if role in c.roles and (simulator or not c.simulator_only)]
+def described(caller: Caller | None, simulator: bool = False) -> list[dict[str, Any]]:
+    """Every command that the caller may call, as listApis answers it. None: every command."""
+    return [
+        entry(c.name)
+        for c in registry.values()
+        if (caller is None or caller.may_call(c.name, c.roles)) and (simulator or not c.simulator_only)
+    ]
 
 
 @cache

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 from sqlalchemy import select
 
-from mgmt_server.db import reading
+from mgmt_server.db import cache_of_rows, reading
 from mgmt_server.model.event import SettingValue
 
 STANDS = 3.0  # seconds that what was read stands on other nodes
@@ -127,6 +127,7 @@ def _values() -> dict[tuple[str, str, int], str]:
     return values
 
 
+@cache_of_rows
 def forget() -> None:
     """Read the values anew: one was changed."""
     global _cached

@@ -117,6 +117,7 @@ def connect(url: str, *, pool: int = 16, durable: bool = False) -> Engine:
     `pool` bounds the connections of reads and of writes each. `durable`: SQLite waits for the disk at each commit.
     """
     disconnect()
+    forget_rows()
     parsed = make_url(best_driver(url))
     options: dict[str, Any] = {
         "pool_reset_on_return": None,
@@ -220,6 +221,8 @@ def _transaction(work: Callable[Concatenate[Session, P], R], *args: P.args, **kw
     try:
         with Session(engine(), expire_on_commit=False) as session, session.begin():
             value = work(session, *args, **kwargs)
+            for last in session.info.pop("last", ()):
+                last(session)
     finally:
         _after_commit.effects = outer
     for effect in effects:
@@ -233,6 +236,25 @@ def after_commit(effect: Callable[[], None]) -> None:
     if effects is None:
         raise RuntimeError("after_commit is for code inside db.write")
     effects.append(effect)
+
+
+_caches: list[Callable[[], None]] = []
+
+
+def cache_of_rows(forget: Callable[[], None]) -> Callable[[], None]:
+    """Register (as a decorator) what empties a cache of rows, for whoever opens another database in this process."""
+    _caches.append(forget)
+    return forget
+
+
+def forget_rows() -> None:
+    for forget in _caches:
+        forget()
+
+
+def before_commit(tx: Session, last: Callable[[Session], None]) -> None:
+    """Call `last(tx)` when all else of the transaction is done: for rows that many wait for."""
+    tx.info.setdefault("last", []).append(last)
 
 
 @contextmanager

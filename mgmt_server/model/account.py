@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Index, String, UniqueConstraint, select, true
+from sqlalchemy import JSON, ColumnElement, Index, String, UniqueConstraint, select, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, refers
 from mgmt_server.db.secrets import Secret
-from mgmt_server.model.tenancy import ADMINS, Caller, Offered
+from mgmt_server.model.tenancy import ADMINS, Caller, Internal, Offered
 
 ROOT_DOMAIN, SYSTEM_ACCOUNT, ADMIN_ACCOUNT, SYSTEM_USER, ADMIN_USER = 1, 1, 2, 1, 2
 ACCOUNT_TYPES = {"User": 0, "Admin": 1, "DomainAdmin": 2, "ResourceAdmin": 3, "Project": 5}
@@ -50,6 +51,21 @@ class Role(Offered, Base):
     description: Mapped[str | None]
     is_default: Mapped[bool] = mapped_column(default=False)
     public: Mapped[bool] = mapped_column(default=True)
+    state: Mapped[str] = mapped_column(default="enabled")  # disabled: nobody who has it may call anything
+
+
+class RolePermission(Internal, Base):
+    """A rule of a role that somebody made. The first that fits a command decides; none: denied. The roles that come
+    with the installation have none: for them each command's own declaration decides."""
+
+    __tablename__ = "role_permission"
+    __table_args__ = (UniqueConstraint("role_id", "rule"), Base.__table_args__)
+
+    role_id: Mapped[int] = refers("role", index=False)
+    position: Mapped[int]
+    rule: Mapped[str]  # listVirtualMachines, list*
+    permission: Mapped[str] = mapped_column(String(10))  # allow, deny
+    description: Mapped[str | None]
 
 
 class Account(Base):
@@ -63,6 +79,8 @@ class Account(Base):
     role_id: Mapped[int | None] = refers("role")
     network_domain: Mapped[str | None]
     default_zone_id: Mapped[int | None] = refers("zone")
+    api_key_access: Mapped[bool | None]  # empty: what holds for the domain (setting api.key.access)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
     @classmethod
     def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
@@ -86,6 +104,16 @@ class User(Base):
     account_id: Mapped[int] = refers("account")
     api_key: Mapped[str | None] = mapped_column(unique=True)
     secret_key: Mapped[str | None] = mapped_column(Secret)
+    api_key_access: Mapped[bool | None]  # empty: what holds for the account
+    failures: Mapped[int] = mapped_column(default=0)  # log-ins with a wrong password since the last right one
+    password_set: Mapped[datetime | None]
+    must_change_password: Mapped[bool] = mapped_column(default=False)
+    two_factor_secret: Mapped[str | None] = mapped_column(Secret)
+    two_factor: Mapped[bool] = mapped_column(default=False)  # set up and proven with a first code
+    two_factor_mandated: Mapped[bool] = mapped_column(default=False)
+    two_factor_used: Mapped[int] = mapped_column(default=0)  # time step of the last code: none is taken twice
+    reset_hash: Mapped[str | None] = mapped_column(String(64))  # of the token of a mail that lets set a new password
+    reset_until: Mapped[datetime | None]
 
     @classmethod
     def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
@@ -123,6 +151,88 @@ class ProjectMember(Base):
     account_id: Mapped[int] = refers("account")
     user_id: Mapped[int | None] = refers("user")
     role: Mapped[str] = mapped_column(default="Regular")  # Admin
+    project_role_id: Mapped[int | None] = refers("project_role")
+
+
+class OfProject:
+    """What belongs to a project and is its administrators' business. The commands check who is one."""
+
+    @classmethod
+    def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
+        if caller.is_root:
+            return true()
+        mine = select(Project.id).where(Project.operable_by(caller))
+        found: ColumnElement[bool] = cls.project_id.in_(mine)  # type: ignore[attr-defined]
+        return found
+
+    usable_by = operable_by
+
+
+class ProjectRole(OfProject, Base):
+    __tablename__ = "project_role"
+    __table_args__ = (UniqueConstraint("project_id", "name", "removed"), Base.__table_args__)
+
+    project_id: Mapped[int] = refers("project", index=False)
+    name: Mapped[str]
+    description: Mapped[str | None]
+
+
+class ProjectRolePermission(OfProject, Base):
+    __tablename__ = "project_role_permission"
+    __table_args__ = (UniqueConstraint("project_role_id", "rule"), Base.__table_args__)
+
+    project_id: Mapped[int] = refers("project")
+    project_role_id: Mapped[int] = refers("project_role", index=False)
+    position: Mapped[int]
+    rule: Mapped[str]
+    permission: Mapped[str] = mapped_column(String(10))
+    description: Mapped[str | None]
+
+
+class ProjectInvitation(Base):
+    """An offer to an account, to one user of it, or to whoever holds the token that was mailed."""
+
+    __tablename__ = "project_invitation"
+
+    project_id: Mapped[int] = refers("project")
+    domain_id: Mapped[int] = refers("domain")
+    account_id: Mapped[int | None] = refers("account")
+    user_id: Mapped[int | None] = refers("user")
+    email: Mapped[str | None]
+    token_hash: Mapped[str | None] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(20), default="Pending")  # Completed, Expired, Declined
+    role: Mapped[str] = mapped_column(default="Regular")
+    project_role_id: Mapped[int | None] = refers("project_role")
+
+    @classmethod
+    def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
+        """Who was invited, and who runs the project."""
+        if caller.is_root:
+            return true()
+        mine = select(Project.id).where(Project.operable_by(caller))
+        return (cls.account_id == caller.account_id) | cls.project_id.in_(mine)
+
+    usable_by = operable_by
+
+
+class LdapServer(Internal, Base):
+    __tablename__ = "ldap_server"
+
+    hostname: Mapped[str]
+    port: Mapped[int]
+    domain_id: Mapped[int | None] = refers("domain")  # empty: for all
+
+
+class LdapLink(Internal, Base):
+    """Who is in a group or an organisational unit of the directory is a user of the domain, or of the account."""
+
+    __tablename__ = "ldap_link"
+
+    domain_id: Mapped[int] = refers("domain")
+    account_id: Mapped[int | None] = refers("account")
+    kind: Mapped[str] = mapped_column(String(10))  # GROUP, OU
+    name: Mapped[str]  # its distinguished name
+    account_type: Mapped[int] = mapped_column(default=0)
 
 
 class Login(Base):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,6 +37,7 @@ class Alert(Internal, Base):
     zone_id: Mapped[int | None] = refers("zone")
     pod_id: Mapped[int | None] = refers("pod")
     cluster_id: Mapped[int | None] = refers("cluster")
+    sent: Mapped[datetime | None]  # when it was mailed
     archived: Mapped[bool] = mapped_column(default=False)
 
 
@@ -62,3 +65,30 @@ class Tag(Owned, Base):
     resource_uuid: Mapped[str] = mapped_column(String(40))
     key: Mapped[str]
     value: Mapped[str]
+    customer: Mapped[str | None]
+
+
+class ResourceDetail(Owned, Base):
+    """A key with a value that somebody put on a thing; what belongs to nobody is the system account's."""
+
+    __tablename__ = "resource_detail"
+    __table_args__ = (UniqueConstraint("resource_uuid", "key"), Base.__table_args__)
+
+    resource_type: Mapped[str] = mapped_column(String(50))
+    resource_uuid: Mapped[str] = mapped_column(String(40))
+    key: Mapped[str]
+    value: Mapped[Long]
+    display: Mapped[bool] = mapped_column(default=True)
+
+
+class Annotation(Owned, Base):
+    """A remark on a thing. The owner is the thing's, so that who may not see the thing sees no remark on it."""
+
+    __tablename__ = "annotation"
+    __table_args__ = (Index("ix_annotation_entity", "entity_type", "entity_uuid"), Base.__table_args__)
+
+    entity_type: Mapped[str] = mapped_column(String(50))
+    entity_uuid: Mapped[str] = mapped_column(String(40))
+    text: Mapped[Long]
+    user_id: Mapped[int] = refers("user")
+    admins_only: Mapped[bool] = mapped_column(default=False)

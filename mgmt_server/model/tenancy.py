@@ -6,6 +6,7 @@ which the caller may change (`operable_by`). A row outside is answered exactly l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,10 +37,16 @@ class Caller:
     domain_path: str  # "/" or "/a/b/"
     role: str  # role type
     projects: tuple[int, ...] = ()  # accounts of the projects that the user is a member of
+    role_id: int | None = None
+    may: Callable[[str, tuple[str, ...]], bool] | None = None  # a role that somebody made: (command, its roles)
 
     @property
     def is_root(self) -> bool:
         return self.role == ADMIN
+
+    def may_call(self, command: str, roles: tuple[str, ...]) -> bool:
+        """Whether the caller may use a command that is declared for `roles`. A role that somebody made only narrows."""
+        return self.role in roles and (self.may is None or self.may(command, roles))
 
     def within(self, account: Any, domain: Any) -> ColumnElement[bool]:
         """Rows of the caller's tenancy, by the columns that hold their account and domain."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ColumnElement, UniqueConstraint, false
+from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, Long, refers
@@ -215,3 +215,27 @@ class StorageRange(Internal, Base):
     end_ip: Mapped[str]
     vlan: Mapped[int | None]
     description: Mapped[Long | None]
+
+
+class Dedication(Internal, Base):
+    """A zone, pod, cluster or host that only one domain (and those below it) or one account of it may use."""
+
+    __tablename__ = "dedication"
+    __table_args__ = (UniqueConstraint("kind", "resource_id"), Base.__table_args__)
+
+    kind: Mapped[str] = mapped_column(String(10))  # Zone, Pod, Cluster, Host
+    resource_id: Mapped[int]
+    domain_id: Mapped[int] = refers("domain")
+    account_id: Mapped[int | None] = refers("account")
+
+
+class GuestVlanRange(Internal, Base):
+    """VLANs of a physical network that only one account's networks use."""
+
+    __tablename__ = "guest_vlan_range"
+
+    physical_network_id: Mapped[int] = refers("physical_network")
+    first: Mapped[int]
+    last: Mapped[int]
+    account_id: Mapped[int] = refers("account")
+    domain_id: Mapped[int] = refers("domain")

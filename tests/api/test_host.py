@@ -16,7 +16,7 @@ from mgmt_server.model.event import Alert
 from mgmt_server.model.host import Host
 from mgmt_server.protocol.codec import dump, plain
 from mgmt_server.protocol.machine import HostFacts, HostStatistics, MachineState
-from mgmt_server.resources.host import link, timers
+from mgmt_server.resources.host import joining, link, timers
 from tests.api.infrastructure import cluster, host, zone_with_pod
 from tests.cloud import Refused
 
@@ -200,13 +200,22 @@ def test_a_host_that_does_not_fit_is_told_why(cloud, place, kvm, wrong, told):
     assert cloud.ask("listHosts") == {}
 
 
-def test_an_agent_that_is_not_there_is_told_with_the_two_ways_to_get_one(cloud, place, kvm):
+def test_an_agent_that_is_not_there_is_told_with_the_two_ways_to_get_one(cloud, place, kvm, monkeypatch):
+    monkeypatch.setattr(joining, "PATIENCE", 0.1)
     made = cluster(cloud, *place, "k", "KVM")
     with pytest.raises(Refused, match=r"no agent of kvm1 has joined .*add_host.*enroll-token --name kvm1"):
         host(cloud, *place, made, "http://kvm1", hypervisor="KVM")
     agent(kvm, node="")
     with pytest.raises(Refused, match="is not connected.*systemctl status"):
         host(cloud, *place, made, "http://kvm1", hypervisor="KVM")
+
+
+def test_an_agent_that_is_just_starting_is_waited_for(cloud, place, kvm, monkeypatch):
+    uuid = agent(kvm, node="")
+    arrives = update(Agent).where(Agent.uuid == uuid).values(node="test")
+    monkeypatch.setattr(joining, "sleep", lambda seconds: db.write(lambda tx: tx.execute(arrives)))
+    made = host(cloud, *place, cluster(cloud, *place, "k", "KVM"), "http://kvm1", hypervisor="KVM")
+    assert made["name"].startswith("kvm1")
 
 
 def test_coming_going_and_reports(cloud, place, kvm):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic, sleep
 from urllib.parse import urlsplit
 
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.zone import Cluster, PhysicalNetwork, TrafficType
 from mgmt_server.protocol.machine import HostFacts
 
+PATIENCE = 20.0  # seconds that addHost waits for an agent that is known and just starting
 CLOCK = 5.0  # seconds that a host's clock may be off
 OLDEST_QEMU = (6, 2)  # what the oldest supported distribution has
 
@@ -44,8 +46,14 @@ def named(url: str) -> str:
 def agent_of(url: str) -> Found:
     """The connected agent of that name or address. Raises Failed, InvalidValue."""
     wanted = named(url)
-    known = directory.known("host")
-    mine = [a for a in known if wanted in (a[1].lower(), a[1].lower().split(".")[0], a[2].lower())]
+    until = monotonic() + PATIENCE
+    while True:
+        known = directory.known("host")
+        mine = [a for a in known if wanted in (a[1].lower(), a[1].lower().split(".")[0], a[2].lower())]
+        connected = [a for a in mine if a[3]]
+        if connected or not mine or monotonic() >= until:
+            break
+        sleep(0.5)
     if not mine:
         waiting = ", ".join(sorted(a[1] for a in known if a[3])) or "none"
         raise Failed(
@@ -53,7 +61,6 @@ def agent_of(url: str) -> Found:
             f"or `cloudwright enroll-token --name {wanted}` here and `cloudwright agent enroll` with its answer there; "
             "then add the host again"
         )
-    connected = [a for a in mine if a[3]]
     if not connected:
         raise Failed(
             f"agent: the agent of {wanted} is not connected. On that host see `systemctl status cloudwright-agent` and "

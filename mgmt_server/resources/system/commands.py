@@ -18,8 +18,8 @@ def list_apis(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
     name: this command alone
     """
     if name is None:
-        return described(ctx.caller.role)
-    found = [entry(n["name"]) for n in described(ctx.caller.role) if n["name"] == name]
+        return described(ctx.caller)
+    found = [entry(n["name"]) for n in described(ctx.caller) if n["name"] == name]
     if not found:
         raise ApiError(f"there is no command {name[:100]}, or it is not for this user")
     return found

@@ -198,6 +198,7 @@ def upgrade() -> None:
         sa.Column("description", sa.String(length=255), nullable=True),
         sa.Column("is_default", sa.Boolean(), nullable=False),
         sa.Column("public", sa.Boolean(), nullable=False),
+        sa.Column("state", sa.String(length=255), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_role")),
         sa.UniqueConstraint("uuid", name=op.f("uq_role_uuid")),
         mysql_charset="utf8mb4",
@@ -302,6 +303,23 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "ldap_server",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("hostname", sa.String(length=255), nullable=False),
+        sa.Column("port", sa.Integer(), nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=True),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_ldap_server_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ldap_server")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_ldap_server_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_ldap_server_domain_id"), "ldap_server", ["domain_id"], unique=False)
+    op.create_table(
         "os_type",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -321,6 +339,25 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_index(op.f("ix_os_type_category_id"), "os_type", ["category_id"], unique=False)
+    op.create_table(
+        "role_permission",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("role_id", NUMBER, nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("rule", sa.String(length=255), nullable=False),
+        sa.Column("permission", sa.String(length=10), nullable=False),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.ForeignKeyConstraint(["role_id"], ["role.id"], name=op.f("fk_role_permission_role_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_role_permission")),
+        sa.UniqueConstraint("role_id", "rule", name=op.f("uq_role_permission_role_id_rule")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_role_permission_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
     op.create_table(
         "service_offering",
         sa.Column("id", NUMBER, nullable=False),
@@ -408,6 +445,8 @@ def upgrade() -> None:
         sa.Column("role_id", NUMBER, nullable=True),
         sa.Column("network_domain", sa.String(length=255), nullable=True),
         sa.Column("default_zone_id", NUMBER, nullable=True),
+        sa.Column("api_key_access", sa.Boolean(), nullable=True),
+        sa.Column("details", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["default_zone_id"], ["zone.id"], name=op.f("fk_account_default_zone_id")),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_account_domain_id")),
         sa.ForeignKeyConstraint(["role_id"], ["role.id"], name=op.f("fk_account_role_id")),
@@ -581,6 +620,75 @@ def upgrade() -> None:
     op.create_index(op.f("ix_cluster_pod_id"), "cluster", ["pod_id"], unique=False)
     op.create_index(op.f("ix_cluster_zone_id"), "cluster", ["zone_id"], unique=False)
     op.create_table(
+        "dedication",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("resource_id", sa.Integer(), nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.Column("account_id", NUMBER, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_dedication_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_dedication_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dedication")),
+        sa.UniqueConstraint("kind", "resource_id", name=op.f("uq_dedication_kind_resource_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_dedication_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_dedication_account_id"), "dedication", ["account_id"], unique=False)
+    op.create_index(op.f("ix_dedication_domain_id"), "dedication", ["domain_id"], unique=False)
+    op.create_table(
+        "guest_vlan_range",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("physical_network_id", NUMBER, nullable=False),
+        sa.Column("first", sa.Integer(), nullable=False),
+        sa.Column("last", sa.Integer(), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_guest_vlan_range_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_guest_vlan_range_domain_id")),
+        sa.ForeignKeyConstraint(
+            ["physical_network_id"], ["physical_network.id"], name=op.f("fk_guest_vlan_range_physical_network_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_guest_vlan_range")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_guest_vlan_range_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_guest_vlan_range_account_id"), "guest_vlan_range", ["account_id"], unique=False)
+    op.create_index(op.f("ix_guest_vlan_range_domain_id"), "guest_vlan_range", ["domain_id"], unique=False)
+    op.create_index(
+        op.f("ix_guest_vlan_range_physical_network_id"), "guest_vlan_range", ["physical_network_id"], unique=False
+    )
+    op.create_table(
+        "ldap_link",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.Column("account_id", NUMBER, nullable=True),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("account_type", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_ldap_link_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_ldap_link_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ldap_link")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_ldap_link_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_ldap_link_account_id"), "ldap_link", ["account_id"], unique=False)
+    op.create_index(op.f("ix_ldap_link_domain_id"), "ldap_link", ["domain_id"], unique=False)
+    op.create_table(
         "network",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -732,6 +840,54 @@ def upgrade() -> None:
     op.create_index(op.f("ix_project_account_id"), "project", ["account_id"], unique=False)
     op.create_index(op.f("ix_project_domain_id"), "project", ["domain_id"], unique=False)
     op.create_table(
+        "resource_count",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("key", sa.String(length=160), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=True),
+        sa.Column("domain_id", NUMBER, nullable=True),
+        sa.Column("type", sa.String(length=20), nullable=False),
+        sa.Column("tag", sa.String(length=100), nullable=False),
+        sa.Column("used", sa.BigInteger(), nullable=False),
+        sa.Column("most", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_resource_count_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_resource_count_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_resource_count")),
+        sa.UniqueConstraint("key", name=op.f("uq_resource_count_key")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_resource_count_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_resource_count_account_id"), "resource_count", ["account_id"], unique=False)
+    op.create_index(op.f("ix_resource_count_domain_id"), "resource_count", ["domain_id"], unique=False)
+    op.create_table(
+        "resource_detail",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("resource_type", sa.String(length=50), nullable=False),
+        sa.Column("resource_uuid", sa.String(length=40), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("value", LONG, nullable=False),
+        sa.Column("display", sa.Boolean(), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_resource_detail_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_resource_detail_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_resource_detail")),
+        sa.UniqueConstraint("resource_uuid", "key", name=op.f("uq_resource_detail_resource_uuid_key")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_resource_detail_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_resource_detail_account_id"), "resource_detail", ["account_id"], unique=False)
+    op.create_index(op.f("ix_resource_detail_domain_id"), "resource_detail", ["domain_id"], unique=False)
+    op.create_table(
         "ssh_key_pair",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -787,6 +943,7 @@ def upgrade() -> None:
         sa.Column("resource_uuid", sa.String(length=40), nullable=False),
         sa.Column("key", sa.String(length=255), nullable=False),
         sa.Column("value", sa.String(length=255), nullable=False),
+        sa.Column("customer", sa.String(length=255), nullable=True),
         sa.Column("account_id", NUMBER, nullable=False),
         sa.Column("domain_id", NUMBER, nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_tag_account_id")),
@@ -886,6 +1043,16 @@ def upgrade() -> None:
         sa.Column("account_id", NUMBER, nullable=False),
         sa.Column("api_key", sa.String(length=255), nullable=True),
         sa.Column("secret_key", LONG, nullable=True),
+        sa.Column("api_key_access", sa.Boolean(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("password_set", MOMENT, nullable=True),
+        sa.Column("must_change_password", sa.Boolean(), nullable=False),
+        sa.Column("two_factor_secret", LONG, nullable=True),
+        sa.Column("two_factor", sa.Boolean(), nullable=False),
+        sa.Column("two_factor_mandated", sa.Boolean(), nullable=False),
+        sa.Column("two_factor_used", sa.Integer(), nullable=False),
+        sa.Column("reset_hash", sa.String(length=64), nullable=True),
+        sa.Column("reset_until", MOMENT, nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_user_account_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_user")),
         sa.UniqueConstraint("api_key", name=op.f("uq_user_api_key")),
@@ -909,6 +1076,7 @@ def upgrade() -> None:
         sa.Column("zone_id", NUMBER, nullable=True),
         sa.Column("pod_id", NUMBER, nullable=True),
         sa.Column("cluster_id", NUMBER, nullable=True),
+        sa.Column("sent", MOMENT, nullable=True),
         sa.Column("archived", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["cluster_id"], ["cluster.id"], name=op.f("fk_alert_cluster_id")),
         sa.ForeignKeyConstraint(["pod_id"], ["pod.id"], name=op.f("fk_alert_pod_id")),
@@ -922,6 +1090,32 @@ def upgrade() -> None:
     op.create_index(op.f("ix_alert_cluster_id"), "alert", ["cluster_id"], unique=False)
     op.create_index(op.f("ix_alert_pod_id"), "alert", ["pod_id"], unique=False)
     op.create_index(op.f("ix_alert_zone_id"), "alert", ["zone_id"], unique=False)
+    op.create_table(
+        "annotation",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("entity_type", sa.String(length=50), nullable=False),
+        sa.Column("entity_uuid", sa.String(length=40), nullable=False),
+        sa.Column("text", LONG, nullable=False),
+        sa.Column("user_id", NUMBER, nullable=False),
+        sa.Column("admins_only", sa.Boolean(), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_annotation_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_annotation_domain_id")),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_annotation_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_annotation")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_annotation_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_annotation_account_id"), "annotation", ["account_id"], unique=False)
+    op.create_index(op.f("ix_annotation_domain_id"), "annotation", ["domain_id"], unique=False)
+    op.create_index("ix_annotation_entity", "annotation", ["entity_type", "entity_uuid"], unique=False)
+    op.create_index(op.f("ix_annotation_user_id"), "annotation", ["user_id"], unique=False)
     op.create_table(
         "event",
         sa.Column("id", NUMBER, nullable=False),
@@ -1095,30 +1289,22 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_login_user_id"), "login", ["user_id"], unique=False)
     op.create_table(
-        "project_member",
+        "project_role",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
         sa.Column("created", MOMENT, nullable=False),
         sa.Column("removed", MOMENT, nullable=True),
         sa.Column("project_id", NUMBER, nullable=False),
-        sa.Column("account_id", NUMBER, nullable=False),
-        sa.Column("user_id", NUMBER, nullable=True),
-        sa.Column("role", sa.String(length=255), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_project_member_account_id")),
-        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_project_member_project_id")),
-        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_project_member_user_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_project_member")),
-        sa.UniqueConstraint(
-            "project_id", "account_id", "user_id", name=op.f("uq_project_member_project_id_account_id_user_id")
-        ),
-        sa.UniqueConstraint("uuid", name=op.f("uq_project_member_uuid")),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_project_role_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_project_role")),
+        sa.UniqueConstraint("project_id", "name", "removed", name=op.f("uq_project_role_project_id_name_removed")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_project_role_uuid")),
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
-    op.create_index(op.f("ix_project_member_account_id"), "project_member", ["account_id"], unique=False)
-    op.create_index(op.f("ix_project_member_project_id"), "project_member", ["project_id"], unique=False)
-    op.create_index(op.f("ix_project_member_user_id"), "project_member", ["user_id"], unique=False)
     op.create_table(
         "router_element",
         sa.Column("id", NUMBER, nullable=False),
@@ -1317,6 +1503,97 @@ def upgrade() -> None:
     op.create_index(op.f("ix_pool_host_id"), "pool", ["host_id"], unique=False)
     op.create_index(op.f("ix_pool_pod_id"), "pool", ["pod_id"], unique=False)
     op.create_index(op.f("ix_pool_zone_id"), "pool", ["zone_id"], unique=False)
+    op.create_table(
+        "project_invitation",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("project_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.Column("account_id", NUMBER, nullable=True),
+        sa.Column("user_id", NUMBER, nullable=True),
+        sa.Column("email", sa.String(length=255), nullable=True),
+        sa.Column("token_hash", sa.String(length=64), nullable=True),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("role", sa.String(length=255), nullable=False),
+        sa.Column("project_role_id", NUMBER, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_project_invitation_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_project_invitation_domain_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_project_invitation_project_id")),
+        sa.ForeignKeyConstraint(
+            ["project_role_id"], ["project_role.id"], name=op.f("fk_project_invitation_project_role_id")
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_project_invitation_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_project_invitation")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_project_invitation_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_project_invitation_account_id"), "project_invitation", ["account_id"], unique=False)
+    op.create_index(op.f("ix_project_invitation_domain_id"), "project_invitation", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_project_invitation_project_id"), "project_invitation", ["project_id"], unique=False)
+    op.create_index(
+        op.f("ix_project_invitation_project_role_id"), "project_invitation", ["project_role_id"], unique=False
+    )
+    op.create_index(op.f("ix_project_invitation_user_id"), "project_invitation", ["user_id"], unique=False)
+    op.create_table(
+        "project_member",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("project_id", NUMBER, nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("user_id", NUMBER, nullable=True),
+        sa.Column("role", sa.String(length=255), nullable=False),
+        sa.Column("project_role_id", NUMBER, nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_project_member_account_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_project_member_project_id")),
+        sa.ForeignKeyConstraint(
+            ["project_role_id"], ["project_role.id"], name=op.f("fk_project_member_project_role_id")
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_project_member_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_project_member")),
+        sa.UniqueConstraint(
+            "project_id", "account_id", "user_id", name=op.f("uq_project_member_project_id_account_id_user_id")
+        ),
+        sa.UniqueConstraint("uuid", name=op.f("uq_project_member_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_project_member_account_id"), "project_member", ["account_id"], unique=False)
+    op.create_index(op.f("ix_project_member_project_id"), "project_member", ["project_id"], unique=False)
+    op.create_index(op.f("ix_project_member_project_role_id"), "project_member", ["project_role_id"], unique=False)
+    op.create_index(op.f("ix_project_member_user_id"), "project_member", ["user_id"], unique=False)
+    op.create_table(
+        "project_role_permission",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("project_id", NUMBER, nullable=False),
+        sa.Column("project_role_id", NUMBER, nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("rule", sa.String(length=255), nullable=False),
+        sa.Column("permission", sa.String(length=10), nullable=False),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_project_role_permission_project_id")),
+        sa.ForeignKeyConstraint(
+            ["project_role_id"], ["project_role.id"], name=op.f("fk_project_role_permission_project_role_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_project_role_permission")),
+        sa.UniqueConstraint("project_role_id", "rule", name=op.f("uq_project_role_permission_project_role_id_rule")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_project_role_permission_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(
+        op.f("ix_project_role_permission_project_id"), "project_role_permission", ["project_id"], unique=False
+    )
     op.create_table(
         "vm",
         sa.Column("id", NUMBER, nullable=False),

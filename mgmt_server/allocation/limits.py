@@ -1,0 +1,268 @@
+"""What accounts and domains may have: counted and limited by one conditional statement, in the creating transaction.
+
+    limits.take(tx, account_id, user_vm=1, cpu=2, memory=512)      amounts in the unit of the API, storage in bytes
+    limits.give(tx, account_id, user_vm=1, cpu=2, memory=512)
+
+What a transaction takes and gives is added up and written last, so that the counts that everybody of a domain shares
+are locked for as short as can be. It counts for the account and for its domain and those above, but ROOT.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Update, case, false, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from mgmt_server.api.settings import Setting
+from mgmt_server.db import Again, after_commit, before_commit, cache_of_rows, changed, new_uuid, now, reading
+from mgmt_server.errors import LimitExceeded
+from mgmt_server.model.account import ACCOUNT_TYPES, ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Domain
+from mgmt_server.model.limit import IN_BYTES, NO_LIMIT, TYPES, UNLIMITED, ResourceCount
+from mgmt_server.model.tenancy import ancestors
+
+STANDS = 3.0  # seconds that the place of an account among the domains stands
+GIB = 1 << 30
+SPOKEN = {
+    "user_vm": "user.vms", "public_ip": "public.ips", "volume": "volumes", "snapshot": "snapshots",
+    "template": "templates", "project": "projects", "network": "networks", "vpc": "vpcs", "cpu": "cpus",
+    "memory": "memory", "primary_storage": "primary.storage", "secondary_storage": "secondary.storage",
+}  # fmt: skip
+
+
+def _defaults(kind: str) -> dict[str, Setting]:
+    whose = {"account": "an account", "project": "a project", "domain": "a domain"}[kind]
+    found = {}
+    for type, name in SPOKEN.items():
+        if (kind, type) != ("project", "project"):
+            text = f"How many {TYPES[type][1]} {whose} has at most; -1: any number"
+            found[type] = Setting(f"max.{kind}.{name}", text, least=-1)
+    return found
+
+
+HOST_TAGS = Setting(
+    "resource.limit.host.tags", "Tags of hosts, comma separated, for which machines, cores and memory are limited apart"
+)
+STORAGE_TAGS = Setting(
+    "resource.limit.storage.tags",
+    "Tags of storage, comma separated, for which volumes and their size are limited apart",
+)
+COUNTED_TAGS = {
+    "user_vm": HOST_TAGS, "cpu": HOST_TAGS, "memory": HOST_TAGS,
+    "volume": STORAGE_TAGS, "primary_storage": STORAGE_TAGS,
+}  # fmt: skip
+DEFAULTS = {kind: _defaults(kind) for kind in ("account", "project", "domain")}
+
+
+@dataclass(frozen=True)
+class Owner:
+    """An account or a domain: `kind` says which settings give its limits, "free" that it has none."""
+
+    key: str  # as in ResourceCount.owner
+    kind: str  # account, project, domain, free
+    account_id: int | None = None
+    domain_id: int | None = None
+
+
+_lock = threading.Lock()
+_known: dict[int, tuple[float, tuple[Owner, ...]]] = {}
+_there: set[str] = set()  # keys of rows that are in the database
+
+
+@cache_of_rows
+def forget() -> None:
+    """Read anew whose accounts are whose: one was moved, or its type changed."""
+    with _lock:
+        _known.clear()
+        _there.clear()
+
+
+def owners_of(account_id: int, tx: Session | None = None) -> tuple[Owner, ...]:
+    """The account and the domains that it counts for."""
+    found = _known.get(account_id)
+    if found and found[0] > time.monotonic():
+        return found[1]
+    if tx is not None:  # it may be as new as the transaction
+        owners = _read(tx, account_id)
+    else:
+        with reading() as session:
+            owners = _read(session, account_id)
+    with _lock:
+        if len(_known) > 50_000:
+            _known.clear()
+        _known[account_id] = (time.monotonic() + STANDS, owners)
+    return owners
+
+
+def _read(session: Session, account_id: int) -> tuple[Owner, ...]:
+    rows = select(Account.type, Domain.path).join(Domain, Domain.id == Account.domain_id)
+    kind, path = session.execute(rows.where(Account.id == account_id)).one()
+    free = account_id == SYSTEM_ACCOUNT or kind == ACCOUNT_TYPES["Admin"]
+    what = "free" if free else "project" if kind == ACCOUNT_TYPES["Project"] else "account"
+    above = select(Domain.id).where(Domain.path.in_(ancestors(path)), Domain.id != ROOT_DOMAIN)
+    domains = session.scalars(above.order_by(Domain.id)) if path != "/" else ()
+    return (
+        Owner(f"account:{account_id}", what, account_id=account_id),
+        *(Owner(f"domain:{d}", "domain", domain_id=d) for d in domains),
+    )
+
+
+def unit_of(type: str) -> int:
+    return GIB if type in IN_BYTES else 1
+
+
+def kept(limit: int, type: str) -> int:
+    """A limit of the API as ResourceCount.most holds it."""
+    return NO_LIMIT if limit < 0 else min(limit * unit_of(type), NO_LIMIT)
+
+
+def spoken(most: int, type: str) -> int:
+    """What ResourceCount.most holds as the API says it; -1: no limit."""
+    return UNLIMITED if most >= NO_LIMIT else most // unit_of(type)
+
+
+def default(kind: str, type: str) -> int:
+    """The limit of whom nobody has set one, in the unit of the API; -1: none."""
+    setting = DEFAULTS.get(kind, {}).get(type)
+    return setting.number() if setting else UNLIMITED
+
+
+def take(tx: Session, account_id: int, *, tags: Iterable[str] = (), **amounts: int) -> None:
+    """Count what the account gets. The transaction fails with LimitExceeded, at its end, when a limit is met.
+
+    amounts: by TYPES, storage in bytes
+    tags: of hosts or storage, for which the same is counted apart
+    """
+    taken = _ledger(tx)
+    for type, amount in amounts.items():
+        counted = COUNTED_TAGS.get(type)
+        apart = [t for t in tags if t in counted.words()] if counted and tags else []
+        for tag in ("", *apart):
+            taken[account_id, type, tag] += amount
+
+
+def give(tx: Session, account_id: int, *, tags: Iterable[str] = (), **amounts: int) -> None:
+    """Count what the account has no more."""
+    take(tx, account_id, tags=tags, **{type: -amount for type, amount in amounts.items()})
+
+
+def move(tx: Session, before: int, after: int, *, tags: Iterable[str] = (), **amounts: int) -> None:
+    """Count what goes from one account to another."""
+    give(tx, before, tags=tags, **amounts)
+    take(tx, after, tags=tags, **amounts)
+
+
+def _ledger(tx: Session) -> Counter[tuple[int, str, str]]:
+    found: Counter[tuple[int, str, str]] | None = tx.info.get("limits")
+    if found is None:
+        found = tx.info["limits"] = Counter()
+        before_commit(tx, _settle)
+    return found
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """What one row of ResourceCount is to grow by."""
+
+    owner: Owner
+    type: str
+    tag: str
+    amount: int
+
+    @property
+    def key(self) -> str:
+        return key_of(self.owner.key, self.type, self.tag)
+
+    @property
+    def limit(self) -> int:
+        """What holds where the row has no limit of its own."""
+        return UNLIMITED if self.tag else default(self.owner.kind, self.type)
+
+    @property
+    def limited(self) -> bool:
+        return self.amount > 0 and self.owner.kind != "free"
+
+
+def key_of(owner: str, type: str, tag: str = "") -> str:
+    return f"{owner}/{type}/{tag}"
+
+
+def _settle(tx: Session) -> None:
+    """Write down what the transaction took and gave: one statement, where all rows are there."""
+    taken: Counter[tuple[int, str, str]] = tx.info.pop("limits", Counter())
+    tx.flush()
+    added: dict[tuple[Owner, str, str], int] = {}
+    for (account_id, type, tag), amount in taken.items():
+        for owner in owners_of(account_id, tx):
+            added[owner, type, tag] = added.get((owner, type, tag), 0) + amount
+    wanted = sorted((_Growth(*what, amount) for what, amount in added.items() if amount), key=lambda g: g.key)
+    if not wanted:
+        return
+    missing = [growth for growth in wanted if growth.key not in _there]
+    if missing:
+        make_rows(tx, [(g.owner, g.type, g.tag) for g in missing])
+    if changed(tx.execute(_change(wanted))) != len(wanted):
+        raise _refusal(wanted)
+
+
+def _change(wanted: list[_Growth]) -> Update:
+    row = ResourceCount
+    keys = [g.key for g in wanted]
+    growth = case({g.key: g.amount for g in wanted}, value=row.key)
+    limited = {g.key: kept(g.limit, g.type) for g in wanted if g.limited}
+    free = row.key.in_([g.key for g in wanted if not g.limited])
+    fits = row.used + growth <= func.coalesce(row.most, case(limited, value=row.key, else_=0)) if limited else false()
+    change = update(row).where(row.key.in_(keys), or_(free, fits)).values(used=row.used + growth)
+    return change.execution_options(synchronize_session=False)
+
+
+def make_rows(tx: Session, wanted: Iterable[tuple[Owner, str, str]]) -> None:
+    """See that there are rows to count in; those that are there stay as they are."""
+    rows = [
+        {"key": key_of(owner.key, type, tag), "uuid": new_uuid(), "created": now(), "account_id": owner.account_id,
+         "domain_id": owner.domain_id, "type": type, "tag": tag, "used": 0}
+        for owner, type, tag in wanted
+    ]  # fmt: skip
+    words = "OR IGNORE" if tx.get_bind().dialect.name == "sqlite" else "IGNORE"
+    tx.execute(insert(ResourceCount.__table__).prefix_with(words), rows)  # type: ignore[arg-type]
+    after_commit(lambda: _there.update(str(r["key"]) for r in rows))
+
+
+def _refusal(wanted: list[_Growth]) -> LimitExceeded | Again:
+    """Why not all rows could grow, by what others have committed: this transaction's own part may be half done."""
+    with reading() as session:
+        columns = (ResourceCount.key, ResourceCount.used, ResourceCount.most)
+        rows = session.execute(select(*columns).where(ResourceCount.key.in_([g.key for g in wanted])))
+        found = {key: (used, most) for key, used, most in rows}
+        for growth in wanted:
+            used, most = found.get(growth.key, (0, None))
+            limit = kept(growth.limit, growth.type) if most is None else most
+            if growth.limited and used + growth.amount > limit:
+                return LimitExceeded(_told(session, growth, used, limit))
+    _there.difference_update(g.key for g in wanted if g.key not in found)
+    return Again("the use of resources changed meanwhile")
+
+
+def _told(session: Session, growth: _Growth, used: int, limit: int) -> str:
+    owner, unit = growth.owner, unit_of(growth.type)
+    if owner.domain_id is not None:
+        who = f"domain {session.scalar(select(Domain.path).where(Domain.id == owner.domain_id))}"
+    else:
+        rows = select(Account.name, Domain.path).join(Domain, Domain.id == Account.domain_id)
+        name, path = session.execute(rows.where(Account.id == owner.account_id)).one()
+        who = f"{owner.kind} {name} in domain {path}"
+    tagged = f" with tag {growth.tag}" if growth.tag else ""
+    what = TYPES[growth.type][1]
+    return (
+        f"Maximum amount of resources of type {growth.type}{tagged} for the {who} is exceeded: its limit is "
+        f"{_number(limit, unit)} {what}, {_number(used, unit)} are used, {_number(growth.amount, unit)} more were asked "
+        "for. Free some, or have the limit raised (updateResourceLimit)"
+    )
+
+
+def _number(amount: int, unit: int) -> str:
+    return str(amount) if unit == 1 else f"{amount / unit:.2f}".rstrip("0").rstrip(".")
