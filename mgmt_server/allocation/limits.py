@@ -259,8 +259,8 @@ def _told(session: Session, growth: _Growth, used: int, limit: int) -> str:
     what = TYPES[growth.type][1]
     return (
         f"Maximum amount of resources of type {growth.type}{tagged} for the {who} is exceeded: its limit is "
-        f"{_number(limit, unit)} {what}, {_number(used, unit)} are used, {_number(growth.amount, unit)} more were asked "
-        "for. Free some, or have the limit raised (updateResourceLimit)"
+        f"{_number(limit, unit)} {what}, {_number(used, unit)} are used, {_number(growth.amount, unit)} more were "
+        "asked for. Free some, or have the limit raised (updateResourceLimit)"
     )
 
 
