@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from sqlalchemy import Update, case, false, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Setting
 from mgmt_server.db import Again, after_commit, before_commit, cache_of_rows, changed, new_uuid, now, reading
 from mgmt_server.errors import LimitExceeded
 from mgmt_server.model.account import ACCOUNT_TYPES, ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Domain
 from mgmt_server.model.limit import IN_BYTES, NO_LIMIT, TYPES, UNLIMITED, ResourceCount
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ancestors
 
 STANDS = 3.0  # seconds that the place of an account among the domains stands

@@ -42,7 +42,7 @@ class Alert(Internal, Base):
 
 
 class SettingValue(Internal, Base):
-    """A setting that somebody changed. The settings themselves are declared where they are used (api/settings.py)."""
+    """A setting that somebody changed. The settings themselves are declared where they are used (settings.py)."""
 
     __tablename__ = "setting_value"
     __table_args__ = (UniqueConstraint("name", "scope", "scope_id"), Base.__table_args__)

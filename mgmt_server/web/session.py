@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.api.callers import Known, by_user
 from mgmt_server.api.passwords import matches
-from mgmt_server.api.settings import Setting
 from mgmt_server.db import now, reading, write
 from mgmt_server.errors import AccountError, Unauthenticated
 from mgmt_server.model.account import Account, Domain, Login, User
+from mgmt_server.model.settings import Setting
 from mgmt_server.web.signature import REFUSED
 
 TIMEOUT = Setting(

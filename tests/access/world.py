@@ -13,8 +13,9 @@ import orjson
 from sqlalchemy import select
 
 from mgmt_server import db
-from mgmt_server.api import callers, execute, settings
+from mgmt_server.api import callers, execute
 from mgmt_server.db import reading, write
+from mgmt_server.model import settings
 from mgmt_server.model.account import Account, Domain, Project, User
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import Internal, Offered, Owned

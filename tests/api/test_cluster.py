@@ -3,7 +3,7 @@
 import pytest
 
 from mgmt_server import db
-from mgmt_server.api import settings
+from mgmt_server.model import settings
 from mgmt_server.model.event import SettingValue
 from mgmt_server.resources.cluster.timers import factors
 from tests.api.infrastructure import cluster, host, zone_with_pod

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mgmt_server.api.settings import Setting, settings
+from mgmt_server.model.settings import Setting, settings
 from mgmt_server.resources.networkoffering.views import THROTTLING
 from tests.cloud import Refused
 

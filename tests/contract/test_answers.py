@@ -7,9 +7,10 @@ from xml.etree import ElementTree
 import pytest
 
 from mgmt_server import db
-from mgmt_server.api import callers, settings
+from mgmt_server.api import callers
 from mgmt_server.api.command import registry
 from mgmt_server.api.facts import facts, of_command
+from mgmt_server.model import settings
 from tests.cloud import Cloud
 from tests.contract.test_registry import ALL
 from tests.contract.whole import answers, filled

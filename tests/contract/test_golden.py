@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import update
 
 from mgmt_server import db
-from mgmt_server.api import callers, settings
+from mgmt_server.api import callers
+from mgmt_server.model import settings
 from mgmt_server.model.account import User
 from tests.cloud import Cloud
 from tests.contract.test_registry import ALL

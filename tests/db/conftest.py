@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import text
 
 from mgmt_server import db
-from mgmt_server.api import callers, settings
+from mgmt_server.api import callers
 from mgmt_server.db import engine
+from mgmt_server.model import settings
 from tests import mariadb
 from tests.conftest import KEY
 

@@ -7,8 +7,8 @@ from sqlalchemy import select, update
 
 from mgmt_server import db
 from mgmt_server.allocation import limits
-from mgmt_server.api import settings
 from mgmt_server.errors import LimitExceeded
+from mgmt_server.model import settings
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.event import SettingValue
 from mgmt_server.model.limit import NO_LIMIT, ResourceCount

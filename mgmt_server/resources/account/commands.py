@@ -13,10 +13,10 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows, narrowed
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.api.passwords import hashed, matches, new_key
-from mgmt_server.api.settings import Scope, Setting
 from mgmt_server.db import after_commit
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import ACCOUNT_TYPES, SYSTEM_ACCOUNT, SYSTEM_USER, Account, Domain, Login, Role, User
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.tenancy import ADMIN, ADMINS, EVERYONE, ROOT
 from mgmt_server.resources.account.rights import OfAccounts, check_rank
 from mgmt_server.resources.account.views import account_view, domain_view, role_view, user_view

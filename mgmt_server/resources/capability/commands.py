@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.api.settings import Setting, settings
+from mgmt_server.model.settings import Setting, settings
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.template.rules import PUBLIC

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Scope, Setting
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.zone import Cluster, Pod
 
 CPU_FACTOR = Setting(

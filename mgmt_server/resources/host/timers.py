@@ -7,11 +7,11 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Setting
 from mgmt_server.db import now, write
 from mgmt_server.jobs.worker import every
 from mgmt_server.model.agent import Agent
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Setting
 from mgmt_server.resources.host import rows
 
 GRACE = timedelta(seconds=20)  # for an agent that was cut off to come back, also after a restart of this server

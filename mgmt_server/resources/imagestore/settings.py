@@ -1,8 +1,8 @@
 """Settings of secondary storage, and how this server reaches NFS."""
 
-from mgmt_server.api.settings import Setting
 from mgmt_server.drivers.image import nfs
 from mgmt_server.drivers.image.download import Limits
+from mgmt_server.model.settings import Setting
 
 ALLOWED = Setting(
     "secstorage.allowed.internal.sites",

@@ -7,10 +7,10 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Setting
 from mgmt_server.db import now, write
 from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
 from mgmt_server.jobs.worker import every
+from mgmt_server.model.settings import Setting
 
 KEPT = Setting("job.expire.minutes", "Minutes for which an ended job and its answer are kept")
 AT_ONCE = 500

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Setting
 from mgmt_server.api.view import View, always, many, shown
 from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService, ServiceOffering
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import Caller
 from mgmt_server.resources.offering.scope import scope_fields
 from mgmt_server.resources.offering.views import texts

@@ -10,13 +10,13 @@ from netaddr import IPAddress
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Setting
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.errors import Failed
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import ServiceOffering
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.router import Guest, Interface, Lease, RouterDocument

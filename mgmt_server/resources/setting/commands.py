@@ -9,9 +9,9 @@ from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import page_of
 from mgmt_server.api.parameters import Length, Operate, Use
-from mgmt_server.api.settings import Scope, Setting, settings
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account, Domain
+from mgmt_server.model.settings import Scope, Setting, settings
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.tenancy import ADMIN, DOMAIN_ADMIN, ROOT
 from mgmt_server.model.zone import Cluster, Zone

@@ -9,10 +9,10 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Scope, Setting, forget, settings, unused
 from mgmt_server.db import after_commit, changed
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.event import SettingValue
+from mgmt_server.model.settings import Scope, Setting, forget, settings, unused
 
 WIDEST = {"Integer": 2**31 - 1, "Long": 2**63 - 1}
 LONGEST = 4096

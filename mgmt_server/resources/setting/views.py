@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgmt_server.api.settings import Scope, Setting
+from mgmt_server.model.settings import Scope, Setting
 
 TYPES = {"Integer": "Number", "Long": "Number", "Float": "Decimal", "Double": "Decimal", "Boolean": "Boolean"}
 

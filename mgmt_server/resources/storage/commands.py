@@ -14,13 +14,13 @@ from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.parameters import Operate, Use
-from mgmt_server.api.settings import Scope
 from mgmt_server.db import new_uuid, write
 from mgmt_server.drivers.hypervisor import HostRef, dispatch, simulator
 from mgmt_server.errors import ApiError, Failed, InvalidValue, Unavailable
 from mgmt_server.jobs import Accepted
 from mgmt_server.jobs.queue import enqueue
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Scope
 from mgmt_server.model.storage import STATES, Pool, PoolHost
 from mgmt_server.model.tenancy import ADMIN, ADMINS, RESOURCE_ADMIN, ROOT
 from mgmt_server.model.zone import Cluster, Pod, Zone

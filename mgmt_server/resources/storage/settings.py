@@ -1,6 +1,6 @@
 """Settings of primary storage."""
 
-from mgmt_server.api.settings import Setting
+from mgmt_server.model.settings import Setting
 
 FACTOR = Setting(
     "storage.overprovisioning.factor",

@@ -19,13 +19,13 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Setting
 from mgmt_server.db import changed, write
 from mgmt_server.drivers.image import nfs
 from mgmt_server.drivers.image.download import Limits, fetch
 from mgmt_server.drivers.image.inspect import inspect
 from mgmt_server.drivers.image.system import SystemImage, find
 from mgmt_server.errors import ApiError, Failed, InvalidValue
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import TemplateOnStore
 from mgmt_server.model.template import Template, TemplateInZone
 

@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import no_entity
-from mgmt_server.api.settings import Scope, Setting
 from mgmt_server.drivers.image.download import refuse
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.tenancy import ADMINS
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.template.bring import INSIDE

@@ -11,13 +11,13 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.owner import owner
 from mgmt_server.api.parameters import Length, Operate, Use
-from mgmt_server.api.settings import Setting
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import Domain, Project, User
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import ADMINS, EVERYONE

@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.api.context import Context
 from mgmt_server.api.passwords import generated
-from mgmt_server.api.settings import Setting
 from mgmt_server.errors import InvalidValue, ParameterError
 from mgmt_server.model.account import Account
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, NetworkOffering, OfferedTo, ServiceOffering
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import SshKeyPair, Vm, Volume
 from mgmt_server.model.zone import Zone

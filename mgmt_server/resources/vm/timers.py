@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.api.settings import Setting
 from mgmt_server.db import now, reading, write
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.errors import ApiError
@@ -19,6 +18,7 @@ from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.jobs.worker import every
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.resources.vm import flows, power  # noqa: F401  power listens to what hosts tell
 
