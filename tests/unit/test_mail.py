@@ -12,7 +12,7 @@ def test_a_message_arrives():
         send(Server("127.0.0.1", box.port), "cloud@example.org", ["ann@example.org"], "two\nlines", "Grüezi\n")
     (message,) = box.messages
     assert message["Subject"] == "two lines" and message["To"] == "ann@example.org"
-    assert message.get_content() == "Grüezi\n"
+    assert message.get_content().strip() == "Grüezi"
 
 
 @pytest.mark.parametrize("text", ["", "ann", "ann@example.org\r\nBcc: eve@example.org", "@"])
