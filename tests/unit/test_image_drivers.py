@@ -201,3 +201,17 @@ def test_the_system_image_is_put_once(store, tmp_path):
     assert find(store).checksum != found.checksum and nfs.stat(store, found.path) is None
     with pytest.raises(Failed, match="build the image first"):
         install_system(tmp_path / "nothing", store)
+
+
+def test_a_firewall_that_drops_packets_is_told_and_the_next_address_is_tried(tmp_path, monkeypatch):
+    dialled = []
+
+    def dial(address, timeout):
+        dialled.append((address[0], timeout))
+        raise TimeoutError
+
+    monkeypatch.setattr(download, "resolve", lambda *_: ["192.0.2.1", "192.0.2.2"])
+    monkeypatch.setattr(download.socket, "create_connection", dial)
+    with pytest.raises(Unavailable, match=r"192\.0\.2\.1 port 80 does not answer within 15 s.*192\.0\.2\.2"):
+        fetch("http://images.example/a", tmp_path / "a", Limits())
+    assert dialled == [("192.0.2.1", 15.0), ("192.0.2.2", 15.0)]

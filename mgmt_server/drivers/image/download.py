@@ -19,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 from mgmt_server.errors import Failed, InvalidValue, Unavailable
 
 REDIRECTS = 5
+DIAL = 15.0  # seconds to reach one address: a firewall that drops packets is told, not waited for
 SILENCE = 60.0  # seconds without a byte
 CHUNK = 1 << 18
 CARRIER_NAT = ipaddress.ip_network("100.64.0.0/10")  # not told to be private, and not of the Internet either
@@ -67,8 +68,11 @@ def refuse(address: Address, allowed: Sequence[str]) -> str:
     return next((name for is_it, name in kinds if is_it), "")
 
 
-def resolve(host: str, port: int, allowed: Sequence[str]) -> str:
-    """The address to dial. Raises Unavailable, InvalidValue when one of its addresses is not to be dialled."""
+def resolve(host: str, port: int, allowed: Sequence[str]) -> list[str]:
+    """The addresses to dial, in order.
+
+    Raises Unavailable, InvalidValue when one of them is not to be dialled.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -81,7 +85,7 @@ def resolve(host: str, port: int, allowed: Sequence[str]) -> str:
                 f"the host {host} of the URL is {text}, a {kind} address: nothing is fetched from there. An "
                 "administrator can allow its network with the setting secstorage.allowed.internal.sites"
             )
-    return texts[0]
+    return texts
 
 
 def fetch(
@@ -120,21 +124,32 @@ def _connect(url: str, limits: Limits) -> tuple[http.client.HTTPConnection, str]
         raise InvalidValue(f"{_shown(url)} is no http or https URL: nothing else is fetched")
     if parts.username or parts.password:
         raise InvalidValue("a URL with a user name or password in it is not fetched: others could read it")
-    address = resolve(parts.hostname, port, limits.allowed)
+    addresses = resolve(parts.hostname, port, limits.allowed)
     kind = _Secure if parts.scheme == "https" else _Plain
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return kind(parts.hostname, port, address), target
+    return kind(parts.hostname, port, addresses), target
 
 
 class _Plain(http.client.HTTPConnection):
-    """Dials the address that was looked at, whatever the name says by now."""
+    """Dials the addresses that were looked at, whatever the name says by now."""
 
-    def __init__(self, host: str, port: int, address: str) -> None:
+    def __init__(self, host: str, port: int, addresses: list[str]) -> None:
         super().__init__(host, port, timeout=SILENCE)
-        self.address = address
+        self.addresses = addresses
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self.address, self.port), SILENCE)
+        said = []
+        for address in self.addresses:
+            try:
+                self.sock = socket.create_connection((address, self.port), DIAL)
+            except TimeoutError:
+                said.append(f"{address} port {self.port} does not answer within {DIAL:g} s: see firewalls between")
+            except OSError as error:
+                said.append(f"{address} port {self.port}: {error.strerror or error}")
+            else:
+                self.sock.settimeout(SILENCE)
+                return
+        raise OSError("; ".join(said))
 
 
 class _Secure(_Plain):
