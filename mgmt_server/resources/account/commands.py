@@ -12,17 +12,14 @@ from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows, narrowed
 from mgmt_server.api.parameters import Operate, Use
-from mgmt_server.api.passwords import hashed, matches, new_key
+from mgmt_server.api.passwords import give, matches, new_key
 from mgmt_server.db import after_commit
 from mgmt_server.errors import InvalidValue
-from mgmt_server.model.account import ACCOUNT_TYPES, SYSTEM_ACCOUNT, SYSTEM_USER, Account, Domain, Login, Role, User
-from mgmt_server.model.settings import Scope, Setting
-from mgmt_server.model.tenancy import ADMIN, ADMINS, EVERYONE, ROOT
+from mgmt_server.model.account import ACCOUNT_TYPES, SYSTEM_ACCOUNT, SYSTEM_USER, Account, Domain, Login, User
+from mgmt_server.model.tenancy import ADMINS, EVERYONE, ROOT
 from mgmt_server.resources.account.rights import OfAccounts, check_rank
-from mgmt_server.resources.account.views import account_view, domain_view, role_view, user_view
-from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.account.views import account_view, domain_view, user_view
 
-SHORTEST = Setting("password.policy.minimum.length", "Characters that a user's password has at least", least=0)
 STATES = ("enabled", "disabled", "locked")
 
 
@@ -137,26 +134,6 @@ def list_children(
     return Rows(domain_view).where(below, name=name)
 
 
-@command("listRoles", roles=ADMINS, answers=role_view)
-def list_roles(
-    ctx: Context,
-    id: Use[Role] | None = None,
-    name: str | None = None,
-    type: str | None = None,
-    state: str | None = None,
-) -> Rows:
-    """List roles. Others than root administrators do not see the roles of root administrators.
-
-    id: this one alone
-    name: those of this name
-    type: Admin, ResourceAdmin, DomainAdmin or User
-    state: enabled; there are no disabled ones
-    """
-    hidden = None if ctx.caller.is_root else Role.type != ADMIN
-    none = Role.id == -1 if one_of("state", state, ("enabled", "disabled")) == "disabled" else None
-    return Rows(role_view).where(hidden, none, id=id and id.id, name=name, type=one_of("type", type, EVERYONE))
-
-
 @command("getUser", roles=ROOT, answers=user_view, key="user", reads=True)
 def get_user(ctx: Context, userapikey: str) -> User:
     """Find a user by API key.
@@ -264,10 +241,8 @@ def _new_password(ctx: Context, user: User, password: str, current: str | None) 
             raise InvalidValue("currentpassword is missing: send the password until now with the new one")
         if not matches(current, user.password):
             raise InvalidValue("currentpassword is not the password of this user")
-    least = SHORTEST.number(Scope("Domain", ctx.session.get_one(Account, user.account_id).domain_id))
-    if len(password) < least:
-        raise InvalidValue(f"the password has {len(password)} characters: {least} at least (setting {SHORTEST.name})")
-    user.password = hashed(password)
+    domain = ctx.session.get_one(Account, user.account_id).domain_id
+    give(ctx.session, domain, user, password, chosen_by_user=own)
     ctx.session.execute(delete(Login).where(Login.user_id == user.id))  # whoever knew the old one is logged out
 
 
