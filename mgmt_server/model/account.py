@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, refers
 from mgmt_server.db.secrets import Secret
-from mgmt_server.model.tenancy import ADMINS, Caller, Internal, Offered
+from mgmt_server.model.tenancy import ADMIN, ADMINS, Caller, Internal, Offered
 
 ROOT_DOMAIN, SYSTEM_ACCOUNT, ADMIN_ACCOUNT, SYSTEM_USER, ADMIN_USER = 1, 1, 2, 1, 2
 ACCOUNT_TYPES = {"User": 0, "Admin": 1, "DomainAdmin": 2, "ResourceAdmin": 3, "Project": 5}
@@ -52,6 +52,10 @@ class Role(Offered, Base):
     is_default: Mapped[bool] = mapped_column(default=False)
     public: Mapped[bool] = mapped_column(default=True)
     state: Mapped[str] = mapped_column(default="enabled")  # disabled: nobody who has it may call anything
+
+    @classmethod
+    def visible_to(cls, caller: Caller) -> ColumnElement[bool]:
+        return cls.public & (cls.type != ADMIN)
 
 
 class RolePermission(Internal, Base):

@@ -108,17 +108,3 @@ domain_view = View(
     hasannotations=always(False),
     **totals(Domain),
 )
-
-role_view = View(
-    "role",
-    Role,
-    response="RoleResponse",
-    keyword=(Role.name, Role.description),
-    id=Role.uuid,
-    name=Role.name,
-    type=Role.type,
-    description=Role.description,
-    isdefault=Role.is_default,
-    ispublic=Role.public,
-    state=always("enabled"),
-)
