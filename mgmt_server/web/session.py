@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
-import os
-import time
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mgmt_server.api import sessions
 from mgmt_server.api.callers import Known, by_user
 from mgmt_server.api.passwords import matches
-from mgmt_server.db import now, reading, write
+from mgmt_server.api.sessions import TIMEOUT
+from mgmt_server.db import reading, write
 from mgmt_server.errors import AccountError, Unauthenticated
-from mgmt_server.model.account import Account, Domain, Login, User
+from mgmt_server.model.account import Account, Domain, User
 from mgmt_server.model.settings import Setting
 from mgmt_server.web.signature import REFUSED
 
-TIMEOUT = Setting(
-    "session.timeout", "Minutes after which a session that is not used ends", type="Integer", default="30", least=1
+LOCATIONS = Setting(
+    "api.sessionkey.check.locations",
+    "Where the session key must come: as the cookie and the parameter, as either, or as the parameter. The header "
+    "sessionkey counts as the parameter",
+    options=("CookieAndParameter", "CookieOrParameter", "ParameterOnly"),
 )
 FAILED = "Failed to authenticate user in domain; please provide valid credentials"
-_fresh: dict[str, tuple[float, int, str]] = {}  # id hash -> (until, user, session key): spares a SELECT a call
 
 
 def log_in(sent: Mapping[str, str], address: str) -> tuple[dict[str, Any], str, str]:
@@ -39,48 +38,38 @@ def log_in(sent: Mapping[str, str], address: str) -> tuple[dict[str, Any], str, 
         refused.plain = True  # type: ignore[attr-defined]
         raise refused
     assert user is not None  # noqa: S101  for the type checker: known came from it
-    number, key = _random(), _random()
-    write(_open, number, key, user.id, address)
+    number, key = sessions.random_text(), sessions.random_text()
+    write(sessions.open_for, number, key, user.id, address)
     return _greeting(user, known, key), number, key
 
 
-def of_request(cookie: str, sent: Mapping[str, str], key_cookie: str | None) -> Known:
-    """Who calls with this session. A wrong key ends the session."""
-    name = _hash(cookie)
-    found = _fresh.get(name)
-    if found is None or found[0] < time.monotonic():
-        found = write(_touch, name)
+def of_request(cookie: str, sent: Mapping[str, str], key_cookie: str | None, address: str = "") -> Known:
+    """Who calls with this session. A wrong key, or a call from elsewhere, ends it."""
+    found = sessions.find(cookie)
     if found is None:
         raise Unauthenticated(REFUSED)
-    _fresh[name] = found
-    _, user_id, key = found
-    given = sent.get("sessionkey", "")
-    if not hmac.compare_digest(given.encode(), key.encode()) or (key_cookie is not None and key_cookie != key):
-        log_out(cookie)
-        raise Unauthenticated(REFUSED)
-    known = by_user(user_id)
+    elsewhere = sessions.BOUND.flag() and address != found.address
+    known = None if elsewhere or not _has_key(found.key, sent.get("sessionkey"), key_cookie) else by_user(found.user_id)
     if known is None or known.reason:
-        log_out(cookie)
+        sessions.end(cookie)
         raise Unauthenticated(REFUSED)
     return known
 
 
-def log_out(cookie: str) -> bool:
-    name = _hash(cookie)
-    _fresh.pop(name, None)
-
-    def drop(tx: Session) -> bool:
-        gone: Any = tx.execute(delete(Login).where(Login.id_hash == name))
-        return bool(gone.rowcount)
-
-    return write(drop)
+def _has_key(key: str, parameter: str | None, cookie: str | None) -> bool:
+    places = LOCATIONS.text()
+    if places == "ParameterOnly":
+        return _same(parameter, key)
+    if places == "CookieOrParameter":
+        return _same(parameter, key) or _same(cookie, key)
+    return _same(parameter, key) and _same(cookie, key)
 
 
-def end_all(tx: Session, user_id: int) -> None:
-    """End every session of a user, in the caller's transaction."""
-    for name in tx.scalars(select(Login.id_hash).where(Login.user_id == user_id)):
-        _fresh.pop(name, None)
-    tx.execute(delete(Login).where(Login.user_id == user_id))
+def _same(given: str | None, key: str) -> bool:
+    return hmac.compare_digest((given or "").encode(), key.encode())
+
+
+log_out = sessions.end
 
 
 def _user(session: Session, sent: Mapping[str, str]) -> User | None:
@@ -101,19 +90,6 @@ def _user(session: Session, sent: Mapping[str, str]) -> User | None:
     return session.scalar(users.where(Domain.path == path))
 
 
-def _open(tx: Session, number: str, key: str, user_id: int, address: str) -> None:
-    tx.execute(delete(Login).where(Login.last_used < now() - timedelta(minutes=TIMEOUT.number())))
-    tx.add(Login(id_hash=_hash(number), session_key=key, user_id=user_id, last_used=now(), address=address[:255]))
-
-
-def _touch(tx: Session, name: str) -> tuple[float, int, str] | None:
-    row = tx.scalar(select(Login).where(Login.id_hash == name))
-    if row is None or row.last_used < now() - timedelta(minutes=TIMEOUT.number()):
-        return None
-    tx.execute(update(Login).where(Login.id_hash == name).values(last_used=now()))
-    return time.monotonic() + 10, row.user_id, row.session_key
-
-
 def _greeting(user: User, known: Known, key: str) -> dict[str, Any]:
     caller = known.caller
     return {
@@ -131,11 +107,3 @@ def _greeting(user: User, known: Known, key: str) -> dict[str, Any]:
         "is2faverified": "true",
         "issuerfor2fa": "CloudStack",
     } | ({"timezone": user.timezone} if user.timezone else {})
-
-
-def _random() -> str:
-    return base64.urlsafe_b64encode(os.urandom(20)).decode().rstrip("=")
-
-
-def _hash(number: str) -> str:
-    return hashlib.sha256(number.encode()).hexdigest()

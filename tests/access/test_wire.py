@@ -25,7 +25,6 @@ URL = "/client/api"
 
 @pytest.fixture
 def client(database):
-    web_session._fresh.clear()
     cloud = Cloud()
     cloud.account("ann")
     install.give_password(PASSWORD)
