@@ -16,9 +16,13 @@ AGENT_CONFIG = Path("/etc/cloudwright/agent.toml")
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="cloudwright", description="A private cloud: management server, agent, tools")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_serve, _setup, _migrate, _enroll_token, _agent, _systemvm, _template, _doctor):
+    for add in (_serve, _setup, _migrate, _enroll_token, _agent, _systemvm, _template, _doctor, _api):
         add(commands)
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # `api COMMAND --help` is about the server's command; argparse would take it for its own
+    asks = arguments[:1] == ["api"] and _asks_of_a_command(arguments[1:])
+    options = parser.parse_args([a for a in arguments if a not in HELP] if asks else arguments)
+    options.wants_help = asks
     try:
         result: int | None = options.run(options)
     except KeyboardInterrupt:
@@ -31,6 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"cloudwright: {error}", file=sys.stderr)
         return 2
     return result or 0
+
+
+HELP = ("--help", "-h")
+
+
+def _asks_of_a_command(words: list[str]) -> bool:
+    return "--complete" not in words and bool(set(HELP) & set(words)) and bool(words) and words[0] not in HELP
 
 
 def _is_told(error: Exception) -> bool:
@@ -311,6 +322,14 @@ def _run_install_system(options: argparse.Namespace) -> None:
     from mgmt_server.drivers.image.system import install_system
 
     _say(changed=install_system(options.file, options.store, options.hypervisor))
+
+
+def _api(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from mgmt_server.shell import command
+
+    parser = commands.add_parser("api", help="call a server's API: cloudwright api listZones")
+    command.add_options(parser)
+    parser.set_defaults(run=command.run)
 
 
 def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
