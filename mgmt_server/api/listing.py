@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
 
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Parameter, entries, no_entity, parameter
@@ -127,7 +127,7 @@ class Rows:
         if text and self.view.keyword:
             found.append(or_(*(column.icontains(text, autoescape=True) for column in self.view.keyword)))
         if self.view.tagged:
-            found.extend(_tagged(ctx.sent, table, self.view.tagged))
+            found.extend(_tagged(ctx.sent, self.view))
         return tuple(found)
 
 
@@ -237,16 +237,15 @@ def _of_project(ctx: Context, session: Session, table: Any, project: str, accoun
     return of_it
 
 
-def _tagged(sent: Mapping[str, str], table: Any, kind: str) -> list[ColumnElement[bool]]:
+def _tagged(sent: Mapping[str, str], view: View) -> list[ColumnElement[bool]]:
     if not any(key.startswith("tags[") for key in sent):
         return []
-    tag = aliased(Tag)
     found: list[ColumnElement[bool]] = []
     for entry in entries("tags", sent).values():
-        is_it = and_(tag.resource_type == kind, tag.resource_uuid == table.uuid, tag.key == entry.get("key", ""))
+        carry = select(Tag.resource_uuid).where(Tag.resource_type == view.tagged, Tag.key == entry.get("key", ""))
         if "value" in entry:
-            is_it &= tag.value == entry["value"]
-        found.append(exists().where(is_it))
+            carry = carry.where(Tag.value == entry["value"])
+        found.append(view.tagged_by.in_(carry))
     return found
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, Select, inspect, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.api.facts import fields_of
+from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.event import Tag
 from mgmt_server.model.tenancy import ADMIN, Caller
 
@@ -30,6 +31,7 @@ from mgmt_server.model.tenancy import ADMIN, Caller
 class _For:
     roles: tuple[str, ...]
     field: Any
+    others: Any = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class _Always:
     value: Any
 
 
-def only(roles: tuple[str, ...] | str, field: Any) -> Any:
-    """A field that other roles do not get to see."""
-    return _For((roles,) if isinstance(roles, str) else tuple(roles), field)
+def only(roles: tuple[str, ...] | str, field: Any, others: Any = None) -> Any:
+    """A field that other roles do not get to see, or see as `others`."""
+    return _For((roles,) if isinstance(roles, str) else tuple(roles), field, others)
 
 
 def shown(work: Callable[..., Any], *columns: Any) -> Any:
@@ -135,11 +137,13 @@ class View:
         keyword: Sequence[Any] = (),
         joins: Sequence[tuple[Any, Any]] = (),
         tagged: str = "",
+        tagged_by: Any = None,
         order: Sequence[Any] = (),
         hides_removed: bool = True,
         **fields: Any,
     ) -> None:
         self.key, self.table, self.response, self.tagged = key, table, response, tagged
+        self.tagged_by = table.uuid if tagged_by is None else tagged_by  # the uuid that the tags are on
         self.keyword = tuple(keyword)
         self.order = tuple(order) or (table.id,)
         self.hides_removed = hides_removed
@@ -161,7 +165,7 @@ class View:
         plan = _Plan([], [], [], [], {}, [])
         for name, field in self.fields.items():
             while isinstance(field, _For):
-                field = field.field if role in field.roles or role == ADMIN else None
+                field = field.field if role in field.roles or role == ADMIN else field.others
             if field is None:
                 continue
             if isinstance(field, _Shown):
@@ -236,7 +240,7 @@ class View:
         plan = self.plan(role)
         columns = [self.table.id.label("_id"), *(c.label(f"c{n}") for n, c in enumerate(plan.columns))]
         if self.tagged:
-            columns.insert(1, self.table.uuid.label("_uuid"))
+            columns.insert(1, self.tagged_by.label("_uuid"))
         mentioned = set().union(*(_tables_in(c) for c in columns)) | set(extra)
         return select(*columns).select_from(self.source(mentioned))
 
@@ -312,13 +316,19 @@ def _then(first: Callable[..., Any], second: Callable[[Any], Any]) -> Callable[.
 def _tags(session: Session, kind: str, uuids: list[str]) -> dict[str, list[dict[str, Any]]]:
     if not uuids:
         return {}
-    columns = (Tag.resource_uuid, Tag.key, Tag.value)
+    columns = (Tag.resource_uuid, Tag.key, Tag.value, Tag.customer, Account.name, Domain.uuid, Domain.name)
     rows = session.execute(
-        select(*columns).where(Tag.resource_type == kind, Tag.resource_uuid.in_(uuids)).order_by(Tag.id)
+        select(*columns)
+        .join(Account, Account.id == Tag.account_id)
+        .join(Domain, Domain.id == Tag.domain_id)
+        .where(Tag.resource_type == kind, Tag.resource_uuid.in_(uuids))
+        .order_by(Tag.id)
     )
     tags: dict[str, list[dict[str, Any]]] = {}
-    for uuid, key, value in rows:
-        tags.setdefault(uuid, []).append({"key": key, "value": value, "resourcetype": kind, "resourceid": uuid})
+    for uuid, key, value, customer, account, domain, domain_name in rows:
+        tag = {"key": key, "value": value, "resourcetype": kind, "resourceid": uuid, "account": account}
+        tag |= {"domainid": domain, "domain": domain_name} | ({"customer": customer} if customer else {})
+        tags.setdefault(uuid, []).append(tag)
     return tags
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ColumnElement, Index, String, UniqueConstraint
+from sqlalchemy import JSON, ColumnElement, Index, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, Long, refers
@@ -66,11 +66,17 @@ class JobRow(Base):
     correlation: Mapped[str | None] = mapped_column(String(40))
     event: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
+    tenant_scoped: ClassVar[bool] = True  # lists of it narrow by account and domain, though it may have none
+
     @classmethod
     def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
         return caller.within(cls.account_id, cls.domain_id)
 
     usable_by = operable_by
+
+    @classmethod
+    def offered(cls, caller: Caller) -> ColumnElement[bool]:
+        return false()
 
 
 class StepRow(Base):

@@ -23,17 +23,21 @@ log = logging.getLogger("cloudwright.jobs")
 
 @dataclass(frozen=True)
 class Periodic:
-    """A function that runs on one node every so often."""
+    """A function that runs on one node every so often; 0 seconds: not at all."""
 
     name: str
-    seconds: float
+    seconds: float | Callable[[], float]  # a setting's value may change while it runs
     work: Callable[[], None]
+
+    @property
+    def period(self) -> float:
+        return self.seconds() if callable(self.seconds) else self.seconds
 
 
 periodic: dict[str, Periodic] = {}
 
 
-def every(seconds: float, name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def every(seconds: float | Callable[[], float], name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Have a function run every so many seconds, on whichever node gets to it first."""
 
     def register(work: Callable[[], None]) -> Callable[[], None]:
@@ -136,13 +140,14 @@ def run_due_timers() -> None:
     with reading() as session:
         due = {t.name: t.due for t in session.scalars(select(Timer))}
     for task in list(periodic.values()):
-        if task.name in due and due[task.name] > now():
+        period = task.period
+        if period <= 0 or (task.name in due and now() < due[task.name] <= now() + timedelta(seconds=period)):
             continue
-        if write(_take_timer, task.name, task.seconds, task.name in due):
+        if write(_take_timer, task.name, period, task.name in due):
             try:
                 task.work()
             except Exception:
-                log.exception("timer %s failed; it runs again in %s s", task.name, task.seconds)
+                log.exception("timer %s failed; it runs again in %s s", task.name, period)
 
 
 def _take_timer(tx: Session, name: str, seconds: float, known: bool) -> bool:
@@ -151,5 +156,6 @@ def _take_timer(tx: Session, name: str, seconds: float, known: bool) -> bool:
         if tx.scalar(select(Timer.id).where(Timer.name == name)) is None:
             tx.add(Timer(name=name, due=due))
         return False
-    taken = update(Timer).where(Timer.name == name, Timer.due <= now()).values(due=due)
+    # one that is further away than its period was put there by a setting that has since been lowered
+    taken = update(Timer).where(Timer.name == name, or_(Timer.due <= now(), Timer.due > due)).values(due=due)
     return changed(tx.execute(taken)) == 1

@@ -38,6 +38,9 @@ class Alert(Internal, Base):
     pod_id: Mapped[int | None] = refers("pod")
     cluster_id: Mapped[int | None] = refers("cluster")
     sent: Mapped[datetime | None]  # when it was mailed
+    lasting: Mapped[str | None] = mapped_column(
+        String(160), unique=True
+    )  # what it is about, as long as that lasts: nothing is told twice
     archived: Mapped[bool] = mapped_column(default=False)
 
 
