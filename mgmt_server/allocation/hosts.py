@@ -6,11 +6,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation.dedication import open_to
 from mgmt_server.db import changed
 from mgmt_server.errors import NoCapacity
+from mgmt_server.model.account import SYSTEM_ACCOUNT
 from mgmt_server.model.host import MOST_MACHINES, Host
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster, Pod
@@ -32,15 +34,35 @@ class Need:
     host_id: int | None = None
     tags: tuple[str, ...] = ()
     arch: str = ""
+    account_id: int | None = None  # whose machine it is: it does not go to what is dedicated to others
 
 
 def candidates(tx: Session, need: Need) -> list[Host]:
     """Hosts that have room now, in the order to try them."""
+    found = _candidates(tx, need, _open_for(tx, need))
+    return found or (_candidates(tx, need) if need.account_id == SYSTEM_ACCOUNT else [])
+
+
+def guard(tx: Session, need: Need) -> ColumnElement[bool]:
+    """For `take`: the host was not dedicated to others meanwhile.
+
+    A zone's own system VMs serve everybody: they may go to dedicated hosts, where there are no others.
+    """
+    return true() if need.account_id == SYSTEM_ACCOUNT else _open_for(tx, need)
+
+
+def _open_for(tx: Session, need: Need) -> ColumnElement[bool]:
+    account = None if need.account_id == SYSTEM_ACCOUNT else need.account_id
+    return open_to(tx, account, zone=Host.zone_id, pod=Host.pod_id, cluster=Host.cluster_id, host=Host.id)
+
+
+def _candidates(tx: Session, need: Need, *conditions: ColumnElement[bool]) -> list[Host]:
     rows = (
         select(Host)
         .join(Cluster, Cluster.id == Host.cluster_id)
         .where(
             *_suitable(need),
+            *conditions,
             Host.machines < MOST_MACHINES.get(need.hypervisor, 50),
             Host.cpu_capacity - Host.cpu_used >= need.cpu,
         )
@@ -53,8 +75,10 @@ def candidates(tx: Session, need: Need) -> list[Host]:
     return found
 
 
-def take(tx: Session, host_id: int, cpu: int, memory: int, most: int = 50) -> bool:
-    """Promise capacity of a host. False when it has not enough any more."""
+def take(
+    tx: Session, host_id: int, cpu: int, memory: int, most: int = 50, *, condition: ColumnElement[bool] | None = None
+) -> bool:
+    """Promise capacity of a host. False when it has not enough any more, or meets the condition no more."""
     taken = (
         update(Host)
         .where(
@@ -63,6 +87,7 @@ def take(tx: Session, host_id: int, cpu: int, memory: int, most: int = 50) -> bo
             Host.cpu_capacity - Host.cpu_used >= cpu,
             Host.memory_capacity - Host.memory_used >= memory,
             Host.machines < most,
+            *([] if condition is None else [condition]),
         )
         .values(cpu_used=Host.cpu_used + cpu, memory_used=Host.memory_used + memory, machines=Host.machines + 1)
         .execution_options(synchronize_session=False)
@@ -116,7 +141,10 @@ def refused(tx: Session, need: Need, what: str, storage: Sequence[str] = ()) -> 
     total = tx.scalar(
         select(func.count()).select_from(Host).where(Host.zone_id == need.zone_id, Host.removed.is_(None))
     )
-    reasons = [f"{h.name} {_reason(h, c, p, need)}" for h, c, p in tx.execute(rows.order_by(Host.id).limit(TOLD))]
+    free = set(tx.scalars(select(Host.id).where(Host.zone_id == need.zone_id, guard(tx, need))))
+    reasons = [
+        f"{h.name} {_reason(h, c, p, need, h.id in free)}" for h, c, p in tx.execute(rows.order_by(Host.id).limit(TOLD))
+    ]
     reasons = [r for r in reasons if not r.endswith(" ")]
     more = f", and {total - TOLD} hosts more" if total and total > TOLD else ""
     needs = f"needs {need.cpu} MHz and {need.memory // 2**20} MiB on {need.hypervisor}"
@@ -124,7 +152,7 @@ def refused(tx: Session, need: Need, what: str, storage: Sequence[str] = ()) -> 
     return NoCapacity(f"No host can take {what}, which {needs}: {told}{more}")
 
 
-def _reason(host: Host, cluster: Cluster, pod: Pod, need: Need) -> str:
+def _reason(host: Host, cluster: Cluster, pod: Pod, need: Need, free: bool) -> str:
     """What spoke against a host, in a few words; empty when nothing did."""
     if host.hypervisor != need.hypervisor:
         return f"runs {host.hypervisor}"
@@ -143,6 +171,8 @@ def _reason(host: Host, cluster: Cluster, pod: Pod, need: Need) -> str:
         return f"is in the disabled pod {pod.name}"
     if cluster.allocation_state != "Enabled" or cluster.managed_state != "Managed":
         return f"is in the cluster {cluster.name}, which is not enabled"
+    if not free:
+        return "is dedicated to others"
     if not tagged(host.tags, need.tags):
         return f"lacks the tag {', '.join(need.tags)}"
     most = MOST_MACHINES.get(host.hypervisor, 50)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation.dedication import open_to
 from mgmt_server.allocation.hosts import tagged
 from mgmt_server.db import changed
+from mgmt_server.model.account import SYSTEM_ACCOUNT
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
 
@@ -25,9 +27,13 @@ class Space:
     tags: tuple[str, ...] = ()
 
 
-def usable(tx: Session, zone_id: int) -> list[Pool]:
-    """Pools of a zone that take new disks."""
+def usable(tx: Session, zone_id: int, account_id: int | None = None) -> list[Pool]:
+    """Pools of a zone that take new disks of the account: not those where all hosts are dedicated to others."""
     rows = select(Pool).where(Pool.zone_id == zone_id, Pool.state == "Up", Pool.removed.is_(None))
+    if account_id not in (None, SYSTEM_ACCOUNT):
+        rows = rows.where(
+            open_to(tx, account_id, zone=Pool.zone_id, pod=Pool.pod_id, cluster=Pool.cluster_id, host=Pool.host_id)
+        )
     return list(tx.scalars(rows.order_by(Pool.allocated, Pool.id)))
 
 

@@ -114,13 +114,14 @@ def _place(tx: Session, parts: _Parts, options: Options) -> tuple[Host, dict[int
     need = _need(parts, options, list(known.values()))
     homeless = [(v, o) for v, o in parts.volumes if v.pool_id is None]
     spaces = {v.id: _space(v, o or parts.root) for v, o in homeless}
-    usable = pools.usable(tx, vm.zone_id) if homeless else []
+    usable = pools.usable(tx, vm.zone_id, vm.account_id) if homeless else []
     found = hosts.candidates(tx, need)
     if options.last_host and vm.last_host_id:
         found.sort(key=lambda h: h.id != vm.last_host_id)
     storage: set[str] = set()
+    guard = hosts.guard(tx, need)
     for host in found:
-        if not hosts.take(tx, host.id, need.cpu, need.memory):
+        if not hosts.take(tx, host.id, need.cpu, need.memory, condition=guard):
             continue
         places = _pools_on(tx, host, spaces, usable)
         if places is not None:
@@ -144,6 +145,7 @@ def _need(parts: _Parts, options: Options, known: list[Pool]) -> Need:
         cluster_id=options.cluster_id,
         host_id=options.host_id,
         tags=tuple(t.strip() for t in (parts.offering.host_tag or "").split(",") if t.strip()),
+        account_id=vm.account_id,
     )
     for pool in known:  # a disk that is somewhere already decides where its machine may run
         if pool.scope == "HOST":

@@ -1,0 +1,36 @@
+"""Who may use what is dedicated: the account of it, or every account of its domain and of those below."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, false, not_, or_, select
+from sqlalchemy.orm import Session
+
+from mgmt_server.allocation.limits import owners_of
+from mgmt_server.model.account import ROOT_DOMAIN
+from mgmt_server.model.zone import Dedication
+
+
+def domains_above(tx: Session, account_id: int) -> list[int]:
+    """The domain of an account and all above it. Read once in seconds."""
+    return [ROOT_DOMAIN, *(o.domain_id for o in owners_of(account_id, tx) if o.domain_id is not None)]
+
+
+def allows(account: Any, domain: Any, account_id: int, above: list[int]) -> ColumnElement[bool]:
+    """Rows whose columns `account` and `domain` say that the account is among those whom they are for."""
+    return or_(account == account_id, and_(account.is_(None), domain.in_(above)))
+
+
+def open_to(tx: Session, account_id: int | None, **places: Any) -> ColumnElement[bool]:
+    """Rows that are not dedicated to others: zone=Host.zone_id, pod=..., cluster=..., host=... are their columns.
+
+    `account_id` None: not dedicated to anybody.
+    """
+    here = or_(*(and_(Dedication.kind == k.capitalize(), Dedication.resource_id == c) for k, c in places.items()))
+    mine = (
+        false()
+        if account_id is None
+        else allows(Dedication.account_id, Dedication.domain_id, account_id, domains_above(tx, account_id))
+    )
+    return ~select(Dedication.id).where(here, not_(mine)).correlate_except(Dedication).exists()
