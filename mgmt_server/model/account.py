@@ -113,6 +113,7 @@ class User(Base):
     password_set: Mapped[datetime | None]
     must_change_password: Mapped[bool] = mapped_column(default=False)
     two_factor_secret: Mapped[str | None] = mapped_column(Secret)
+    two_factor_provider: Mapped[str | None] = mapped_column(String(20))  # totp, staticpin
     two_factor: Mapped[bool] = mapped_column(default=False)  # set up and proven with a first code
     two_factor_mandated: Mapped[bool] = mapped_column(default=False)
     two_factor_used: Mapped[int] = mapped_column(default=0)  # time step of the last code: none is taken twice
@@ -249,3 +250,4 @@ class Login(Base):
     user_id: Mapped[int] = refers("user")
     last_used: Mapped[datetime]
     address: Mapped[str | None]
+    pending: Mapped[str] = mapped_column(String(20), default="")  # what it is for alone: two_factor, password
