@@ -44,7 +44,7 @@ def response_fields(command: Command) -> dict[str, str]:
     """Fields that the answer may hold, with the protocol's types."""
     if command.answers is not None:
         view = command.answers
-        found = {name: view.types[name] for name in view.fields}
+        found = {name: view.types[name] for name in (*view.fields, *(n for one in view.more for n in one.names))}
         if view.tagged:
             found["tags"] = view.types.get("tags", "list<object<ResourceTagResponse>>")
         return {**found, **{n: view.types[n] for n in ("jobid", "jobstatus") if n in view.types}}

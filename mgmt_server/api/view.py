@@ -13,7 +13,7 @@ protocol gives the field, whatever the column's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,6 +49,14 @@ class _Many:
 @dataclass(frozen=True)
 class _Always:
     value: Any
+
+
+@dataclass(frozen=True)
+class PerPage:
+    """Fields that are read for a whole page at once: `work(session, caller, row numbers)` gives them by number."""
+
+    names: tuple[str, ...]
+    work: Callable[[Session, Caller, list[int]], Mapping[int, Mapping[str, Any]]]
 
 
 def only(roles: tuple[str, ...] | str, field: Any, others: Any = None) -> Any:
@@ -140,6 +148,7 @@ class View:
         tagged_by: Any = None,
         order: Sequence[Any] = (),
         hides_removed: bool = True,
+        more: Sequence[PerPage] = (),
         **fields: Any,
     ) -> None:
         self.key, self.table, self.response, self.tagged = key, table, response, tagged
@@ -147,8 +156,10 @@ class View:
         self.keyword = tuple(keyword)
         self.order = tuple(order) or (table.id,)
         self.hides_removed = hides_removed
+        self.more = tuple(more)
         self.types = fields_of(response)
-        unknown = [name for name in fields if name.rstrip("_") not in self.types]
+        named = [*fields, *(name for one in self.more for name in one.names)]
+        unknown = [name for name in named if name.rstrip("_") not in self.types]
         if unknown:
             raise TypeError(f"{response} has no field {', '.join(unknown)}: clients would not look for it")
         self.fields = {name.rstrip("_"): field for name, field in fields.items()}
@@ -287,6 +298,10 @@ class View:
             children = nested.view.children(session, caller, nested.parent, [row[0] for row in rows])
             for row, answer in zip(rows, found, strict=True):
                 answer[name] = children.get(row[0], [])
+        for one in self.more:
+            known = one.work(session, caller, [row[0] for row in rows])
+            for row, answer in zip(rows, found, strict=True):
+                answer.update(known.get(row[0], {}))
         if self.tagged:
             tags = _tags(session, self.tagged, [row[1] for row in rows])
             for row, answer in zip(rows, found, strict=True):
@@ -360,4 +375,4 @@ def mentions(conditions: Sequence[ColumnElement[Any]]) -> set[Any]:
     return set().union(*(_tables_in(c) for c in conditions)) if conditions else set()
 
 
-__all__ = ["View", "always", "date", "many", "mentions", "only", "shown"]
+__all__ = ["PerPage", "View", "always", "date", "many", "mentions", "only", "shown"]
