@@ -9,6 +9,7 @@ from netaddr import IPAddress, IPNetwork
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation import counted
 from mgmt_server.db import changed, now
 from mgmt_server.errors import InvalidValue, NoAddress
 from mgmt_server.model.network import Network, Nic
@@ -51,6 +52,7 @@ def take_public(tx: Session, zone_id: int, network: Network, source_nat: bool) -
         )
     owner = {"account_id": network.account_id, "domain_id": network.domain_id, "network_id": network.id}
     _mark(tx, address, source_nat=source_nat, **owner)
+    counted.address_comes(tx, network.account_id)
     return address, tx.get_one(VlanRange, address.range_id)
 
 
@@ -79,12 +81,16 @@ def _mark(tx: Session, address: Address, **values: Any) -> None:
 def free(tx: Session, address_id: int) -> None:
     """Give an address back; it is given out again only after all others."""
     gone = {"account_id": None, "domain_id": None, "network_id": None, "vm_id": None, "allocated": None}
-    tx.execute(
+    rows = select(Address.account_id, VlanRange.type).join(VlanRange, VlanRange.id == Address.range_id)
+    account, kind = tx.execute(rows.where(Address.id == address_id)).first() or (None, None)
+    given = tx.execute(
         update(Address)
         .where(Address.id == address_id, Address.state != "Free")
         .values(state="Free", freed=now(), source_nat=False, **gone)
         .execution_options(synchronize_session=False)
     )
+    if changed(given) == 1 and kind == "VirtualNetwork":
+        counted.address_goes(tx, account)
 
 
 def _no_address(tx: Session, network: Network, wanted: str | None) -> Exception:

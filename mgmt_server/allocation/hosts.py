@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation import counted
 from mgmt_server.allocation.dedication import open_to
 from mgmt_server.db import changed
 from mgmt_server.errors import NoCapacity
@@ -98,7 +99,10 @@ def take(
 def give_back(tx: Session, vm: Vm) -> None:
     """Give back what the host holds for a machine. Doing it twice gives nothing back twice."""
     held = update(Vm).where(Vm.id == vm.id, Vm.reserved).values(reserved=False)
-    if changed(tx.execute(held.execution_options(synchronize_session=False))) != 1 or vm.host_id is None:
+    if changed(tx.execute(held.execution_options(synchronize_session=False))) != 1:
+        return
+    counted.machine_rests(tx, vm)
+    if vm.host_id is None:
         return
     tx.execute(
         update(Host)

@@ -9,6 +9,7 @@ are locked for as short as can be. It counts for the account and for its domain 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -25,6 +26,7 @@ from mgmt_server.model.limit import IN_BYTES, NO_LIMIT, TYPES, UNLIMITED, Resour
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ancestors
 
+log = logging.getLogger("cloudwright.limits")
 STANDS = 3.0  # seconds that the place of an account among the domains stands
 GIB = 1 << 30
 SPOKEN = {
@@ -66,6 +68,7 @@ class Owner:
     kind: str  # account, project, domain, free
     account_id: int | None = None
     domain_id: int | None = None
+    depth: int = 0  # of a domain below ROOT
 
 
 _lock = threading.Lock()
@@ -103,11 +106,11 @@ def _read(session: Session, account_id: int) -> tuple[Owner, ...]:
     kind, path = session.execute(rows.where(Account.id == account_id)).one()
     free = account_id == SYSTEM_ACCOUNT or kind == ACCOUNT_TYPES["Admin"]
     what = "free" if free else "project" if kind == ACCOUNT_TYPES["Project"] else "account"
-    above = select(Domain.id).where(Domain.path.in_(ancestors(path)), Domain.id != ROOT_DOMAIN)
-    domains = session.scalars(above.order_by(Domain.id)) if path != "/" else ()
+    above = select(Domain.id, Domain.level).where(Domain.path.in_(ancestors(path)), Domain.id != ROOT_DOMAIN)
+    domains = session.execute(above.order_by(Domain.id)).all() if path != "/" else ()
     return (
         Owner(f"account:{account_id}", what, account_id=account_id),
-        *(Owner(f"domain:{d}", "domain", domain_id=d) for d in domains),
+        *(Owner(f"domain:{d}", "domain", domain_id=d, depth=level) for d, level in domains),
     )
 
 
@@ -162,6 +165,14 @@ def _ledger(tx: Session) -> Counter[tuple[int, str, str]]:
         found = tx.info["limits"] = Counter()
         before_commit(tx, _settle)
     return found
+
+
+def settle(tx: Session) -> None:
+    """Write down now what was taken so far, for whoever wants to meet a LimitExceeded inside the transaction.
+
+    Call it in a savepoint, with nothing taken before that began.
+    """
+    _settle(tx)
 
 
 @dataclass(frozen=True)
@@ -242,12 +253,23 @@ def _refusal(wanted: list[_Growth]) -> LimitExceeded | Again:
             used, most = found.get(growth.key, (0, None))
             limit = kept(growth.limit, growth.type) if most is None else most
             if growth.limited and used + growth.amount > limit:
-                return LimitExceeded(_told(session, growth, used, limit))
+                return _told(session, growth, used, limit, _lowest(wanted))
     _there.difference_update(g.key for g in wanted if g.key not in found)
     return Again("the use of resources changed meanwhile")
 
 
-def _told(session: Session, growth: _Growth, used: int, limit: int) -> str:
+def _lowest(wanted: list[_Growth]) -> set[int | None]:
+    """The domains whose own accounts take: those whose figures the accounts may know."""
+    depth: dict[int, int] = {}
+    for growth in wanted:
+        if growth.owner.domain_id is not None:
+            depth[growth.owner.domain_id] = max(depth.get(growth.owner.domain_id, 0), growth.owner.depth)
+    deepest = max(depth.values(), default=0)
+    return {domain for domain, level in depth.items() if level == deepest}
+
+
+def _told(session: Session, growth: _Growth, used: int, limit: int, own: set[int | None]) -> LimitExceeded:
+    """Which limit of whom, its value and its use. Of a domain above the account's own, its name alone is told."""
     owner, unit = growth.owner, unit_of(growth.type)
     if owner.domain_id is not None:
         who = f"domain {session.scalar(select(Domain.path).where(Domain.id == owner.domain_id))}"
@@ -257,11 +279,13 @@ def _told(session: Session, growth: _Growth, used: int, limit: int) -> str:
         who = f"{owner.kind} {name} in domain {path}"
     tagged = f" with tag {growth.tag}" if growth.tag else ""
     what = TYPES[growth.type][1]
-    return (
-        f"Maximum amount of resources of type {growth.type}{tagged} for the {who} is exceeded: its limit is "
-        f"{_number(limit, unit)} {what}, {_number(used, unit)} are used, {_number(growth.amount, unit)} more were "
-        "asked for. Free some, or have the limit raised (updateResourceLimit)"
-    )
+    begun = f"Maximum amount of resources of type {growth.type}{tagged} for the {who} is exceeded"
+    asked = f"{_number(growth.amount, unit)} more were asked for"
+    figures = f"its limit is {_number(limit, unit)} {what}, {_number(used, unit)} are used"
+    if owner.domain_id is not None and owner.domain_id not in own:
+        log.info("%s: %s, %s", begun, figures, asked)
+        return LimitExceeded(f"{begun}: {asked} of {what}. Ask an administrator of that domain")
+    return LimitExceeded(f"{begun}: {figures}, {asked}. Free some, or have the limit raised (updateResourceLimit)")
 
 
 def _number(amount: int, unit: int) -> str:

@@ -230,7 +230,7 @@ def test_in_a_zone_with_local_storage_alone_the_router_is_on_it_too(cloud, zone)
 
 def test_two_recoveries_at_once_are_one_and_a_clear_refusal(cloud, zone, monkeypatch):
     from mgmt_server.db import Conflict
-    from mgmt_server.resources.vm import commands
+    from mgmt_server.resources.vm import lifecycle
 
     vm = deploy(cloud, zone)
     cloud.job("destroyVirtualMachine", id=vm["id"])
@@ -238,7 +238,7 @@ def test_two_recoveries_at_once_are_one_and_a_clear_refusal(cloud, zone, monkeyp
     def beaten(*_args, **_values):
         raise Conflict("Vm", 1, "Destroyed")
 
-    monkeypatch.setattr(commands.STATES, "move", beaten)
+    monkeypatch.setattr(lifecycle.STATES, "move", beaten)
     with pytest.raises(Refused) as no:
         cloud.ask("recoverVirtualMachine", id=vm["id"])
     assert no.value.status == 530 and no.value.answer["cserrorcode"] == 4300 and "try again" in no.value.text

@@ -61,7 +61,12 @@ def test_a_limit_refuses_all_of_the_transaction_and_says_which_of_whom(account):
     most(f"account:{account}/user_vm/", NO_LIMIT)
     most(f"domain:{domains()['a']}/user_vm/", 21)
     take(account, user_vm=1)
-    with pytest.raises(LimitExceeded, match="for the domain /a/ is exceeded: its limit is 21"):
+    with pytest.raises(LimitExceeded, match="for the domain /a/ is exceeded: 1 more") as above:
+        take(account, user_vm=1)
+    assert "21" not in str(above.value), "the figures of a domain above are not the account's business"
+    most(f"domain:{domains()['a']}/user_vm/", NO_LIMIT)
+    most(f"domain:{domains()['b']}/user_vm/", 21)
+    with pytest.raises(LimitExceeded, match="for the domain /a/b/ is exceeded: its limit is 21"):
         take(account, user_vm=1)
 
 

@@ -8,6 +8,7 @@ from netaddr import IPAddress, IPNetwork
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation import counted
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.network import Network
@@ -86,6 +87,7 @@ def create_network(
         network.broadcast = _broadcast(tx, wish, physical) if wish.vlan else None
         tx.add(network)
     tx.flush()
+    counted.network_comes(tx, network)
     return network
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import addresses
+from mgmt_server.allocation import addresses, counted
 from mgmt_server.db import now
 from mgmt_server.jobs import Job
 from mgmt_server.model.network import STATES, Network
@@ -124,4 +124,6 @@ def deleted(tx: Session, network_id: int) -> None:
     for address in tx.scalars(select(Address).where(Address.network_id == network_id, Address.state != "Free")):
         addresses.free(tx, address.id)
     network = tx.get_one(Network, network_id)
+    if network.removed is None:
+        counted.network_goes(tx, network)
     network.state, network.removed = "Destroy", now()

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from sqlalchemy import select
 
+from mgmt_server.allocation import counted
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.owner import owner
@@ -145,6 +146,7 @@ def register(
     )
     ctx.session.add(template)
     ctx.session.flush()
+    counted.template_comes(ctx.session, template)
     for zone in zones:
         flows.start_download(ctx.session, template, zone.id)
     ctx.session.flush()

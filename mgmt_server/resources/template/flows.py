@@ -11,9 +11,10 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import now
+from mgmt_server.allocation import counted, limits
+from mgmt_server.db import changed, now
 from mgmt_server.drivers.image.system import SystemImage
-from mgmt_server.errors import InvalidValue
+from mgmt_server.errors import InvalidValue, LimitExceeded
 from mgmt_server.jobs import Job, enqueue
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
@@ -80,7 +81,10 @@ def _on_store(tx: Session, template: Template, store: ImageStore, zone_id: int, 
         physical_size=size if ready else 0,
         progress=100 if ready else 0,
     )
-    return row if _add(tx, row) else None
+    if not _add(tx, row):
+        return None
+    counted.image_comes(tx, template, row.physical_size)
+    return row
 
 
 def start_download(tx: Session, template: Template, zone_id: int) -> None:
@@ -190,7 +194,8 @@ def download(job: Job, on_store_id: int) -> None:
     if order is None:
         return
     brought = job.call(bring.bring, order, undo=bring.take_away)
-    job.write(arrived, order, brought)
+    if job.write(arrived, order, brought):
+        job.call(bring.take_away, order)
 
 
 def begin(tx: Session, on_store_id: int) -> Order | None:
@@ -215,17 +220,26 @@ def broke(tx: Session, on_store_id: int) -> None:
     _fail(tx, on_store_id, "the download met an internal error: the server's log tells which; register it again")
 
 
-def arrived(tx: Session, order: Order, brought: Brought) -> None:
+def arrived(tx: Session, order: Order, brought: Brought) -> bool:
+    """Note the image as ready. True when its account has no room for it: then it has to be taken away."""
     if brought.error:
         _fail(tx, order.on_store, brought.error)
-        return
+        return False
     values = {"state": "Ready", "progress": 100, "size": brought.size, "physical_size": brought.physical_size}
-    tx.execute(
+    ready = (
         update(TemplateOnStore)
         .where(TemplateOnStore.id == order.on_store, TemplateOnStore.state == "Creating")
         .values(error=None, **values)
         .execution_options(synchronize_session=False)
     )
+    try:
+        with tx.begin_nested():
+            if changed(tx.execute(ready)) == 1:
+                counted.image_comes(tx, tx.get_one(Template, order.template), brought.physical_size)
+                limits.settle(tx)
+    except LimitExceeded as exceeded:
+        _fail(tx, order.on_store, str(exceeded))
+        return True
     changes = {"size": brought.size, "checksum": brought.checksum or None}
     tx.execute(
         update(Template)
@@ -233,6 +247,7 @@ def arrived(tx: Session, order: Order, brought: Brought) -> None:
         .values(**changes)
         .execution_options(synchronize_session=False)
     )
+    return False
 
 
 def _fail(tx: Session, on_store_id: int, text: str) -> None:
@@ -273,6 +288,9 @@ def left(tx: Session, template_id: int, zone_id: int | None) -> None:
     mine = [TemplateOnStore.template_id == template_id]
     if zone_id is not None:
         mine.append(TemplateOnStore.zone_id == zone_id)
+    template = tx.get_one(Template, template_id)
+    for row in tx.scalars(select(TemplateOnStore).where(*mine).with_for_update()).all():
+        counted.image_goes(tx, template, row.physical_size)
     tx.execute(delete_rows(TemplateOnStore).where(*mine).execution_options(synchronize_session=False))
 
 
@@ -284,4 +302,7 @@ def forget(tx: Session, template: Template, zone_id: int | None) -> None:
     tx.execute(update(TemplateInZone).where(*mine).values(removed=now()).execution_options(synchronize_session=False))
     rest = select(TemplateInZone.id).where(TemplateInZone.template_id == template.id, TemplateInZone.removed.is_(None))
     if tx.scalar(rest.limit(1)) is None:
-        template.removed, template.state = now(), "Inactive"
+        once = update(Template).where(Template.id == template.id, Template.removed.is_(None))
+        once = once.values(removed=now(), state="Inactive")
+        if changed(tx.execute(once.execution_options(synchronize_session="fetch"))) == 1:
+            counted.template_goes(tx, template)

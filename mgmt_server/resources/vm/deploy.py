@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation import counted
 from mgmt_server.api.context import Context
 from mgmt_server.api.passwords import generated
 from mgmt_server.errors import InvalidValue, ParameterError
@@ -19,11 +20,13 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, NetworkOffering, OfferedTo, ServiceOffering
 from mgmt_server.model.settings import Setting
+from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import SshKeyPair, Vm, Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.network.create import Wish, create_network
 from mgmt_server.resources.network.nics import add_nic
+from mgmt_server.resources.template.views import status
 
 USER_DATA_LIMIT = Setting("vm.userdata.max.length", "Bytes that user data may have, decoded")
 PASSWORD_LENGTH = Setting("vm.password.length", "Characters of generated passwords of machines")
@@ -105,6 +108,7 @@ def add_machine(ctx: Context, asked: Request) -> Vm:
     for device, network in enumerate(asked.networks):
         wanted = asked.addresses.get(network.id)
         add_nic(tx, vm, network, zone, device=device, default=device == 0, wanted=wanted)
+    counted.machine_comes(tx, vm)
     return vm
 
 
@@ -130,6 +134,24 @@ def _check_zone(ctx: Context, asked: Request) -> None:
         raise InvalidValue("Deploying from an ISO is not supported in this version: choose a template")
     if asked.template.type == "SYSTEM":
         raise InvalidValue(f"The template {asked.template.name} is for system VMs")
+    _check_ready(ctx.session, asked.template, zone)
+
+
+def _check_ready(tx: Session, template: Template, zone: Zone) -> None:
+    """Refuse at the call what could only fail in its job."""
+    rows = select(TemplateOnStore.state, TemplateOnStore.progress, TemplateOnStore.error).where(
+        TemplateOnStore.template_id == template.id,
+        TemplateOnStore.zone_id == zone.id,
+        TemplateOnStore.store_id.in_(select(ImageStore.id).where(ImageStore.removed.is_(None))),
+    )
+    found = tx.execute(rows.order_by(TemplateOnStore.state != "Ready").limit(1)).first()
+    state = found.state if found else "Absent"
+    if state != "Ready":
+        told = status(*found) if found else status(None, None, None)
+        raise InvalidValue(
+            f"The template {template.name} is not ready in the zone {zone.name}, it is {state} ({told}): wait until "
+            "listTemplates shows isready=true"
+        )
 
 
 def _size(asked: Request) -> tuple[int, int, int]:
@@ -239,12 +261,12 @@ def _add_volumes(tx: Session, vm: Vm, asked: Request) -> None:
         "vm_id": vm.id,
     }
     size = _root_size(asked)
-    tx.add(
-        Volume(
-            name=f"ROOT-{vm.id}", kind="ROOT", size=size, device=0, slot=0, template_id=asked.template.id,
-            disk_offering_id=asked.offering.disk_offering_id, **common,
-        )
+    root = Volume(
+        name=f"ROOT-{vm.id}", kind="ROOT", size=size, device=0, slot=0, template_id=asked.template.id,
+        disk_offering_id=asked.offering.disk_offering_id, **common,
     )  # fmt: skip
+    tx.add(root)
+    counted.volumes_come(tx, [root])
     if asked.disk is None:
         return
     if asked.disk.customized:
@@ -253,12 +275,12 @@ def _add_volumes(tx: Session, vm: Vm, asked: Request) -> None:
         bytes_ = asked.disk_size * GIB
     else:
         bytes_ = asked.disk.size
-    tx.add(
-        Volume(
-            name=f"DATA-{vm.id}", kind="DATADISK", size=bytes_, device=1, slot=1, disk_offering_id=asked.disk.id,
-            provisioning=asked.disk.provisioning, **common,
-        )
+    data = Volume(
+        name=f"DATA-{vm.id}", kind="DATADISK", size=bytes_, device=1, slot=1, disk_offering_id=asked.disk.id,
+        provisioning=asked.disk.provisioning, **common,
     )  # fmt: skip
+    tx.add(data)
+    counted.volumes_come(tx, [data])
 
 
 def _root_size(asked: Request) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import hosts, pools
-from mgmt_server.db import now
+from mgmt_server.allocation import counted, hosts, pools
+from mgmt_server.db import Conflict, now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Job, gives_up
@@ -149,7 +149,10 @@ def running(tx: Session, vm_id: int) -> Where:
 def destroyed(tx: Session, vm_id: int) -> None:
     vm = tx.get_one(Vm, vm_id)
     if vm.state != "Destroyed":
-        STATES.move(tx, vm_id, ("Stopped", "Error"), "Destroyed", state_changed=now())
+        before = vm.state if vm.state in ("Stopped", "Error") else ("Stopped", "Error")
+        STATES.move(tx, vm_id, before, "Destroyed", state_changed=now())
+        if before == "Stopped":  # one in Error gave back what it counted for when it got there
+            counted.machine_goes(tx, vm)
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,12 @@ def begin_expunge(tx: Session, vm_id: int) -> Expunge:
     vm = tx.get_one(Vm, vm_id)
     if vm.state == "Running":
         raise InvalidValue(f"{spoken(vm)} runs: stop it first")
-    STATES.move(tx, vm_id, ("Destroyed", "Error", "Stopped", "Expunging"), "Expunging", state_changed=now())
+    before = vm.state
+    if before not in ("Destroyed", "Error", "Stopped", "Expunging"):
+        raise Conflict("Vm", vm_id, "Destroyed, Error or Stopped")
+    STATES.move(tx, vm_id, before, "Expunging", state_changed=now())
+    if before == "Stopped":
+        counted.machine_goes(tx, vm)
     last = tx.get(Host, vm.last_host_id) if vm.last_host_id else None
     machine = None
     if last is not None and last.removed is None and last.state == "Up":
@@ -195,6 +203,7 @@ def _reaching(tx: Session, pool: Pool) -> Host | None:
 
 def expunged(tx: Session, vm_id: int) -> list[int]:
     """Give everything back: the networks whose router has to forget it. Data disks are detached and stay."""
+    vm = tx.get_one(Vm, vm_id)
     for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.removed.is_(None))):
         if volume.kind != "ROOT":
             volume.vm_id = volume.slot = volume.device = volume.attached = None
@@ -202,8 +211,9 @@ def expunged(tx: Session, vm_id: int) -> list[int]:
         if volume.pool_id is not None:
             pools.give_back(tx, volume.pool_id, volume.size)
         VOLUME_STATES.move(tx, volume.id, volume.state, "Expunged", removed=now(), slot=None)
+        if vm.kind == "User":
+            counted.volumes_go(tx, [volume])
     networks = free_nics(tx, vm_id)
-    vm = tx.get_one(Vm, vm_id)
     vm.removed, vm.password, vm.vnc_password, vm.user_data = now(), None, None, None
     tx.flush()
     if vm.kind != "User":

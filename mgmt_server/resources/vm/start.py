@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import hosts, pools
+from mgmt_server.allocation import counted, hosts, pools
 from mgmt_server.allocation.hosts import Need
 from mgmt_server.allocation.pools import Space
 from mgmt_server.db import now
@@ -76,6 +76,7 @@ def begin(tx: Session, vm_id: int, options: Options) -> Plan:
         tx, vm.id, ("Stopped", "Starting"), "Starting",
         host_id=host.id, pod_id=host.pod_id, reserved=True, state_changed=now(),
     )  # fmt: skip
+    counted.machine_starts(tx, vm)
     reference = reference_of(host)
     disks, create, fetch = _disks(tx, parts, places)
     nics, tell = nics_of(tx, vm, host.hypervisor)
@@ -336,11 +337,14 @@ def never_ran(tx: Session, vm_id: int, options: Options, networks: list[int], to
     vm = tx.get_one(Vm, vm_id)
     if options.first and vm.kind == "User" and vm.state == "Stopped":
         STATES.move(tx, vm_id, "Stopped", "Error", state_changed=now())
+        counted.machine_goes(tx, vm)
         give_up(tx, vm_id)
 
 
 def give_up(tx: Session, vm_id: int) -> None:
     """Give back addresses and disks of a machine that never ran."""
     free_nics(tx, vm_id)
-    for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.removed.is_(None))):
+    volumes = list(tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.removed.is_(None))))
+    for volume in volumes:
         VOLUME_STATES.move(tx, volume.id, volume.state, "Expunged", removed=now(), slot=None)
+    counted.volumes_go(tx, volumes)

@@ -17,6 +17,7 @@ from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import ADMIN
 from mgmt_server.model.vm import Vm, Volume, instance_name
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import nic_view, owner_fields, owner_joins, pending_job
 
 Iso = aliased(Template, name="iso")
@@ -121,7 +122,7 @@ vm_view = View(
     receivedbytes=always(0),
     sentbytes=always(0),
     vmtype=shown(lambda kind: kind, Vm.kind),
-    hasannotations=always(False),
+    hasannotations=has_annotations("VM", Vm.uuid),
     jobid=pending_job(Vm),
     **owner_fields(),
 )
