@@ -11,8 +11,9 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.api import roles
+from mgmt_server.api.projects import memberships
 from mgmt_server.db import cache_of_rows, reading
-from mgmt_server.model.account import Account, Domain, Project, ProjectMember, Role, User
+from mgmt_server.model.account import Account, Domain, Role, User
 from mgmt_server.model.tenancy import ADMIN, DOMAIN_ADMIN, RESOURCE_ADMIN, USER, Caller
 
 STANDS = 3.0  # seconds: so long may a disabled user go on, on other nodes than the one that disabled it
@@ -84,12 +85,8 @@ def _read(session: Session, users: Select[User, Account, Domain, Role]) -> Known
     if row is None:
         return None
     user, account, domain, role = row
-    projects: tuple[int, ...] = ()
     role_type = role.type if role else ROLE_OF_TYPE.get(account.type, USER)
-    if role_type != ADMIN:
-        member = select(Project.account_id).join(ProjectMember, ProjectMember.project_id == Project.id)
-        mine = member.where(ProjectMember.account_id == account.id, Project.removed.is_(None))
-        projects = tuple(sorted(set(session.scalars(mine))))
+    projects, rules = memberships(session, account.id, user.id) if role_type != ADMIN else ((), {})
     caller = Caller(
         user_id=user.id,
         user_uuid=user.uuid,
@@ -103,6 +100,7 @@ def _read(session: Session, users: Select[User, Account, Domain, Role]) -> Known
         domain_path=domain.path,
         role=role_type,
         projects=projects,
+        project_rules=rules if role_type == USER else {},
         role_id=role.id if role else None,
         may=_may(session, role),
     )

@@ -14,6 +14,7 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.facts import of_command
 from mgmt_server.api.listing import Rows, scope_parameters
 from mgmt_server.api.parameters import Parameter, entries, parameter
+from mgmt_server.api.projects import check_allowed
 from mgmt_server.api.view import View
 from mgmt_server.errors import InvalidValue, NotPermitted, ParameterError
 from mgmt_server.jobs import Accepted
@@ -172,7 +173,9 @@ def bind(ctx: Context, asked: Command, sent: Mapping[str, str]) -> dict[str, Any
             )
         if p.argument in scope and p.argument not in inspect_names(asked):
             continue
-        bound[p.argument] = p.read(ctx, value)
+        bound[p.argument] = read = p.read(ctx, value)
+        if p.entity is not None and ctx.caller.project_rules:
+            check_allowed(ctx, read)
     refused = [n for n in asked.unsupported if sent.get(n) or any(k.startswith(n + "[") for k in sent)]
     if refused:
         raise InvalidValue(

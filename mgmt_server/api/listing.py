@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Parameter, entries, no_entity, parameter
+from mgmt_server.api.projects import check_allowed
 from mgmt_server.api.view import View, mentions
 from mgmt_server.db import Base
 from mgmt_server.errors import InvalidValue, ParameterError
-from mgmt_server.model.account import Account, Domain, Project
+from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain, Project
 from mgmt_server.model.event import Tag
 from mgmt_server.model.tenancy import ADMINS, Owned
 
@@ -216,7 +217,7 @@ def _key(table: Any, text: str, caller: Any) -> ColumnElement[bool]:
 
 def _account(session: Session, name: str, domain: int, caller: Any) -> int:
     rows = select(Account.id).where(Account.name == name, Account.domain_id == domain, Account.usable_by(caller))
-    found = session.scalar(rows.where(Account.removed.is_(None)))
+    found = session.scalar(rows.where(Account.removed.is_(None), Account.type != ACCOUNT_TYPES["Project"]))
     if found is None:
         raise InvalidValue(f"Unable to find account {name[:100]} in the given domain: check account and domainid")
     return found
@@ -227,12 +228,15 @@ def _of_project(ctx: Context, session: Session, table: Any, project: str, accoun
         raise InvalidValue("account and projectid exclude each other: send one of them")
     if project == "-1":
         everything = ctx.sent.get("listall", "").lower() == "true"
-        mine = select(Project.account_id).where(Project.usable_by(ctx.caller))
+        denied = ctx.caller.forbidden(ctx.command.name)
+        mine = select(Project.account_id).where(Project.usable_by(ctx.caller), Project.account_id.not_in(denied))
+        owned: ColumnElement[bool] = table.account_id.is_not(None)
         inside: ColumnElement[bool] = table.account_id.in_(mine)
-        return table.account_id.is_not(None) if everything else inside
+        return owned & table.account_id.not_in(denied) if everything else inside
     row = session.scalar(select(Project).where(_key(Project, project, ctx.caller), Project.usable_by(ctx.caller)))
     if row is None:
         raise no_entity("projectid", project)
+    check_allowed(ctx, row)
     of_it: ColumnElement[bool] = table.account_id == row.account_id
     return of_it
 

@@ -6,8 +6,9 @@ from sqlalchemy import select
 
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import no_entity
+from mgmt_server.api.projects import active
 from mgmt_server.errors import AccountError, InvalidValue
-from mgmt_server.model.account import Account, Domain, Project
+from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain, Project
 
 
 def owner(
@@ -18,9 +19,7 @@ def owner(
     if projectid is not None:
         if account:
             raise InvalidValue("account and projectid exclude each other: send one of them")
-        if projectid.state != "Active":
-            raise InvalidValue(f"the project {projectid.name} is {projectid.state.lower()}: activate it first")
-        return session.get_one(Account, projectid.account_id)
+        return session.get_one(Account, active(session, projectid).account_id)
     if account is None:
         if domainid is not None and domainid.id != caller.domain_id:
             raise InvalidValue("domainid needs account: say which account of that domain shall own it")
@@ -28,7 +27,9 @@ def owner(
         return _enabled(mine)
     domain = domainid.id if domainid is not None else caller.domain_id
     rows = select(Account).where(Account.name == account, Account.domain_id == domain, Account.operable_by(caller))
-    found = session.scalar(rows.where(Account.removed.is_(None)))
+    # a project is named by projectid alone: by its account's name it would be used past its state and its roles
+    named = rows.where(Account.removed.is_(None), Account.type != ACCOUNT_TYPES["Project"])
+    found = session.scalar(named)
     if found is None:
         raise no_entity("account", account)
     return _enabled(found)

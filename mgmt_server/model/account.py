@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, Index, String, UniqueConstraint, select, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mgmt_server.db import Base, refers
+from mgmt_server.db import Base, States, refers
 from mgmt_server.db.secrets import Secret
 from mgmt_server.model.tenancy import ADMIN, ADMINS, Caller, Internal, Offered
 
@@ -131,46 +132,77 @@ class User(Base):
 
 
 class Project(Base):
-    """A project owns through an account of its own, so that nothing else needs to know about projects."""
+    """A project owns through an account of its own, so that nothing else needs to know about projects.
+
+    Its members and the administrators of its domain use it; its own administrators and those of the domain change it.
+    """
 
     __tablename__ = "project"
 
     name: Mapped[str]
     display_text: Mapped[str | None]
-    state: Mapped[str] = mapped_column(default="Active")
+    state: Mapped[str] = mapped_column(default="Active")  # see PROJECT_STATES
     account_id: Mapped[int] = refers("account")
     domain_id: Mapped[int] = refers("domain")
 
     @classmethod
-    def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
+    def usable_by(cls, caller: Caller) -> ColumnElement[bool]:
         return caller.within(cls.account_id, cls.domain_id)
-
-    usable_by = operable_by
-
-
-class ProjectMember(Base):
-    __tablename__ = "project_member"
-    __table_args__ = (UniqueConstraint("project_id", "account_id", "user_id"), Base.__table_args__)
-
-    project_id: Mapped[int] = refers("project")
-    account_id: Mapped[int] = refers("account")
-    user_id: Mapped[int | None] = refers("user")
-    role: Mapped[str] = mapped_column(default="Regular")  # Admin
-    project_role_id: Mapped[int | None] = refers("project_role")
-
-
-class OfProject:
-    """What belongs to a project and is its administrators' business. The commands check who is one."""
 
     @classmethod
     def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
         if caller.is_root:
             return true()
-        mine = select(Project.id).where(Project.operable_by(caller))
-        found: ColumnElement[bool] = cls.project_id.in_(mine)  # type: ignore[attr-defined]
+        administered = select(ProjectMember.project_id).where(
+            ProjectMember.role == "Admin", ProjectMember.means(caller.account_id, caller.user_id)
+        )
+        return replace(caller, projects=()).within(cls.account_id, cls.domain_id) | cls.id.in_(administered)
+
+
+# Disabled: it is being deleted
+PROJECT_STATES = States(
+    Project.state,
+    Active=["Active", "Suspended", "Disabled"],
+    Suspended=["Active", "Suspended", "Disabled"],
+    Disabled=["Disabled"],
+)
+
+
+class OfProject:
+    """What belongs to a project: its members see it, its administrators change it."""
+
+    @classmethod
+    def usable_by(cls, caller: Caller) -> ColumnElement[bool]:
+        return cls._of(Project.usable_by(caller), caller)
+
+    @classmethod
+    def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
+        return cls._of(Project.operable_by(caller), caller)
+
+    @classmethod
+    def _of(cls, projects: ColumnElement[bool], caller: Caller) -> ColumnElement[bool]:
+        if caller.is_root:
+            return true()
+        found: ColumnElement[bool] = cls.project_id.in_(select(Project.id).where(projects))  # type: ignore[attr-defined]
         return found
 
-    usable_by = operable_by
+
+class ProjectMember(OfProject, Base):
+    """An account with all its users, or one user of it alone. What says something of the user goes before the rest."""
+
+    __tablename__ = "project_member"
+    __table_args__ = (UniqueConstraint("project_id", "account_id", "user_id"), Base.__table_args__)
+
+    project_id: Mapped[int] = refers("project")
+    account_id: Mapped[int] = refers("account")
+    user_id: Mapped[int | None] = refers("user")  # empty: all users of the account
+    role: Mapped[str] = mapped_column(default="Regular")  # Admin
+    project_role_id: Mapped[int | None] = refers("project_role")
+
+    @classmethod
+    def means(cls, account_id: int, user_id: int) -> ColumnElement[bool]:
+        """The rows that make a user a member."""
+        return (cls.account_id == account_id) & (cls.user_id.is_(None) | (cls.user_id == user_id))
 
 
 class ProjectRole(OfProject, Base):
@@ -211,13 +243,22 @@ class ProjectInvitation(Base):
 
     @classmethod
     def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
-        """Who was invited, and who runs the project."""
+        """Who runs the project."""
         if caller.is_root:
             return true()
-        mine = select(Project.id).where(Project.operable_by(caller))
-        return (cls.account_id == caller.account_id) | cls.project_id.in_(mine)
+        return cls.project_id.in_(select(Project.id).where(Project.operable_by(caller)))
 
-    usable_by = operable_by
+    @classmethod
+    def usable_by(cls, caller: Caller) -> ColumnElement[bool]:
+        """Who was invited too."""
+        if caller.is_root:
+            return true()
+        return cls.invited(caller.account_id, caller.user_id) | cls.operable_by(caller)
+
+    @classmethod
+    def invited(cls, account_id: int, user_id: int) -> ColumnElement[bool]:
+        """The rows that ask a user in."""
+        return (cls.account_id == account_id) & (cls.user_id.is_(None) | (cls.user_id == user_id))
 
 
 class LdapServer(Internal, Base):

@@ -6,8 +6,8 @@ which the caller may change (`operable_by`). A row outside is answered exactly l
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, false, select, true
@@ -37,6 +37,8 @@ class Caller:
     domain_path: str  # "/" or "/a/b/"
     role: str  # role type
     projects: tuple[int, ...] = ()  # accounts of the projects that the user is a member of
+    # rules of the user's project roles, by the account of the project: they narrow what the user may call there
+    project_rules: Mapping[int, Callable[[str], bool]] = field(default_factory=dict, compare=False)
     role_id: int | None = None
     may: Callable[[str, tuple[str, ...]], bool] | None = None  # a role that somebody made: (command, its roles)
 
@@ -47,6 +49,10 @@ class Caller:
     def may_call(self, command: str, roles: tuple[str, ...]) -> bool:
         """Whether the caller may use a command that is declared for `roles`. A role that somebody made only narrows."""
         return self.role in roles and (self.may is None or self.may(command, roles))
+
+    def forbidden(self, command: str) -> tuple[int, ...]:
+        """Accounts of the projects in which the caller's project role denies a command."""
+        return tuple(account for account, allows in self.project_rules.items() if not allows(command))
 
     def within(self, account: Any, domain: Any) -> ColumnElement[bool]:
         """Rows of the caller's tenancy, by the columns that hold their account and domain."""
