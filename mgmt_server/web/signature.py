@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -14,16 +15,19 @@ from mgmt_server.api.callers import Known, by_key
 from mgmt_server.errors import Unauthenticated
 
 REFUSED = "unable to verify user credentials and/or request signature"
+_PLAIN = re.compile(r"[A-Za-z0-9._*-]*").fullmatch
 
 
-def verified(sent: Mapping[str, str]) -> Known:
-    """Who signed the call. `sent` has names as they came. Raises Unauthenticated, always with the same text."""
-    lower = {name.lower(): value for name, value in sent.items()}
+def verified(sent: Mapping[str, str], lower: Mapping[str, str]) -> Known:
+    """Who signed the call. `sent` has names as they came, `lower` in lower case.
+
+    Raises Unauthenticated, always with the same text.
+    """
     signature, key = lower.get("signature"), lower.get("apikey")
     if not signature or not key:
         raise Unauthenticated(REFUSED)
-    if lower.get("signatureversion") == "3":
-        _not_expired(lower.get("expires", ""))
+    if lower.get("signatureversion") == "3" and moment_of(lower.get("expires", "")) < datetime.now(UTC):
+        raise Unauthenticated(REFUSED)
     known = by_key(key)
     if known is None or known.reason or not known.secret:
         raise Unauthenticated(REFUSED)
@@ -44,13 +48,12 @@ def digest(sent: Mapping[str, str], secret: str) -> bytes:
 
 
 def encoded(value: str) -> str:
-    return quote(value, safe="*").replace("~", "%7E")
+    return value if _PLAIN(value) else quote(value, safe="*").replace("~", "%7E")
 
 
-def _not_expired(text: str) -> None:
+def moment_of(text: str) -> datetime:
+    """When a call expires. Raises Unauthenticated for what is no date."""
     try:
-        expires = datetime.strptime(text.strip().replace("Z", "+0000").replace(" ", "+"), "%Y-%m-%dT%H:%M:%S%z")
+        return datetime.strptime(text.strip().replace("Z", "+0000").replace(" ", "+"), "%Y-%m-%dT%H:%M:%S%z")
     except ValueError:
         raise Unauthenticated(REFUSED) from None
-    if expires < datetime.now(UTC):
-        raise Unauthenticated(REFUSED)

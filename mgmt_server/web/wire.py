@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -12,6 +14,9 @@ from mgmt_server.errors import ApiError
 JSON, XML = "application/json; charset=UTF-8", "text/xml; charset=UTF-8"
 QUOTES = {'"': "&quot;", "'": "&apos;"}
 API_VERSION = "4.22.1.0"  # of the protocol that is spoken; clients compare it
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # none of these may stand in a header
+NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def wants_json(response: str | None) -> bool:
@@ -38,8 +43,20 @@ def error(name: str, failure: ApiError, json: bool, version: bool = True) -> byt
     return body(name, content, json, version)
 
 
+def header(text: str) -> str:
+    """A text as a header takes it: one line, of the characters that a header has."""
+    return CONTROL.sub(" ", text[:2000]).encode("latin-1", "replace").decode("latin-1")
+
+
 def _inside(content: dict[str, Any]) -> str:
-    return "".join(_element(name, value) for name, value in content.items())
+    return "".join(_element(_tag(name), value) for name, value in content.items())
+
+
+@lru_cache(5000)
+def _tag(name: str) -> str:
+    """A key as the name of an element: those of details are anything that somebody wrote."""
+    plain = NO_NAME.sub("_", str(name))
+    return plain if plain[:1].isalpha() or plain[:1] == "_" else f"_{plain}"
 
 
 def _element(name: str, value: Any) -> str:
@@ -49,4 +66,5 @@ def _element(name: str, value: Any) -> str:
         return f"<{name}>{_inside(value)}</{name}>"
     if isinstance(value, bool):
         value = "true" if value else "false"
-    return f"<{name}>{escape(str(value), QUOTES)}</{name}>"
+    text = NO_XML.sub("?", str(value))
+    return f"<{name}>{escape(text, QUOTES)}</{name}>"
