@@ -19,12 +19,12 @@ ACCOUNT_TYPES = {"User": 0, "Admin": 1, "DomainAdmin": 2, "ResourceAdmin": 3, "P
 
 class Domain(Base):
     __tablename__ = "domain"
-    __table_args__ = (UniqueConstraint("parent_id", "name"), Index("ix_domain_path", "path"), Base.__table_args__)
+    __table_args__ = (Index("ix_domain_path", "path", unique=True), Base.__table_args__)
 
     name: Mapped[str]
-    path: Mapped[str] = mapped_column(
-        String(700)
-    )  # "/" for ROOT, "/a/b/": the path of a child starts with its parent's
+    # "/" for ROOT, "/a/b/": the path of a child starts with its parent's. One that is gone has a path that no other
+    # can have, so that a new domain of its name inherits nothing.
+    path: Mapped[str] = mapped_column(String(700))
     level: Mapped[int] = mapped_column(default=0)
     parent_id: Mapped[int | None] = refers("domain")
     network_domain: Mapped[str | None]

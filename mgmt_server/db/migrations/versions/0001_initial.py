@@ -145,14 +145,13 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=255), nullable=False),
         sa.ForeignKeyConstraint(["parent_id"], ["domain.id"], name=op.f("fk_domain_parent_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_domain")),
-        sa.UniqueConstraint("parent_id", "name", name=op.f("uq_domain_parent_id_name")),
         sa.UniqueConstraint("uuid", name=op.f("uq_domain_uuid")),
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
     op.create_index(op.f("ix_domain_parent_id"), "domain", ["parent_id"], unique=False)
-    op.create_index("ix_domain_path", "domain", ["path"], unique=False)
+    op.create_index("ix_domain_path", "domain", ["path"], unique=True)
     op.create_table(
         "node",
         sa.Column("id", NUMBER, nullable=False),
