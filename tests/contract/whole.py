@@ -29,6 +29,8 @@ ISOLATED = "DefaultIsolatedNetworkOfferingWithSourceNatService"
 WITH: dict[str, dict[str, str]] = {
     "listTemplates": {"templatefilter": "all"},
     "listTemplatePermissions": {"id": "{template}"},
+    "listResourceDetails": {"resourcetype": "UserVm", "resourceid": "{machine}"},
+    "listDetailOptions": {"resourcetype": "UserVm"},
     "listTrafficTypes": {"physicalnetworkid": "{physical}"},
     "listStorageProviders": {"type": "primary"},
     "queryAsyncJobResult": {"jobid": "{job}"},
@@ -42,7 +44,8 @@ def filled(cloud: Cloud) -> dict[str, str]:
     """Build it; names by which requests refer to what is there."""
     zone = build(hosts=2)
     ask, root = cloud.ask, {"zoneid": zone["zone"]}
-    ask("updateConfiguration", name="api.throttling.enabled", value="true")  # root's calls are not limited
+    ask("updateConfiguration", name="api.throttling.enabled", value="true")
+    ask("updateConfiguration", name="api.throttling.max", value="1000000")  # tests ask more than anybody
     zone["offering"] = ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
     zone["networkoffering"] = ask("listNetworkOfferings", name=ISOLATED)["networkoffering"][0]["id"]
     zone["domain"] = ask("listDomains", name="ROOT")["domain"][0]["id"]
@@ -94,6 +97,10 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
         },
         "addNetworkServiceProvider": {"name": "VirtualRouter", "physicalnetworkid": zone["physical"]},
         "addOsCategory": {"name": "Mine"},
+        "addAnnotation": {"entitytype": "VM", "entityid": zone["machine"], "annotation": "note"},
+        "addResourceDetail": {
+            "resourcetype": "UserVm", "resourceid": zone["machine"], "details[0].key": "note", "details[0].value": "n",
+        },
     }  # fmt: skip
     for command, sent in made.items():
         if command in registry:
