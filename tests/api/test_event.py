@@ -1,11 +1,19 @@
 """Events and alerts over the wire."""
 
-import pytest
+from datetime import timedelta
 
-from mgmt_server.db import write
-from mgmt_server.model.event import Alert
+import pytest
+from sqlalchemy import func, select, update
+
+from mgmt_server.db import now, reading, write
+from mgmt_server.jobs.rows import Timer
+from mgmt_server.jobs.worker import periodic, run_due_timers
+from mgmt_server.model.event import Event
+from mgmt_server.resources.event.timers import purge
+from mgmt_server.resources.sshkeypair.keys import pair
 from tests.cloud import Refused
 
+KEYS = [pair()[1] for _ in range(3)]
 ZONE = {"networktype": "Advanced", "dns1": "192.0.2.53", "internaldns1": "192.0.2.54"}
 
 
@@ -43,23 +51,104 @@ def test_the_events_of_one_job_belong_together(cloud):
     assert cloud.ask("listEvents", startid=scheduled["id"])["count"] == 2
 
 
-def test_tenants_see_their_own_events_and_no_alerts(cloud):
+def test_tenants_see_their_own_events(cloud):
     cloud.account("ann")
     cloud.ask("createSSHKeyPair", user="ann", name="k")
     cloud.ask("createZone", name="east", **ZONE)
     assert all(e["account"] == "ann" for e in cloud.ask("listEvents", user="ann", listall=True).get("event", []))
-    with pytest.raises(Refused) as no:
-        cloud.ask("listAlerts", user="ann")
-    assert no.value.status == 432
-
-
-def test_alerts(cloud):
-    write(lambda tx: tx.add(Alert(type=9, name="ALERT.SERVICE.DOMAINROUTER", subject="router r-4-VM fails")))
-    (seen,) = cloud.ask("listAlerts", type=9)["alert"]
-    assert (seen["type"], seen["description"]) == (9, "router r-4-VM fails") and seen["sent"]
-    assert cloud.ask("listAlerts", type=1) == {}
 
 
 def test_types_of_events(cloud):
     names = {t["name"] for t in cloud.ask("listEventTypes")["eventtype"]}
     assert {"ZONE.CREATE", "SERVICE.OFFERING.CREATE", "REGISTER.USER.KEY"} <= names
+
+
+def test_work_that_goes_on_is_found_by_how_long_it_has(cloud):
+    """duration and entrytime: what began in the last hour, ten minutes ago at least, and has not ended."""
+
+    def tell(tx, minutes, state, start=None):
+        owner = tx.scalar(select(Event).limit(1))
+        row = Event(type="X", state=state, description="d", user_id=owner.user_id, account_id=owner.account_id,
+                    domain_id=owner.domain_id, start_id=start, created=now() - timedelta(minutes=minutes))  # fmt: skip
+        tx.add(row)
+        tx.flush()
+        return row.id, row.uuid
+
+    cloud.ask("createZone", name="east", **ZONE)
+    _, waits = write(tell, 20, "Scheduled")
+    over, _ = write(tell, 20, "Scheduled")
+    write(tell, 15, "Completed", over)
+    write(tell, 5, "Scheduled")
+    write(tell, 100, "Scheduled")
+    found = cloud.ask("listEvents", type="X", entrytime=3600, duration=600)["event"]
+    assert [e["id"] for e in found] == [waits]
+    assert cloud.ask("listEvents", type="X", entrytime=3600)["count"] == 4
+    for sent in ({"duration": 5}, {"entrytime": 5, "duration": 5}, {"entrytime": -1}, {"entrytime": 10**12}):
+        with pytest.raises(Refused) as no:
+            cloud.ask("listEvents", **sent)
+        assert no.value.status == 431
+
+
+def test_events_are_put_away_and_deleted_by_whose_they_are(cloud):
+    for name in ("ann", "bob"):
+        cloud.account(name)
+        for number in range(3):
+            sent = {"name": f"k{number}", "publickey": KEYS[number]}
+            cloud.ask("registerSSHKeyPair", user=name, **sent)
+    first, second, third = (e["id"] for e in cloud.ask("listEvents", user="ann")["event"])
+    cloud.ask("archiveEvents", user="ann", ids=first)
+    assert [e["id"] for e in cloud.ask("listEvents", user="ann")["event"]] == [second, third]
+    assert cloud.ask("listEvents", user="ann", archived=True)["count"] == 3
+    bobs = cloud.ask("listEvents", user="bob")["event"][0]["id"]
+    for command in ("archiveEvents", "deleteEvents"):
+        for sent in ({"ids": bobs}, {"ids": f"{second},{bobs}"}, {}, {"type": "NO.SUCH"}, {"enddate": "2000-01-01"},
+                     {"startdate": "2020-01-02", "enddate": "2020-01-01"}):  # fmt: skip
+            with pytest.raises(Refused) as no:
+                cloud.ask(command, user="ann", **sent)
+            assert no.value.status == 431
+    cloud.ask("deleteEvents", user="ann", ids=second)
+    assert [e["id"] for e in cloud.ask("listEvents", user="ann")["event"]] == [third]
+    cloud.ask("deleteEvents", user="ann", type="REGISTER.SSH.KEYPAIR")
+    assert cloud.ask("listEvents", user="ann", archived=True) == {}
+    assert cloud.ask("listEvents", user="bob")["count"] == 3
+
+
+def test_old_events_go_after_the_days_of_the_setting(cloud):
+    for number in range(3):
+        cloud.ask("createZone", name=f"z{number}", **ZONE)
+
+    def age(tx):
+        ids = list(tx.scalars(select(Event.id).order_by(Event.id)))
+        tx.execute(update(Event).where(Event.id.in_(ids[:-1])).values(created=now() - timedelta(days=16)))
+        return len(ids)
+
+    def left():
+        with reading() as session:
+            return session.scalar(select(func.count()).select_from(Event))
+
+    count = write(age)
+    cloud.ask("updateConfiguration", name="event.purge.delay", value="0")
+    purge()
+    assert left() == count + 1
+    cloud.ask("updateConfiguration", name="event.purge.delay", value="15")
+    purge()
+    assert left() == 3
+
+
+def test_the_purge_comes_as_often_as_its_setting_says(cloud):
+    cloud.ask("updateConfiguration", name="event.purge.interval", value="1000")
+
+    def due():
+        with reading() as session:
+            return session.scalar(select(Timer.due).where(Timer.name == "events.purge"))
+
+    others = {name: periodic.pop(name) for name in list(periodic) if name != "events.purge"}
+    try:
+        run_due_timers()
+        run_due_timers()
+        assert now() + timedelta(seconds=900) < due() <= now() + timedelta(seconds=1000)
+        cloud.ask("updateConfiguration", name="event.purge.interval", value="10")
+        run_due_timers()
+        assert due() <= now() + timedelta(seconds=10), "a shorter interval holds at once"
+    finally:
+        periodic.update(others)

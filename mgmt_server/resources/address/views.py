@@ -12,6 +12,7 @@ from mgmt_server.model.network import Network
 from mgmt_server.model.tenancy import ADMIN
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Address, PhysicalNetwork, VlanRange, Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import owner_fields, owner_joins, pending_job
 
 Public = aliased(Network, name="public_network")
@@ -59,7 +60,7 @@ address_view = View(
     associatednetworkid=_guest(Network.uuid),
     associatednetworkname=_guest(Network.name),
     state=Address.state,
-    hasannotations=always(False),
+    hasannotations=has_annotations("PUBLIC_IP_ADDRESS", Address.uuid),
     jobid=pending_job(Address),
     **owner_fields(),
 )

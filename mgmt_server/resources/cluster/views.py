@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgmt_server.api.view import View, always, shown
+from mgmt_server.api.view import View, shown
 from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 
 
 def _details(cpu: float, memory: float, details: dict[str, Any]) -> dict[str, str]:
@@ -36,5 +37,5 @@ cluster_view = View(
     memoryovercommitratio=Cluster.memory_overcommit,
     resourcedetails=shown(_details, Cluster.cpu_overcommit, Cluster.memory_overcommit, Cluster.details),
     arch=Cluster.arch,
-    hasannotations=always(False),
+    hasannotations=has_annotations("CLUSTER", Cluster.uuid),
 )

@@ -1,25 +1,27 @@
-"""Events and alerts: what happened, for tenants and for operators."""
+"""Events: what happened, for tenants and for operators."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy.orm import aliased
 
 from mgmt_server.api.command import command, registry
 from mgmt_server.api.context import Context
 from mgmt_server.api.facts import of_command
 from mgmt_server.api.listing import Rows
-from mgmt_server.api.parameters import Use
+from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import now
 from mgmt_server.errors import InvalidValue
-from mgmt_server.model.event import Alert, Event
-from mgmt_server.model.tenancy import ADMIN, EVERYONE, RESOURCE_ADMIN
+from mgmt_server.model.event import Event
+from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.resources.checks import one_of
-from mgmt_server.resources.event.views import alert_view, event_view
+from mgmt_server.resources.event.views import event_view
 
 LEVELS, STATES = ("INFO", "WARN", "ERROR"), ("Created", "Scheduled", "Started", "Completed")
+LONGEST = 10**9  # seconds
 
 
 @command("listEvents", roles=EVERYONE, answers=event_view)
@@ -47,19 +49,13 @@ def list_events(
     startid: the first event of some work and all that followed
     startdate: those from this moment on
     enddate: those until this moment
-    duration: with entrytime, those that began their work so many seconds before their last entry
+    duration: with entrytime, work that began in that time, at least so many seconds ago, and has not ended
     entrytime: those of the last so many seconds
     resourceid: those about this entity
-    resourcetype: with resourceid, what it is, such as VirtualMachine
+    resourcetype: those about entities of this kind, such as VirtualMachine
     archived: archived ones too
     """
-    if duration is not None:
-        raise InvalidValue("duration is not supported in this version: use startdate and enddate")
-    if startdate is not None and enddate is not None and enddate < startdate:
-        raise InvalidValue("enddate is before startdate")
-    if resourcetype and not resourceid:
-        raise InvalidValue("resourcetype goes with resourceid: send both")
-    since = now() - timedelta(seconds=entrytime) if entrytime is not None and 0 < entrytime < 10**9 else None
+    _in_order(startdate, enddate)
     begun: ColumnElement[bool] | None = None
     if startid is not None:
         begun = or_(Event.id == startid.id, Event.start_id == startid.id)
@@ -73,14 +69,99 @@ def list_events(
             resource_uuid=resourceid,
             resource_type=resourcetype,
         )
-        .where(
-            begun,
-            Event.created >= startdate if startdate is not None else None,
-            Event.created <= enddate if enddate is not None else None,
-            Event.created >= since if since is not None else None,
-            None if archived else ~Event.archived,
-        )
+        .where(begun, *_between(startdate, enddate), *_recent(entrytime, duration))
+        .where(None if archived else ~Event.archived)
     )
+
+
+def _in_order(start: datetime | None, end: datetime | None) -> None:
+    if start is not None and end is not None and end < start:
+        raise InvalidValue("enddate is before startdate")
+
+
+def _between(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:
+    found = [Event.created >= start] if start is not None else []
+    return [*found, Event.created <= end] if end is not None else found
+
+
+def _recent(entrytime: int | None, duration: int | None) -> list[ColumnElement[bool]]:
+    """Those of the last so many seconds; with a duration, the first ones of work that lasts longer and goes on."""
+    for name, seconds in (("entrytime", entrytime), ("duration", duration)):
+        if seconds is not None and not 0 < seconds < LONGEST:
+            raise InvalidValue(f"{name}={seconds} is no number of seconds: send one from 1 on")
+    if entrytime is None:
+        if duration is not None:
+            raise InvalidValue("duration goes with entrytime: send both")
+        return []
+    since = Event.created >= now() - timedelta(seconds=entrytime)
+    if duration is None:
+        return [since]
+    if duration >= entrytime:
+        raise InvalidValue("duration must be less than entrytime: work of that time can be no older")
+    later = aliased(Event)
+    over = exists().where(later.start_id == Event.id, later.state == "Completed")
+    return [
+        since,
+        Event.created <= now() - timedelta(seconds=duration),
+        Event.start_id.is_(None),
+        Event.state != "Completed",
+        ~over.correlate(Event),
+    ]
+
+
+@command("archiveEvents", roles=EVERYONE)
+def archive(
+    ctx: Context,
+    ids: list[Operate[Event]] | None = None,
+    type: str | None = None,
+    startdate: datetime | None = None,
+    enddate: datetime | None = None,
+) -> None:
+    """Put events of the caller's away: lists show them no longer unless they are asked for archived ones.
+
+    ids: these
+    type: those of this type
+    startdate: those from this moment on
+    enddate: those until this moment
+    """
+    meant = _meant(ctx, ids, type, startdate, enddate)
+    ctx.session.execute(update(Event).where(*meant).values(archived=True).execution_options(synchronize_session=False))
+
+
+@command("deleteEvents", roles=EVERYONE)
+def remove(
+    ctx: Context,
+    ids: list[Operate[Event]] | None = None,
+    type: str | None = None,
+    startdate: datetime | None = None,
+    enddate: datetime | None = None,
+) -> None:
+    """Delete events of the caller's for good.
+
+    ids: these
+    type: those of this type
+    startdate: those from this moment on
+    enddate: those until this moment
+    """
+    meant = _meant(ctx, ids, type, startdate, enddate)
+    ctx.session.execute(delete(Event).where(*meant).execution_options(synchronize_session=False))
+
+
+def _meant(
+    ctx: Context, ids: list[Event] | None, type: str | None, start: datetime | None, end: datetime | None
+) -> list[ColumnElement[bool]]:
+    """Which events a call is about, inside what the caller may change. At least one limit must be given."""
+    if not ids and type is None and start is None and end is None:
+        raise InvalidValue("say which events: send ids, type, startdate or enddate")
+    _in_order(start, end)
+    found = [Event.operable_by(ctx.caller), *_between(start, end)]
+    if type is not None:
+        found.append(Event.type == type)
+    if ids:
+        found.append(Event.id.in_([e.id for e in ids]))
+    if not ctx.session.scalar(select(func.count()).select_from(Event).where(*found)):
+        raise InvalidValue("there are no such events: listEvents tells which there are")
+    return found
 
 
 @command("listEventTypes", roles=EVERYONE, key="eventtype", reads=True)
@@ -89,19 +170,5 @@ def list_types(ctx: Context) -> list[dict[str, Any]]:
     told = {c.event for c in registry.values() if c.event}
     for name in registry:
         known = of_command(name) or {}
-        told.update(known.get("events", ()), known.get("actionEvents", ()))
+        told.update(*(known.get(key, ()) for key in ("events", "createEvents", "actionEvents")))
     return [{"name": name} for name in sorted(told)]
-
-
-@command("listAlerts", roles=(ADMIN, RESOURCE_ADMIN), answers=alert_view)
-def list_alerts(ctx: Context, id: Use[Alert] | None = None, name: str | None = None, type: str | None = None) -> Rows:
-    """List alerts, the latest first.
-
-    id: this one alone
-    name: those of this name
-    type: those of this type, a number
-    """
-    if type is not None and not type.strip().isdecimal():
-        raise InvalidValue(f"type={type[:100]} is no number: alerts' types are numbers")
-    rows = Rows(alert_view).where(id=id and id.id, name=name, type=int(type) if type else None)
-    return rows.where(~Alert.archived)

@@ -1,4 +1,4 @@
-"""Events and alerts as clients see them."""
+"""Events as clients see them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy.orm import aliased
 
 from mgmt_server.api.view import View, only
 from mgmt_server.model.account import User
-from mgmt_server.model.event import Alert, Event
+from mgmt_server.model.event import Event
 from mgmt_server.model.tenancy import ADMINS
 from mgmt_server.resources.views import owner_fields, owner_joins
 
@@ -31,17 +31,4 @@ event_view = View(
     parentid=First.uuid,
     archived=only(ADMINS, Event.archived),
     **owner_fields(),
-)
-
-alert_view = View(
-    "alert",
-    Alert,
-    response="AlertResponse",
-    keyword=(Alert.subject,),
-    order=(Alert.id.desc(),),
-    id=Alert.uuid,
-    type=Alert.type,
-    name=Alert.name,
-    description=Alert.subject,
-    sent=Alert.created,
 )

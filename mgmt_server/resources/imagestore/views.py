@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mgmt_server.api.view import View, always, shown
+from mgmt_server.api.view import View, shown
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 
 
 def _if_known(value: int) -> int | None:
@@ -28,7 +29,7 @@ def _view(key: str) -> View:
         readonly=ImageStore.readonly,
         disksizetotal=shown(_if_known, ImageStore.capacity),
         disksizeused=shown(_if_known, ImageStore.used),
-        hasannotations=always(False),
+        hasannotations=has_annotations("SECONDARY_STORAGE", ImageStore.uuid),
     )
 
 

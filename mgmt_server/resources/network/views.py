@@ -12,6 +12,7 @@ from mgmt_server.model.network import Network
 from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService
 from mgmt_server.model.tenancy import ADMIN, Caller
 from mgmt_server.model.zone import PhysicalNetwork, Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import owner_fields, owner_joins, pending_job
 
 
@@ -110,7 +111,7 @@ network_view = View(
     sentbytes=always(0),
     strechedl2subnet=always(False),
     supportsvmautoscaling=always(False),
-    hasannotations=always(False),
+    hasannotations=has_annotations("NETWORK", Network.uuid),
     details=always({}),
     jobid=pending_job(Network),
     **owner_fields(),

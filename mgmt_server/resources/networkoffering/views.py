@@ -11,6 +11,7 @@ from mgmt_server.api.view import View, always, many, shown
 from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService, ServiceOffering
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import Caller
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.offering.scope import scope_fields
 from mgmt_server.resources.offering.views import texts
 
@@ -107,6 +108,6 @@ network_offering_view = View(
     supportspublicaccess=always(False),
     supportsinternallb=always(False),
     specifyasnumber=always(False),
-    hasannotations=always(False),
+    hasannotations=has_annotations("NETWORK_OFFERING", NetworkOffering.uuid),
     **scope_fields(NetworkOffering),
 )

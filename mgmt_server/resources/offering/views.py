@@ -6,6 +6,7 @@ from typing import Any
 
 from mgmt_server.api.view import View, always, shown
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.offering.scope import scope_fields
 
 GIB = 1024**3
@@ -67,7 +68,7 @@ disk_offering_view = View(
     miniops=DiskOffering.min_iops,
     maxiops=DiskOffering.max_iops,
     details=shown(texts, DiskOffering.details),
-    hasannotations=always(False),
+    hasannotations=has_annotations("DISK_OFFERING", DiskOffering.uuid),
     **rates(),
     **scope_fields(DiskOffering),
 )
@@ -114,7 +115,7 @@ service_offering_view = View(
     encryptroot=DiskOffering.encrypt,
     cacheMode=shown(_cache_mode, DiskOffering.cache_mode),
     gpudisplay=always(False),
-    hasannotations=always(False),
+    hasannotations=has_annotations("SERVICE_OFFERING", ServiceOffering.uuid),
     **rates(),
     **scope_fields(ServiceOffering),
 )

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import case, func, select
 
-from mgmt_server.api.view import View, always, many, shown
+from mgmt_server.api.view import View, many, shown
 from mgmt_server.model.zone import Pod, PodRange, Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 
 
 def spoken_vlan(vlan: str | None) -> str:
@@ -48,5 +49,5 @@ pod_view = View(
     forsystemvms=_each(case((PodRange.for_system_vms, "1"), else_="0")),
     vlanid=_each("vlan://" + func.coalesce(PodRange.vlan, "untagged")),
     allocationstate=Pod.allocation_state,
-    hasannotations=always(False),
+    hasannotations=has_annotations("POD", Pod.uuid),
 )

@@ -15,6 +15,7 @@ from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ADMIN
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Pod, Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import nic_view, owner_fields, owner_joins, pending_job
 
 Control, Public, Guest, Private = (aliased(Nic, name=n) for n in ("control", "public", "guest", "private"))
@@ -66,7 +67,7 @@ FIELDS: dict[str, Any] = {
     "serviceofferingname": ServiceOffering.name,
     "version": Vm.software_version,
     "arch": Template.arch,
-    "hasannotations": always(False),
+    "hasannotations": has_annotations("VR", Vm.uuid),
     "jobid": pending_job(Vm),
 }
 

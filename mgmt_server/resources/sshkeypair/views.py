@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mgmt_server.api.view import View, always
+from mgmt_server.api.view import View
 from mgmt_server.model.vm import SshKeyPair
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import owner_fields, owner_joins
 
 ssh_key_pair_view = View(
@@ -15,6 +16,6 @@ ssh_key_pair_view = View(
     id=SshKeyPair.uuid,
     name=SshKeyPair.name,
     fingerprint=SshKeyPair.fingerprint,
-    hasannotations=always(False),
+    hasannotations=has_annotations("SSH_KEYPAIR", SshKeyPair.uuid),
     **owner_fields(path=False),
 )

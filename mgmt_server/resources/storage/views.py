@@ -8,6 +8,7 @@ from mgmt_server.api.view import View, always, shown
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 
 
 def _details(details: dict[str, Any] | None) -> dict[str, str]:
@@ -52,5 +53,5 @@ pool_view = View(
     storagecapabilities=always({"VOLUME_SNAPSHOT_QUIESCEVM": "false"}),
     managed=always(False),
     details=shown(_details, Pool.details),
-    hasannotations=always(False),
+    hasannotations=has_annotations("PRIMARY_STORAGE", Pool.uuid),
 )

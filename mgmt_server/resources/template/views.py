@@ -12,6 +12,7 @@ from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import OsType, Template, TemplateInZone
 from mgmt_server.model.tenancy import ADMIN, Caller
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import owner_fields, owner_joins
 
 COMPLETE = "Download Complete"
@@ -115,8 +116,7 @@ def _fields() -> dict[str, Any]:
         "bootable": Template.bootable,
         "url": Template.url,
         "templatetag": Template.tag,
-        "tags": always([]),
-        "hasannotations": always(False),
+        "hasannotations": has_annotations("TEMPLATE", Template.uuid),
     }
 
 
@@ -124,6 +124,8 @@ template_view = View(
     "template",
     TemplateInZone,
     response="TemplateResponse",
+    tagged="Template",
+    tagged_by=Template.uuid,
     keyword=(Template.name, Template.display_text),
     order=(Template.sort_key, Template.id, TemplateInZone.zone_id),
     joins=(
@@ -153,6 +155,7 @@ template_alone_view = View(
     "template",
     Template,
     response="TemplateResponse",
+    tagged="Template",
     joins=((OsType, OsType.id == Template.os_type_id), *owner_joins(Template)),
     created=Template.created,
     **owner_fields(),

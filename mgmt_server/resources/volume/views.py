@@ -13,6 +13,7 @@ from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ADMIN
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import owner_fields, owner_joins, pending_job
 
 Compute = aliased(ServiceOffering, name="compute")
@@ -96,7 +97,7 @@ volume_view = View(
     quiescevm=always(False),
     supportsstoragesnapshot=always(False),
     deleteprotection=Volume.delete_protection,
-    hasannotations=always(False),
+    hasannotations=has_annotations("VOLUME", Volume.uuid),
     jobid=pending_job(Volume),
     **owner_fields(),
 )

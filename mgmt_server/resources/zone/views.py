@@ -8,6 +8,7 @@ from mgmt_server.api.view import View, always, only, shown
 from mgmt_server.model.account import Domain
 from mgmt_server.model.tenancy import ADMIN
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.annotation.marks import has_annotations
 
 
 def _details(details: dict[str, Any]) -> dict[str, str] | None:
@@ -19,7 +20,6 @@ zone_view = View(
     Zone,
     response="ZoneResponse",
     keyword=(Zone.name,),
-    tagged="Zone",
     joins=((Domain, Domain.id == Zone.domain_id),),
     id=Zone.uuid,
     name=Zone.name,
@@ -42,7 +42,8 @@ zone_view = View(
     domainid=Domain.uuid,
     domainname=Domain.name,
     zonetoken=shown(lambda uuid: uuid, Zone.uuid),
-    hasannotations=always(False),
+    tags=always([]),
+    hasannotations=has_annotations("ZONE", Zone.uuid),
     allowuserspecifyvrmtu=always(False),
     routerprivateinterfacemaxmtu=always(1500),
     routerpublicinterfacemaxmtu=always(1500),
