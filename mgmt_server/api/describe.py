@@ -17,16 +17,17 @@ _WORDS = re.compile(
 
 
 def described(caller: Caller | None, simulator: bool = False) -> list[dict[str, Any]]:
-    """Every command that the caller may call, as listApis answers it. None: every command."""
+    """Every command that the caller may call, with the parameters for its role. None: every command and parameter."""
     return [
-        entry(c.name)
+        entry(c.name, caller.role if caller else None)
         for c in registry.values()
         if (caller is None or caller.may_call(c.name, c.roles)) and (simulator or not c.simulator_only)
     ]
 
 
 @cache
-def entry(name: str) -> dict[str, Any]:
+def entry(name: str, role: str | None = None) -> dict[str, Any]:
+    """One command. `role` leaves out parameters that are for others."""
     command = registry[name]
     return {
         "name": command.name,
@@ -34,7 +35,9 @@ def entry(name: str) -> dict[str, Any]:
         "since": command.since,
         "isasync": command.is_async,
         "related": ",".join(_related(command)),
-        "params": [_parameter(command, p) for p in command.parameters],
+        "params": [
+            _parameter(command, p) for p in command.parameters if role is None or not p.roles or role in p.roles
+        ],
         "response": [_field(n, t, 0) for n, t in sorted(response_fields(command).items())],
         "type": "list" if command.is_list else "",
     }

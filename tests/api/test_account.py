@@ -106,15 +106,3 @@ def test_a_user_is_changed(cloud):
         with pytest.raises(Refused) as no:
             cloud.ask("updateUser", id=users["ann"], **wrong)
         assert told in no.value.text
-
-
-def test_roles(cloud):
-    cloud.account("boss", kind=2, domain="/a/")
-    assert [r["name"] for r in cloud.ask("listRoles")["role"]] == [
-        "Root Admin",
-        "Resource Admin",
-        "Domain Admin",
-        "User",
-    ]
-    assert "Root Admin" not in [r["name"] for r in cloud.ask("listRoles", user="boss")["role"]]
-    assert cloud.ask("listRoles", type="User")["count"] == 1

@@ -40,7 +40,7 @@ def list_capabilities(ctx: Context) -> dict[str, Any]:
         "customdiskofferingmaxsize": _size("custom.diskoffering.size.max"),
         "customhypervisordisplayname": "Custom",
         "supportELB": "false",
-        "dynamicrolesenabled": False,
+        "dynamicrolesenabled": True,
         "dynamicscalingenabled": _flag("enable.dynamic.scale.vm"),
         "projectinviterequired": False,
         "allowusercreateprojects": False,

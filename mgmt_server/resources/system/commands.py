@@ -6,7 +6,7 @@ from typing import Any
 
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.api.describe import described, entry
+from mgmt_server.api.describe import described
 from mgmt_server.errors import ApiError
 from mgmt_server.model.tenancy import EVERYONE
 
@@ -19,7 +19,7 @@ def list_apis(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
     """
     if name is None:
         return described(ctx.caller)
-    found = [entry(n["name"]) for n in described(ctx.caller) if n["name"] == name]
+    found = [one for one in described(ctx.caller) if one["name"] == name]
     if not found:
         raise ApiError(f"there is no command {name[:100]}, or it is not for this user")
     return found
