@@ -16,7 +16,7 @@ from mgmt_server.allocation import limits
 from mgmt_server.model.account import ACCOUNT_TYPES, ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Domain
 from mgmt_server.model.limit import IN_BYTES, NO_LIMIT, TYPES, ResourceCount
 
-Have = dict[str, tuple[int, int | None]]  # type: (used, most); storage in bytes, memory in MiB; None: no limit
+Have = dict[str, tuple[int, int | None]]  # (used, most) by type; storage in bytes, memory in MiB; None: no limit
 
 # how responses begin the names of the three fields of a type
 FIELDS = {
@@ -67,7 +67,8 @@ def of_owners(session: Session, keys: Iterable[str]) -> dict[str, Have]:
 
 
 def _selects(accounts: list[int], domains: list[int]) -> list[Any]:
-    row, parts = ResourceCount, []
+    row, parts = ResourceCount, list[Any]()
+    columns: tuple[Any, ...]
     if accounts:
         mine = and_(row.account_id == Account.id, row.tag == "")
         columns = (literal("account"), Account.id, Account.type, row.type, row.used, row.most)
