@@ -19,7 +19,11 @@ def domains_above(tx: Session, account_id: int) -> list[int]:
 
 def allows(account: Any, domain: Any, account_id: int, above: list[int]) -> ColumnElement[bool]:
     """Rows whose columns `account` and `domain` say that the account is among those whom they are for."""
-    return or_(account == account_id, and_(account.is_(None), domain.in_(above)))
+    # never NULL, so that it can be negated
+    return or_(
+        and_(account.is_not(None), account == account_id),
+        and_(account.is_(None), domain.is_not(None), domain.in_(above)),
+    )
 
 
 def open_to(tx: Session, account_id: int | None, **places: Any) -> ColumnElement[bool]:

@@ -17,6 +17,7 @@ from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import alone, one_of, unused
 from mgmt_server.resources.cluster import rows
 from mgmt_server.resources.cluster.views import cluster_view
+from mgmt_server.resources.dedication import rows as dedication
 
 ARCHITECTURES = ("x86_64", "aarch64")
 STATES = ("Enabled", "Disabled")
@@ -111,6 +112,7 @@ def delete(ctx: Context, id: Operate[Cluster]) -> None:
     alone(ctx, id)
     what = f"the cluster {id.name}"
     unused(ctx, what, (Host, Host.cluster_id == id.id), (Pool, Pool.cluster_id == id.id), raises=Failed)
+    dedication.forget(ctx.session, "Cluster", id.id)
     id.removed = now()
     ctx.describe(f"deleting cluster {id.name}")
 

@@ -19,6 +19,7 @@ from mgmt_server.model.host import STATES, Host
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.protocol.machine import HostFacts
 from mgmt_server.resources.cluster.rows import set_capacity
+from mgmt_server.resources.dedication import rows as dedication
 from mgmt_server.resources.host.joining import Found
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.storage.settings import FACTOR
@@ -166,4 +167,5 @@ def vanish(tx: Session, host: Host) -> bool:
         return False
     storage.reaches_not(tx, host=host.id)
     storage.remove_local(tx, host)
+    dedication.forget(tx, "Host", host.id)
     return True

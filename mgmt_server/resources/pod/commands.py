@@ -15,6 +15,7 @@ from mgmt_server.model.storage import Pool
 from mgmt_server.model.tenancy import ROOT
 from mgmt_server.model.zone import Cluster, Pod, PodRange, StorageRange, VlanRange, Zone
 from mgmt_server.resources.checks import address, alone, free_name, netmask, one_of, unused
+from mgmt_server.resources.dedication import rows as dedication
 from mgmt_server.resources.physicalnetwork.flows import done
 from mgmt_server.resources.pod import rows
 from mgmt_server.resources.pod.views import pod_view
@@ -123,6 +124,7 @@ def delete(ctx: Context, id: Operate[Pod]) -> None:
     )
     for found in _ranges(ctx, id):
         rows.remove(ctx.session, found)
+    dedication.forget(ctx.session, "Pod", id.id)
     id.removed = now()
     ctx.describe(f"deleting pod {id.name}")
 

@@ -16,6 +16,7 @@ from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.tenancy import EVERYONE, ROOT
 from mgmt_server.model.zone import PhysicalNetwork, Pod, VlanRange, Zone
 from mgmt_server.resources.checks import address, alone, cidr, domain_name, free_name, one_of, unused
+from mgmt_server.resources.dedication import rows as dedication
 from mgmt_server.resources.physicalnetwork import rows as physicalnetwork
 from mgmt_server.resources.vlan import rows as vlan
 from mgmt_server.resources.zone.views import zone_view
@@ -86,13 +87,15 @@ def create(
         ip6_dns1=ip6dns1,
         ip6_dns2=ip6dns2,
         network_domain=domain_name("domain", domain),
-        domain_id=domainid and domainid.id,
         guest_cidr=cidr("guestcidraddress", guestcidraddress or ("10.1.1.0/24" if kind == "Advanced" else None)),
         local_storage=localstorageenabled,
         allocation_state=state,
         details={},
     )
     ctx.session.add(zone)
+    if domainid is not None:
+        ctx.session.flush()
+        dedication.dedicate(ctx.session, "Zone", zone, dedication.Holder(domainid))
     ctx.describe(f"creating zone {name}")
     return zone
 
@@ -102,7 +105,7 @@ def create(
     roles=ROOT,
     answers=zone_view,
     event="ZONE.EDIT",
-    unsupported=("dhcpprovider", "dnssearchorder", "sortkey", "storageaccessgroups", "ispublic"),
+    unsupported=("dhcpprovider", "dnssearchorder", "sortkey", "storageaccessgroups"),
 )
 def update(
     ctx: Context,
@@ -119,6 +122,7 @@ def update(
     localstorageenabled: bool | None = None,
     allocationstate: str | None = None,
     details: dict[str, str] | None = None,
+    ispublic: bool | None = None,
 ) -> Zone:
     """Change a zone. What is not sent stays.
 
@@ -135,7 +139,12 @@ def update(
     localstorageenabled: whether disks may be on local storage of hosts
     allocationstate: Enabled or Disabled
     details: free key-value pairs
+    ispublic: true lets every domain use a zone that was dedicated
     """
+    if ispublic is False and id.domain_id is None:
+        raise InvalidValue("ispublic=false does not say for whom: call dedicateZone")
+    if ispublic and id.domain_id is not None:
+        dedication.release(ctx.session, "Zone", id)
     if name is not None and name != id.name:
         free_name(ctx, Zone, name)
     if guestcidraddress and id.network_type == "Basic":
@@ -182,6 +191,7 @@ def delete(ctx: Context, id: Operate[Zone]) -> None:
         select(PhysicalNetwork).where(PhysicalNetwork.zone_id == id.id, PhysicalNetwork.removed.is_(None))
     ):
         physicalnetwork.remove(ctx.session, network)
+    dedication.forget(ctx.session, "Zone", id.id)
     id.removed = now()
     ctx.describe(f"deleting zone {id.name}")
 
