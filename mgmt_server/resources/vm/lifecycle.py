@@ -8,6 +8,7 @@ from mgmt_server.allocation import counted
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Operate, Use
+from mgmt_server.api.projects import check_active
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.host import Host
@@ -50,6 +51,7 @@ def start(
     only_users(id)
     if id.state not in ("Stopped", "Starting"):
         raise InvalidValue(f"The machine {id.display_name} is {id.state}: only a stopped one can be started")
+    check_active(ctx.session, id)
     options = Options(hostid and hostid.id, clusterid and clusterid.id, podid and podid.id, considerlasthost)
     networks = ctx.session.scalars(
         select(Network).join(Nic, Nic.network_id == Network.id).where(Nic.vm_id == id.id, Nic.removed.is_(None))
