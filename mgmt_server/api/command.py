@@ -48,6 +48,7 @@ class Command:
     response_name: str
     since: str
     simulator_only: bool = False
+    anonymous: bool = False
 
 
 registry: dict[str, Command] = {}
@@ -66,6 +67,7 @@ def command(
     own: bool = False,
     simulator_only: bool = False,
     outside: bool = False,
+    anonymous: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as API command `name`.
 
@@ -75,6 +77,7 @@ def command(
     `unsupported` are parameters of the protocol that have no effect yet: sending one is refused, not ignored.
     `own` marks a command that the protocol does not have. `reads`: it changes nothing, though it is no list.
     `outside`: its body asks the outside world, and writes in transactions of its own: none is open meanwhile.
+    `anonymous`: it needs neither key nor session, and runs as the system: for people who cannot log in.
     """
     known = of_command(name)
     if not roles:
@@ -121,6 +124,7 @@ def command(
             response_name=known.get("responseName", f"{name.lower()}response"),
             since=known.get("since", ""),
             simulator_only=simulator_only,
+            anonymous=anonymous,
         )
         return function
 

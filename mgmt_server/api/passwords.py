@@ -9,6 +9,7 @@ import hmac
 import os
 import re
 import secrets
+from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
@@ -87,9 +88,20 @@ def _fits(password: str, scopes: tuple[Scope, ...]) -> bool:
 def give(session: Session, domain_id: int, user: User, password: str, *, chosen_by_user: bool) -> None:
     """Check a new password and make it the user's. The caller ends the sessions of a user that had another."""
     check_new(session, domain_id, user.username, password)
+    if chosen_by_user and is_due(session, domain_id, user) and matches(password, user.password):
+        raise InvalidValue("that is the password until now, which is due to be replaced: choose another")
     user.password, user.password_set, user.failures = hashed(password), now(), 0
     user.must_change_password = not chosen_by_user and FIRST_IS_CHANGED.flag(*of_domain(session, domain_id))
     user.reset_hash = user.reset_until = None
+
+
+def is_due(session: Session, domain_id: int, user: User) -> bool:
+    """Whether the password has to be replaced before the user may do anything else."""
+    if user.source != "native":
+        return False
+    days = OLDEST.number(*of_domain(session, domain_id))
+    since = user.password_set or user.created
+    return user.must_change_password or (days > 0 and since is not None and since < now() - timedelta(days=days))
 
 
 def unlock(user: User) -> None:

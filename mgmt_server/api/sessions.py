@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -60,8 +61,10 @@ class Opened:
     key: str
     address: str
     created: datetime
+    pending: str = ""  # see Login.pending
 
 
+here: ContextVar[str] = ContextVar("here", default="")  # the hash of the session that this call came with
 _fresh: dict[str, Opened] = {}
 _ended = 0  # counts: what was read before an end may not be kept after it
 
@@ -81,13 +84,15 @@ def hashed(number: str) -> str:
     return hashlib.sha256(number.encode()).hexdigest()
 
 
-def open_for(tx: Session, number: str, key: str, user_id: int, address: str) -> None:
+def open_for(tx: Session, number: str, key: str, user_id: int, address: str, pending: str = "") -> None:
     """Open a session for a user who proved who it is. Makes room where there are too many."""
     idle, old = now() - timedelta(minutes=TIMEOUT.number()), now() - timedelta(hours=AGE.number())
     tx.execute(delete(Login).where((Login.last_used < idle) | (Login.created < old)))
     _make_room(tx, OF_USER.number(), Login.user_id == user_id)
     _make_room(tx, IN_ALL.number())
-    tx.add(Login(id_hash=hashed(number), session_key=key, user_id=user_id, last_used=now(), address=address[:255]))
+    row = Login(id_hash=hashed(number), session_key=key, user_id=user_id, last_used=now(), address=address[:255])
+    row.pending = pending
+    tx.add(row)
 
 
 def _make_room(tx: Session, most: int, *of: Any) -> None:
@@ -109,7 +114,7 @@ def find(cookie: str) -> Opened | None:
             return None
         if len(_fresh) > 20_000:
             _fresh.clear()
-        if before == _ended:
+        if before == _ended and not found.pending:  # that ends soon, perhaps on another node
             _fresh[name] = found
     return found if found.created > now() - timedelta(hours=AGE.number()) else None
 
@@ -121,7 +126,8 @@ def _read(name: str) -> Opened | None:
         return None
     if row.last_used < now() - TOUCHED:
         write(lambda tx: tx.execute(update(Login).where(Login.id_hash == name).values(last_used=now())))
-    return Opened(time.monotonic() + STANDS, row.user_id, row.session_key, row.address or "", row.created)
+    until = time.monotonic() + STANDS
+    return Opened(until, row.user_id, row.session_key, row.address or "", row.created, row.pending)
 
 
 def end(cookie: str) -> bool:

@@ -56,6 +56,7 @@ class Wake:
 
 
 wake = Wake()
+joined: Node | None = None  # what this process is registered as
 
 
 def enqueue(
@@ -143,7 +144,9 @@ def join_cluster(name: str, address: str = "", version: str = "") -> Node:
         tx.expunge(node)
         return node
 
-    return write(register)
+    global joined
+    joined = write(register)
+    return joined
 
 
 def beat(node: Node) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mgmt_server.api import sessions
 from mgmt_server.api.callers import Known, by_user
 from mgmt_server.api.command import Command, find, registry
 from mgmt_server.api.execute import answer
@@ -56,6 +57,7 @@ class Front:
         lower = {name.lower(): value for name, value in asked.sent.items()}
         correlation = new_uuid()
         began = time.perf_counter()
+        sessions.here.set("")
         with correlated(correlation):
             done = self._serve(asked, lower, correlation)
             seconds = time.perf_counter() - began
@@ -93,10 +95,10 @@ class Front:
 
     def _who(self, asked: Asked, lower: Mapping[str, str]) -> Known:
         if asked.open:
-            known = by_user(SYSTEM_USER)
-            if known is None:
-                raise ApiError("the system user is missing: run cloudwright setup")
-            return known
+            return system()
+        command = registry.get(lower.get("command", ""))
+        if command is not None and command.anonymous:
+            return self._nobody(asked)
         if asked.cookie:
             if "sessionkey" not in lower and "sessionkey" in asked.headers:
                 lower = {**lower, "sessionkey": asked.headers["sessionkey"]}
@@ -107,6 +109,14 @@ class Front:
         origin.check_address(known.caller.account_id, asked.address)
         count_call(known.caller)
         return known
+
+    def _nobody(self, asked: Asked) -> Known:
+        """For commands of people who cannot log in: they run as the system, as often as one may log in."""
+        if asked.method != "POST":
+            raise enforce.BadRequest("send this by POST, so that it stands in no log")
+        origin.check_page(asked.headers)
+        count_log_in(asked.address)
+        return system()
 
     def _command(self, known: Known, name: str, asked: Asked) -> Command:
         if name not in registry and not asked.open:
@@ -146,6 +156,13 @@ class Front:
             outer = response_name(name)
         body = wire.error(outer, failure, json, version)
         return Answered(failure.code, body, media(json), {"X-Description": wire.header(str(failure))}, [])
+
+
+def system() -> Known:
+    known = by_user(SYSTEM_USER)
+    if known is None:
+        raise ApiError("the system user is missing: run cloudwright setup")
+    return known
 
 
 def _canonical(sent: Mapping[str, str], lower: Mapping[str, str]) -> Mapping[str, str]:

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from typing import Any
-
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from mgmt_server.api import sessions
 from mgmt_server.api.callers import Known, by_user
-from mgmt_server.api.passwords import matches
-from mgmt_server.api.sessions import TIMEOUT
-from mgmt_server.db import reading, write
-from mgmt_server.errors import AccountError, Unauthenticated
-from mgmt_server.model.account import Account, Domain, User
+from mgmt_server.errors import AccountError, ApiError, Unauthenticated
 from mgmt_server.model.settings import Setting
+from mgmt_server.resources.twofactor import rules as second
+from mgmt_server.web.login import log_in
 from mgmt_server.web.signature import REFUSED
 
 LOCATIONS = Setting(
@@ -25,22 +19,16 @@ LOCATIONS = Setting(
     "sessionkey counts as the parameter",
     options=("CookieAndParameter", "CookieOrParameter", "ParameterOnly"),
 )
-FAILED = "Failed to authenticate user in domain; please provide valid credentials"
+# what a session may call that waits for the second factor
+FOR_CODE = (
+    "listIdps", "listApis", "setupUserTwoFactorAuthentication", "listUserTwoFactorAuthenticatorProviders",
+    "validateUserTwoFactorAuthenticationCode",
+)  # fmt: skip
+FOR_PASSWORD = ("listApis", "updateUser")
 
 
-def log_in(sent: Mapping[str, str], address: str) -> tuple[dict[str, Any], str, str]:
-    """The login's answer, the new session's id and its key. Raises AccountError (531)."""
-    with reading() as session:
-        user = _user(session, sent)
-    known = by_user(user.id) if user else None
-    if not matches(sent.get("password", ""), user.password if user else None) or known is None or known.reason:
-        refused = AccountError(FAILED)
-        refused.plain = True  # type: ignore[attr-defined]
-        raise refused
-    assert user is not None  # noqa: S101  for the type checker: known came from it
-    number, key = sessions.random_text(), sessions.random_text()
-    write(sessions.open_for, number, key, user.id, address)
-    return _greeting(user, known, key), number, key
+class CodeNeeded(ApiError):
+    code = 511
 
 
 def of_request(cookie: str, sent: Mapping[str, str], key_cookie: str | None, address: str = "") -> Known:
@@ -53,7 +41,26 @@ def of_request(cookie: str, sent: Mapping[str, str], key_cookie: str | None, add
     if known is None or known.reason:
         sessions.end(cookie)
         raise Unauthenticated(REFUSED)
+    _check_pending(cookie, found.pending, known, sent)
+    sessions.here.set(sessions.hashed(cookie))
     return known
+
+
+def _check_pending(cookie: str, pending: str, known: Known, sent: Mapping[str, str]) -> None:
+    """What a session may do that lacks something yet. Whoever goes on without the second factor is out."""
+    name = sent.get("command", "")
+    if pending == second.CODE and name not in FOR_CODE:
+        sessions.end(cookie)
+        raise CodeNeeded(
+            "the second factor is missing: log in again, then call validateUserTwoFactorAuthenticationCode with "
+            "codefor2fa, or setupUserTwoFactorAuthentication first if there is none yet"
+        )
+    own = sent.get("id") in (known.caller.user_uuid, None) and "password" in sent
+    if pending == second.PASSWORD and (name not in FOR_PASSWORD or (name == "updateUser" and not own)):
+        raise AccountError(
+            "the password has to be replaced first: call updateUser with your own id, password and currentpassword, "
+            "then log in with the new one"
+        )
 
 
 def _has_key(key: str, parameter: str | None, cookie: str | None) -> bool:
@@ -71,39 +78,4 @@ def _same(given: str | None, key: str) -> bool:
 
 log_out = sessions.end
 
-
-def _user(session: Session, sent: Mapping[str, str]) -> User | None:
-    users = select(User).join(Account, Account.id == User.account_id).join(Domain, Domain.id == Account.domain_id)
-    users = users.where(User.username == sent.get("username", ""), User.removed.is_(None), Account.removed.is_(None))
-    number = sent.get("domainid")
-    if number:
-        domains = select(Domain.id).where(
-            (Domain.uuid == number) | (Domain.id == (int(number) if number.isdecimal() and len(number) < 19 else -1))
-        )
-        domain = session.scalar(domains)
-        if domain is None:
-            raise Unauthenticated("Unable to find the domain by the given id")
-        return session.scalar(users.where(Domain.id == domain))
-    path = "/" + "".join(f"{p}/" for p in sent.get("domain", "").split("/") if p)
-    if path.upper() == "/ROOT/":
-        path = "/"
-    return session.scalar(users.where(Domain.path == path))
-
-
-def _greeting(user: User, known: Known, key: str) -> dict[str, Any]:
-    caller = known.caller
-    return {
-        "username": user.username,
-        "userid": caller.user_uuid,
-        "domainid": caller.domain_uuid,
-        "timeout": TIMEOUT.number() * 60,
-        "account": caller.account_name,
-        "firstname": user.firstname or "",
-        "lastname": user.lastname or "",
-        "type": str(caller.account_type),
-        "registered": "false",
-        "sessionkey": key,
-        "is2faenabled": "false",
-        "is2faverified": "true",
-        "issuerfor2fa": "CloudStack",
-    } | ({"timezone": user.timezone} if user.timezone else {})
+__all__ = ["log_in", "log_out", "of_request"]
