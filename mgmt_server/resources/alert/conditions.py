@@ -11,13 +11,14 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import now
 from mgmt_server.jobs.rows import Node
+from mgmt_server.model.event import Alert
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster, Pod, PodAddress, Zone
-from mgmt_server.resources.alert.telling import Condition
+from mgmt_server.resources.alert.telling import STRAY, Condition
 from mgmt_server.resources.capacity import sums
 
 Found = Iterator[tuple[str, Condition]]
@@ -137,6 +138,18 @@ def nodes(session: Session) -> Found:
     for node in session.scalars(silent):
         text = f"Management server {node.name} has not been heard of since {node.heartbeat:%Y-%m-%d %H:%M:%S} UTC"
         yield f"node:{node.id}", Condition("ALERT.MANAGEMENT", text)
+
+
+def strays(session: Session) -> Found:
+    """Those told before that should still be stopped."""
+    told = {int(str(key).partition(":")[2]): str(key) for key in session.scalars(_keys(STRAY))}
+    still = select(Vm.id).where(Vm.id.in_(told), Vm.state == "Stopped", Vm.removed.is_(None))
+    for number in session.scalars(still):
+        yield told[number], Condition("ALERT.USERVM", "")
+
+
+def _keys(family: str) -> Any:
+    return select(Alert.lasting).where(Alert.lasting.startswith(f"{family}:", autoescape=True))
 
 
 def routers(session: Session) -> Found:

@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 from mgmt_server.model.event import Alert
 from mgmt_server.resources.alert.kinds import TYPES
 
+STRAY = "stray"  # machines that run though they should not: seen by reports, over when they are no longer Stopped
+
 
 @dataclass(frozen=True)
 class Condition:

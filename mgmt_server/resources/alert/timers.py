@@ -18,7 +18,7 @@ from mgmt_server.model.event import Alert
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.alert import conditions
-from mgmt_server.resources.alert.telling import settle
+from mgmt_server.resources.alert.telling import STRAY, settle
 
 log = logging.getLogger("cloudwright.alerts")
 
@@ -41,6 +41,7 @@ FAMILIES: dict[str, Callable[[Session], conditions.Found]] = {
     "host": conditions.hosts,
     "node": conditions.nodes,
     "router": conditions.routers,
+    STRAY: conditions.strays,
 }
 
 

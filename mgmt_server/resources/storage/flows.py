@@ -11,12 +11,10 @@ from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.errors import ApiError, Failed
 from mgmt_server.jobs import Job
-from mgmt_server.model.event import Alert
 from mgmt_server.model.storage import STATES, Pool
 from mgmt_server.protocol import machine
+from mgmt_server.resources.alert.telling import tell
 from mgmt_server.resources.storage import rows
-
-POOL_ALERT = 9  # the protocol's number of an alert about storage
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,9 @@ def connected(tx: Session, pool_id: int, plan: Plan, found: list[Reached]) -> st
         return ""
     pool = tx.get_one(Pool, pool_id)
     told = "; ".join(wrong)
-    tx.add(
-        Alert(
-            type=POOL_ALERT,
-            name="ALERT.STORAGE",
-            subject=f"Storage pool {pool.name} is not on all its hosts",
-            content=told,
-            zone_id=pool.zone_id,
-            pod_id=pool.pod_id,
-            cluster_id=pool.cluster_id,
-        )
-    )
+    subject = f"Storage pool {pool.name} is not on all its hosts"
+    where = {"zone_id": pool.zone_id, "pod_id": pool.pod_id, "cluster_id": pool.cluster_id}
+    tell(tx, "ALERT.STORAGE.MISC", subject, told, **where)
     return told
 
 

@@ -12,15 +12,15 @@ from mgmt_server.allocation import hosts
 from mgmt_server.db import Conflict, now, write
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.account import SYSTEM_USER
-from mgmt_server.model.event import Alert, Event
+from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import STATES, Vm, instance_name
 from mgmt_server.protocol.machine import MachineState
+from mgmt_server.resources.alert.telling import STRAY, Condition, lasts, tell
 from mgmt_server.resources.host.link import on_machines
 
 log = logging.getLogger("cloudwright.power")
 UNMANAGED = "unmanaged"  # in the host's details: names of machines that are not ours
-ALERT_USERVM = 7
 
 
 @on_machines
@@ -71,7 +71,8 @@ def _align(tx: Session, host: Host, vm: Vm, state: str) -> None:
         STATES.move(tx, vm.id, "Running", "Stopped", host_id=None, last_host_id=host.id, state_changed=now())
         _event(tx, vm, "VM.STOP", f"{vm.display_name or vm.name} stopped by itself on {host.name}")
     elif vm.state == "Stopped" and state == "Running":
-        _alert(tx, host, f"{vm.display_name or vm.name} runs on {host.name} though it should be stopped")
+        text = f"{vm.display_name or vm.name} runs on {host.name} though it should be stopped"
+        lasts(tx, f"{STRAY}:{vm.id}", Condition("ALERT.USERVM", text, "", host.zone_id, host.pod_id, host.cluster_id))
 
 
 def _event(tx: Session, vm: Vm, type: str, text: str) -> None:
@@ -84,7 +85,4 @@ def _event(tx: Session, vm: Vm, type: str, text: str) -> None:
 
 
 def _alert(tx: Session, host: Host, text: str) -> None:
-    tx.add(
-        Alert(type=ALERT_USERVM, name="ALERT.USERVM", subject=text[:999], zone_id=host.zone_id, pod_id=host.pod_id,
-              cluster_id=host.cluster_id)
-    )  # fmt: skip
+    tell(tx, "ALERT.USERVM", text, zone_id=host.zone_id, pod_id=host.pod_id, cluster_id=host.cluster_id)
