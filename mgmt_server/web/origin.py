@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from mgmt_server.errors import ApiError, Unauthenticated
 from mgmt_server.model.settings import Scope, Setting
@@ -105,7 +104,7 @@ def check_page(headers: Mapping[str, str]) -> None:
         return
     if origin and origin.rstrip("/") in (page.rstrip("/") for page in PAGES.words()):
         return
-    own = not origin or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    own = not origin or origin.lower().partition("://")[2] == headers.get("host", "").lower()
     if not own or site not in ("", "same-origin", "none"):
         raise WrongPage(
             f"this session was asked to change something by a page of {(origin or 'another site')[:100]}: if that is "
