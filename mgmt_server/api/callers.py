@@ -12,11 +12,16 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.api import roles
 from mgmt_server.api.projects import memberships
+from mgmt_server.api.scopes import of_domain
 from mgmt_server.db import cache_of_rows, reading
 from mgmt_server.model.account import Account, Domain, Role, User
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMIN, DOMAIN_ADMIN, RESOURCE_ADMIN, USER, Caller
 
 STANDS = 3.0  # seconds: so long may a disabled user go on, on other nodes than the one that disabled it
+KEY_ACCESS = Setting(
+    "api.key.access", "Whether calls signed with API keys are answered, where neither user nor account says otherwise"
+)
 ROLE_OF_TYPE = {0: USER, 1: ADMIN, 2: DOMAIN_ADMIN, 3: RESOURCE_ADMIN}
 
 
@@ -48,7 +53,7 @@ def by_key(api_key: str) -> Known | None:
     if found and found[0] > time.monotonic():
         return found[1]
     with reading() as session:
-        known = _read(session, _users().where(User.api_key == api_key))
+        known = _read(session, _users().where(User.api_key == api_key), signed=True)
     with _lock:
         if len(_by_key) > 20_000:
             _by_key.clear()
@@ -80,7 +85,7 @@ def _users() -> Select[User, Account, Domain, Role]:
     )
 
 
-def _read(session: Session, users: Select[User, Account, Domain, Role]) -> Known | None:
+def _read(session: Session, users: Select[User, Account, Domain, Role], *, signed: bool = False) -> Known | None:
     row = session.execute(users).first()
     if row is None:
         return None
@@ -107,9 +112,19 @@ def _read(session: Session, users: Select[User, Account, Domain, Role]) -> Known
     reason = ""
     if user.state != "enabled":
         reason = f"the user is {user.state}"
-    elif account.state == "disabled":
-        reason = "the account is disabled"
+    elif account.state in ("disabled", "removed"):
+        reason = f"the account is {account.state}"
+    elif signed and not key_access(session, user, account):
+        reason = "the use of API keys is off for this user"
     return Known(caller, user.secret_key or "", reason)
+
+
+def key_access(session: Session, user: User, account: Account) -> bool:
+    """Whether calls with the user's keys are answered: the user's own word counts first, then the account's."""
+    for said in (user.api_key_access, account.api_key_access):
+        if said is not None:
+            return said
+    return KEY_ACCESS.flag(*of_domain(session, account.domain_id))
 
 
 def _may(session: Session, role: Role | None) -> Callable[[str, tuple[str, ...]], bool] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar, TypeVarTuple, cast
 from uuid import UUID, uuid5
@@ -51,6 +52,19 @@ def gives_up(work: Callable[..., None]) -> Callable[[Callable[..., None]], Calla
         return flow
 
     return register
+
+
+CHILDREN = 50  # jobs that one job starts at once
+
+
+@dataclass(frozen=True)
+class Child:
+    """A flow that another one starts as a job of its own; `instance`: type and uuid of what it is about."""
+
+    flow: Callable[..., None]
+    arguments: tuple[Any, ...]
+    lock: str
+    instance: tuple[str, str] = ("", "")
 
 
 class Fenced(Exception):
@@ -164,6 +178,20 @@ class Job:
                 return
         write(self._put_aside, child)
         raise _Waiting
+
+    def wait_all(self, children: Sequence[Child]) -> list[str]:
+        """Have flows run as jobs of their own, all at once, and go on when every one has ended: what those that failed
+        say. Few at a time (`CHILDREN`): others' jobs queue behind them."""
+        told = [[name_of(c.flow), [plain(a) for a in c.arguments], c.lock, list(c.instance)] for c in children]
+        numbers = self.write(_start_children, told, self._row.id)
+        columns = (JobRow.id, JobRow.state, JobRow.error)
+        with reading() as session:
+            rows = session.execute(select(*columns).where(JobRow.id.in_(numbers)).order_by(JobRow.id)).all()
+        unfinished = [number for number, state, _ in rows if state in OPEN]
+        if unfinished:
+            write(self._put_aside, unfinished[-1])  # they end about in order: seldom is one left when this one has
+            raise _Waiting
+        return [error or "it failed" for _, state, error in rows if state == "failed"]
 
     def answer(self, **fields: Any) -> None:
         """Add fields to the object that the job answers with, such as a password that is told once."""
@@ -309,6 +337,15 @@ def _start_child(
     return enqueue(
         tx, function_of(flow), tuple(arguments), lock=lock, instance=(instance[0], instance[1]), asker=asker
     ).id
+
+
+def _start_children(tx: Session, told: list[Any], parent: int) -> list[int]:
+    row = tx.get_one(JobRow, parent)
+    asker = Asker("", row.account_id, row.domain_id, row.user_id, row.correlation or "")
+    return [
+        enqueue(tx, function_of(flow), tuple(arguments), lock=lock, instance=(kind, uuid), asker=asker).id
+        for flow, arguments, lock, (kind, uuid) in told
+    ]
 
 
 def _write_note(tx: Session, job: int, fields: list[tuple[str, Any]]) -> None:

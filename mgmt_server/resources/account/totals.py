@@ -1,74 +1,91 @@
-"""What an account or a domain has: counted, not kept. There are no limits in this version, which clients are told."""
+"""What accounts and domains have and may have: counted where things are made, read for a whole page at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, cast, func, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
 
-from mgmt_server.api.view import always
-from mgmt_server.model.account import Account, Domain
-from mgmt_server.model.network import Network
-from mgmt_server.model.template import Template
-from mgmt_server.model.vm import Vm, Volume
-from mgmt_server.model.zone import Address
+from mgmt_server.allocation import limits
+from mgmt_server.api.context import Context
+from mgmt_server.api.listing import Rows
+from mgmt_server.api.view import PerPage, View
+from mgmt_server.model.limit import NO_LIMIT, TYPES, UNLIMITED, ResourceCount
+from mgmt_server.model.tenancy import Caller
+from mgmt_server.model.vm import Vm
+from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.limit.rows import FIELDS, account_key, domain_key, fields, of_owners
 
-LIMITED = (
-    "vm",
-    "ip",
-    "volume",
-    "snapshot",
-    "template",
-    "project",
-    "network",
-    "vpc",
-    "cpu",
-    "memory",
-    "primarystorage",
-    "secondarystorage",
-)
-NONE_YET = {"snapshottotal": 0, "projecttotal": 0, "vpctotal": 0, "secondarystoragetotal": 0.0}
-GIB = 1024**3
+SAID = tuple(f"{name}{word}" for name in FIELDS.values() for word in ("limit", "total", "available"))
+MACHINES = {"Running": "vmrunning", "Stopped": "vmstopped"}
+TAGGED = "taggedresources"
 
 
-def _of(owner: Any, table: Any) -> Any:
-    if owner is Account:
-        return table.account_id == Account.id
-    below = aliased(Domain)
-    inside = func.substr(below.path, 1, func.length(Domain.path)) == Domain.path
-    return table.domain_id.in_(select(below.id).where(inside).correlate(Domain))
+def _accounts(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict[str, Any]]:
+    have = of_owners(session, [account_key(n) for n in numbers])
+    found = {n: fields(have[account_key(n)]) | {"vmrunning": 0, "vmstopped": 0} for n in numbers}
+    rows = select(Vm.account_id, Vm.state, func.count()).where(
+        Vm.account_id.in_(numbers), Vm.kind == "User", Vm.removed.is_(None), Vm.state.in_(MACHINES)
+    )
+    for number, state, count in session.execute(rows.group_by(Vm.account_id, Vm.state)):
+        found[number][MACHINES[state]] = count
+    return _with_tagged(session, ResourceCount.account_id, found)
 
 
-def _sum(owner: Any, table: Any, what: Any, *conditions: Any) -> Any:
-    rows = select(what).where(_of(owner, table), table.removed.is_(None), *conditions)
-    return rows.correlate(owner).scalar_subquery()
+def _domains(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict[str, Any]]:
+    have = of_owners(session, [domain_key(n) for n in numbers])
+    return _with_tagged(session, ResourceCount.domain_id, {n: fields(have[domain_key(n)]) for n in numbers})
 
 
-def _whole(number: Any) -> Any:
-    """MariaDB gives sums as decimals, which are no JSON."""
-    return cast(func.coalesce(number, 0), BigInteger)
+def _with_tagged(
+    session: Session, owner: ColumnElement[int | None] | Any, found: dict[int, dict[str, Any]]
+) -> dict[int, dict[str, Any]]:
+    """What is counted apart by tags of hosts and storage; nothing is read where no tag is (limits.COUNTED_TAGS)."""
+    if not any(setting.words() for setting in (limits.HOST_TAGS, limits.STORAGE_TAGS)):
+        return found
+    row = ResourceCount
+    rows = select(owner, row.type, row.tag, row.used, row.most).where(owner.in_(found), row.tag != "")
+    for number, type, tag, used, most in session.execute(rows.order_by(row.type, row.tag)):
+        found[number].setdefault(TAGGED, []).append(_tagged(type, tag, used, most))
+    return found
 
 
-def totals(owner: Any) -> dict[str, Any]:
-    """Fields vmtotal, vmlimit, vmavailable and so on. `owner`: Account, or Domain with those below it."""
-    count = func.count()
-    user = Vm.kind == "User"
-    allocated = Vm.state.not_in(("Destroyed", "Error", "Expunging"))
-    fields: dict[str, Any] = {
-        "vmtotal": _sum(owner, Vm, count, user, allocated),
-        "cputotal": _sum(owner, Vm, _whole(func.sum(Vm.cpus)), user, allocated),
-        "memorytotal": _sum(owner, Vm, _whole(func.sum(Vm.memory)), user, allocated),
-        "volumetotal": _sum(owner, Volume, count),
-        "primarystoragetotal": _sum(owner, Volume, _whole(func.sum(Volume.size) / GIB)),
-        "networktotal": _sum(owner, Network, count, Network.traffic_type == "Guest"),
-        "templatetotal": _sum(owner, Template, count, Template.type == "USER"),
-        "iptotal": _sum(owner, Address, count, Address.state == "Allocated"),
-        **{name: always(value) for name, value in NONE_YET.items()},
+def _tagged(type: str, tag: str, used: int, most: int | None) -> dict[str, Any]:
+    limit = UNLIMITED if most is None else limits.spoken(most, type)
+    total = used // limits.unit_of(type)
+    return {
+        "resourcetype": TYPES[type][0],
+        "resourcetypename": type,
+        "tag": tag,
+        "limit": limit,
+        "total": total,
+        "available": UNLIMITED if most is None or most >= NO_LIMIT else limit - total,
     }
-    if owner is Account:
-        fields["vmrunning"] = _sum(owner, Vm, count, user, Vm.state == "Running")
-        fields["vmstopped"] = _sum(owner, Vm, count, user, Vm.state == "Stopped")
-    for what in LIMITED:
-        fields[f"{what}limit"] = fields[f"{what}available"] = always("Unlimited")
-    return fields
+
+
+of_accounts = PerPage((*SAID, *MACHINES.values(), TAGGED), _accounts)
+of_domains = PerPage((*SAID, TAGGED), _domains)
+
+
+@dataclass(frozen=True)
+class _OfTag(Rows):
+    """A list whose rows tell, of what is counted apart by tags, one tag alone."""
+
+    tag: str = ""
+
+    def page(self, ctx: Context, session: Session) -> tuple[int, list[dict[str, Any]]]:
+        count, found = super().page(ctx, session)
+        for answer in found:
+            if TAGGED in answer:
+                answer[TAGGED] = [one for one in answer[TAGGED] if one["tag"] == self.tag]
+        return count, found
+
+
+def rows(whole: View, brief: View, details: Iterable[str] | None, tag: str | None) -> Rows:
+    """A list that tells as much as `details` asks for: min leaves out what owners have and may have."""
+    wanted = {one_of("details", word, ("all", "resource", "min")) for word in details or ["all"]}
+    view = brief if wanted == {"min"} else whole
+    return _OfTag(view, tag=tag) if tag is not None else Rows(view)

@@ -18,7 +18,7 @@ from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.offering.rules import CACHE, STATES, absent, disk_columns, rate_columns, storage_tags
-from mgmt_server.resources.offering.scope import offer, offer_anew
+from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew
 from mgmt_server.resources.offering.views import GIB, disk_offering_view
 
 LENGTHS = ("bytesreadratemaxlength", "byteswriteratemaxlength", "iopsreadratemaxlength", "iopswriteratemaxlength")
@@ -111,6 +111,7 @@ def create(
     )
     ctx.session.add(offering)
     ctx.session.flush()
+    check_tags(ctx, tags)
     offer(ctx, offering, domainid, zoneid)
     ctx.describe(f"creating disk offering {name}")
     return offering
@@ -183,6 +184,7 @@ def update(
     for column, value in changes.items():
         if value is not None:
             setattr(id, column, value)
+    check_tags(ctx, tags)
     offer_anew(ctx, id, domainid, zoneid)
     ctx.describe(f"changing disk offering {id.name}")
     return id

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
-from mgmt_server.api.view import View, always, shown
+from mgmt_server.api.view import PerPage, View, always, shown
 from mgmt_server.model.account import Domain
-from mgmt_server.resources.account.totals import totals
+from mgmt_server.resources.account.totals import of_domains
 from mgmt_server.resources.views import spoken_path
 
 Parent = aliased(Domain)
@@ -25,23 +25,28 @@ def _has_child() -> Any:
     )
 
 
-domain_view = View(
-    "domain",
-    Domain,
-    response="DomainResponse",
-    keyword=(Domain.name,),
-    order=(Domain.path,),
-    joins=((Parent, Parent.id == Domain.parent_id),),
-    id=Domain.uuid,
-    name=Domain.name,
-    level=Domain.level,
-    parentdomainid=Parent.uuid,
-    parentdomainname=Parent.name,
-    haschild=_has_child(),
-    networkdomain=Domain.network_domain,
-    path=shown(spoken_path, Domain.path),
-    state=Domain.state,
-    created=Domain.created,
-    hasannotations=always(False),
-    **totals(Domain),
-)
+def _view(*more: PerPage) -> View:
+    return View(
+        "domain",
+        Domain,
+        response="DomainResponse",
+        keyword=(Domain.name,),
+        more=more,
+        order=(Domain.path,),
+        joins=((Parent, Parent.id == Domain.parent_id),),
+        id=Domain.uuid,
+        name=Domain.name,
+        level=Domain.level,
+        parentdomainid=Parent.uuid,
+        parentdomainname=Parent.name,
+        haschild=_has_child(),
+        networkdomain=Domain.network_domain,
+        path=shown(spoken_path, Domain.path),
+        state=Domain.state,
+        created=Domain.created,
+        hasannotations=always(False),
+    )
+
+
+domain_view = _view(of_domains)
+brief_view = _view()

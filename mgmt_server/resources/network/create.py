@@ -15,6 +15,7 @@ from mgmt_server.model.network import Network
 from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService
 from mgmt_server.model.zone import Address, PhysicalNetwork, TrafficType, VlanRange, Vnet, Zone
 from mgmt_server.resources.checks import addresses
+from mgmt_server.resources.domain.tree import network_domain_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def create_network(
         subdomain_access=wish.subdomains,
         dns1=wish.dns1,
         dns2=wish.dns2,
-        network_domain=wish.domain or owner.network_domain or zone.network_domain or f"cs{owner.id}cloud.internal",
+        network_domain=wish.domain or _network_domain(tx, owner, zone),
         account_id=owner.id,
         domain_id=domain.id if wish.for_domain and domain is not None else owner.domain_id,
         display=wish.display,
@@ -89,6 +90,12 @@ def create_network(
     tx.flush()
     counted.network_comes(tx, network)
     return network
+
+
+def _network_domain(tx: Session, owner: Account, zone: Zone) -> str:
+    """What the account says, its domain or the nearest above it that says something, or the zone."""
+    said = owner.network_domain or network_domain_of(tx, owner.domain_id) or zone.network_domain
+    return said or f"cs{owner.id}cloud.internal"
 
 
 def carrier(tx: Session, zone: Zone, offering: NetworkOffering) -> PhysicalNetwork:

@@ -26,7 +26,7 @@ from mgmt_server.resources.offering.rules import (
     is_customized,
     storage_tags,
 )
-from mgmt_server.resources.offering.scope import offer, offer_anew
+from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew
 from mgmt_server.resources.offering.views import GIB, service_offering_view
 
 PLANNER = "FirstFitPlanner"
@@ -180,6 +180,7 @@ def create(
     )
     ctx.session.add(offering)
     ctx.session.flush()
+    check_tags(ctx, tags, hosttags)
     offer(ctx, offering, domainid, zoneid)
     ctx.describe(f"creating service offering {name}")
     return offering
@@ -241,6 +242,7 @@ def update(
     for column, value in changes.items():
         if value is not None:
             setattr(id, column, value)
+    check_tags(ctx, hosttags, storagetags)
     if storagetags is not None:
         root = ctx.session.get_one(DiskOffering, id.disk_offering_id)
         if not root.compute_only:

@@ -11,7 +11,19 @@ from mgmt_server.api.parameters import no_entity
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Domain
 from mgmt_server.model.offering import OfferedTo
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.zone import Zone
+
+MAY_TAG = Setting(
+    "allow.domain.admins.to.create.tagged.offerings",
+    "Whether administrators of domains may make offerings that ask for tags of hosts or storage",
+)
+
+
+def check_tags(ctx: Context, *tags: str | None) -> None:
+    """Refuse tags of whoever may not say on which hosts and pools machines go."""
+    if any(tags) and not ctx.caller.is_root and not MAY_TAG.flag(Scope("Account", ctx.caller.account_id)):
+        raise InvalidValue(f"tags are for root administrators: the setting {MAY_TAG.name} lets others ask for them")
 
 
 def offer(ctx: Context, offering: Any, domains: list[Domain] | None, zones: list[Zone] | None) -> None:

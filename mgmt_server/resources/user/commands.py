@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from zoneinfo import available_timezones
-
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
 from mgmt_server.api import callers
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows, narrowed
 from mgmt_server.api.parameters import Operate, Use
-from mgmt_server.api.passwords import give, matches
+from mgmt_server.api.passwords import give, matches, unlock
 from mgmt_server.db import after_commit
 from mgmt_server.errors import InvalidValue
-from mgmt_server.model.account import SYSTEM_USER, Account, Domain, Login, User
-from mgmt_server.model.tenancy import ADMINS, EVERYONE
-from mgmt_server.resources.account.rights import OfAccounts, check_rank
-from mgmt_server.resources.user import keys  # noqa: F401  the commands about keys
+from mgmt_server.jobs import Accepted
+from mgmt_server.model.account import SYSTEM_USER, Account, Domain, User
+from mgmt_server.model.tenancy import ADMINS, EVERYONE, ROOT
+from mgmt_server.resources.account.rights import OfAccounts, check_account, check_not_default, check_rank
+from mgmt_server.resources.account.rows import the_account
+from mgmt_server.resources.physicalnetwork.flows import done
+from mgmt_server.resources.user import flows, keys, rows  # noqa: F401  keys: the commands about them
+from mgmt_server.resources.user.rows import access, known_timezone
 from mgmt_server.resources.user.views import user_view
 
 
-@command("listUsers", roles=EVERYONE, answers=user_view, unsupported=("apikeyaccess",))
+@command("listUsers", roles=EVERYONE, answers=user_view)
 def list_users(
     ctx: Context,
     id: Use[User] | None = None,
@@ -29,6 +31,7 @@ def list_users(
     accounttype: int | None = None,
     state: str | None = None,
     usersource: str | None = None,
+    apikeyaccess: str | None = None,
     showicon: bool = False,
 ) -> Rows:
     """List users.
@@ -37,7 +40,8 @@ def list_users(
     username: those of this name
     accounttype: those in accounts of this type: 0 user, 1 root administrator, 2 domain administrator
     state: enabled, disabled or locked
-    usersource: native
+    usersource: native, ldap and so on
+    apikeyaccess: those whose own say on the use of API keys is Enabled, Disabled or Inherit
     showicon: accepted; there are no icons
     """
     return (
@@ -45,10 +49,46 @@ def list_users(
         .where(id=id and id.id, username=username, state=state and state.lower(), source=usersource)
         .where(
             User.id != SYSTEM_USER,
+            User.api_key_access.is_(access(apikeyaccess)) if apikeyaccess is not None else None,
             Account.type == accounttype if accounttype is not None else None,
             *narrowed(ctx, ctx.session, OfAccounts),
         )
     )
+
+
+@command("createUser", roles=ADMINS, answers=user_view, event="USER.CREATE")
+def create(
+    ctx: Context,
+    account: str,
+    username: str,
+    password: str,
+    firstname: str,
+    lastname: str,
+    email: str,
+    domainid: Operate[Domain] | None = None,
+    timezone: str | None = None,
+    userid: str | None = None,
+) -> User:
+    """Add a user to an account. It may do what the account's role allows.
+
+    account: the account's name
+    username: the name to log in with, of which there is one in a domain
+    password: the password to begin with
+    firstname: first name
+    lastname: last name
+    email: address
+    domainid: the account's domain; the caller's own by default
+    timezone: such as Europe/Zurich
+    userid: a UUID to have, as a directory knows the user
+    """
+    owner = the_account(ctx, None, account, domainid)
+    check_account(ctx.session, ctx.caller, owner)
+    made = rows.make(
+        ctx.session, owner, username=username, password=password, firstname=firstname, lastname=lastname, email=email,
+        timezone=timezone, uuid=userid,
+    )  # fmt: skip
+    ctx.describe(f"creating user {username} of account {owner.name}")
+    return made
 
 
 @command(
@@ -56,7 +96,6 @@ def list_users(
     roles=EVERYONE,
     answers=user_view,
     event="USER.UPDATE",
-    unsupported=("apikeyaccess", "mandate2fa"),
 )
 def update(
     ctx: Context,
@@ -70,6 +109,8 @@ def update(
     currentpassword: str | None = None,
     userapikey: str | None = None,
     usersecretkey: str | None = None,
+    apikeyaccess: str | None = None,
+    mandate2fa: bool = False,
 ) -> User:
     """Change a user.
 
@@ -83,16 +124,20 @@ def update(
     currentpassword: the password until now, which all but root administrators give to change their own
     userapikey: an API key to have; with usersecretkey
     usersecretkey: the secret key that belongs to it
+    apikeyaccess: whether calls with its keys are answered: Enabled, Disabled, or Inherit for what the account says
     """
     check_rank(ctx.session, ctx.caller, id)
-    if timezone is not None and timezone not in available_timezones():
-        raise InvalidValue(f"timezone={timezone[:100]} is unknown: write it as Europe/Zurich")
+    known_timezone(timezone)
     if username is not None and username != id.username:
-        _free_username(ctx, id, username)
+        rows.free_username(ctx.session, ctx.session.get_one(Account, id.account_id).domain_id, username)
     if password is not None:
         _new_password(ctx, id, password, currentpassword)
     if userapikey is not None or usersecretkey is not None:
         _given_keys(ctx, id, userapikey, usersecretkey)
+    if apikeyaccess is not None:
+        id.api_key_access = access(apikeyaccess)
+    if mandate2fa:
+        id.two_factor_mandated = True
     changes = {"username": username, "firstname": firstname, "lastname": lastname, "email": email, "timezone": timezone}
     for column, value in changes.items():
         if value is not None:
@@ -102,14 +147,85 @@ def update(
     return id
 
 
-def _free_username(ctx: Context, user: User, name: str) -> None:
-    """Names of users are unique in a domain: by them people log in. The domain's row is the lock."""
-    domain = select(Account.domain_id).where(Account.id == user.account_id).scalar_subquery()
-    ctx.session.scalar(select(Domain.id).where(Domain.id == domain).with_for_update())
-    same = select(User.id).join(Account, Account.id == User.account_id)
-    taken = same.where(User.username == name, User.removed.is_(None), Account.domain_id == domain)
-    if ctx.session.scalar(taken.limit(1)) is not None:
-        raise InvalidValue(f"there is a user {name} in this domain already: choose another name")
+@command("enableUser", roles=ADMINS, answers=user_view, event="USER.ENABLE")
+def enable(ctx: Context, id: Operate[User]) -> User:
+    """Let a user in again who is disabled or locked.
+
+    id: the user
+    """
+    check_rank(ctx.session, ctx.caller, id)
+    unlock(id)
+    after_commit(callers.forget)
+    ctx.describe(f"enabling user {id.username}")
+    return id
+
+
+@command("disableUser", roles=ADMINS, answers=user_view, event="USER.DISABLE")
+def disable(ctx: Context, id: Operate[User]) -> Accepted:
+    """Shut a user out: no log-in and no call is answered until the user is enabled. Its machines run on.
+
+    id: the user
+    """
+    _not_oneself(ctx, id, "disable")
+    id.state = "disabled"
+    after_commit(callers.forget)
+    ctx.describe(f"disabling user {id.username}")
+    return ctx.start(done, id)
+
+
+@command("lockUser", roles=ADMINS, answers=user_view, event="USER.LOCK")
+def lock(ctx: Context, id: Operate[User]) -> User:
+    """Shut a user out at once, until the user is enabled.
+
+    id: the user
+    """
+    _not_oneself(ctx, id, "lock")
+    id.state = "locked"
+    after_commit(callers.forget)
+    ctx.describe(f"locking user {id.username}")
+    return id
+
+
+@command("deleteUser", roles=ADMINS, event="USER.DELETE")
+def delete(ctx: Context, id: Operate[User]) -> None:
+    """Delete a user, with its keys and sessions. What it made is the account's and stays.
+
+    id: the user
+    """
+    _not_oneself(ctx, id, "delete")
+    flows.gone(ctx.session, id)
+    ctx.describe(f"deleting user {id.username}")
+
+
+@command("moveUser", roles=ROOT, event="USER.MOVE")
+def move(
+    ctx: Context, id: Operate[User], accountid: Operate[Account] | None = None, account: str | None = None
+) -> None:
+    """Move a user to another account of its domain. Keys stay; sessions end.
+
+    id: the user
+    accountid: the account
+    account: its name, instead of accountid
+    """
+    _not_oneself(ctx, id, "move")
+    before = ctx.session.get_one(Account, id.account_id)
+    after = the_account(ctx, accountid, account, ctx.session.get_one(Domain, before.domain_id))
+    if after.id == before.id:
+        raise InvalidValue(f"the user {id.username} is in the account {after.name} already")
+    if after.domain_id != before.domain_id:
+        raise InvalidValue(f"the account {after.name} is in another domain: a user moves within its domain only")
+    check_account(ctx.session, ctx.caller, after)
+    id.account_id = after.id
+    flows.leave_projects(ctx.session, id.id)
+    after_commit(callers.forget)
+    ctx.describe(f"moving user {id.username} from account {before.name} to {after.name}")
+
+
+def _not_oneself(ctx: Context, user: User, verb: str) -> None:
+    check_rank(ctx.session, ctx.caller, user)
+    check_not_default(user.id, f"the user {user.username}")
+    if user.id == ctx.caller.user_id:
+        raise InvalidValue(f"nobody can {verb} themselves: ask another administrator")
 
 
 def _new_password(ctx: Context, user: User, password: str, current: str | None) -> None:
@@ -123,7 +239,6 @@ def _new_password(ctx: Context, user: User, password: str, current: str | None) 
             raise InvalidValue("currentpassword is not the password of this user")
     domain = ctx.session.get_one(Account, user.account_id).domain_id
     give(ctx.session, domain, user, password, chosen_by_user=own)
-    ctx.session.execute(delete(Login).where(Login.user_id == user.id))  # whoever knew the old one is logged out
 
 
 def _given_keys(ctx: Context, user: User, api_key: str | None, secret_key: str | None) -> None:

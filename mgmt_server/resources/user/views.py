@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from mgmt_server.api.view import View, always, only, shown
+from mgmt_server.api.view import View, only, shown
 from mgmt_server.model.account import ADMIN_USER, Account, Domain, Role, User
-from mgmt_server.model.tenancy import ADMINS
+from mgmt_server.model.tenancy import ADMIN, ADMINS
+from mgmt_server.resources.twofactor.rules import is_mandated
+from mgmt_server.resources.user.rows import spoken_access
 
 
 def is_default(number: int) -> bool:
@@ -39,7 +41,8 @@ user_view = View(
     domainid=Domain.uuid,
     domain=Domain.name,
     apikey=only(ADMINS, User.api_key),
+    apikeyaccess=only(ADMIN, shown(spoken_access, User.api_key_access)),
     isdefault=shown(is_default, User.id),
-    is2faenabled=always(False),
-    is2famandated=always(False),
+    is2faenabled=User.two_factor,
+    is2famandated=shown(is_mandated, User.two_factor_mandated, Domain.id),
 )
