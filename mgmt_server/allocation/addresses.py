@@ -9,18 +9,20 @@ from netaddr import IPAddress, IPNetwork
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import counted
+from mgmt_server.allocation import counted, ranges
 from mgmt_server.db import changed, now
 from mgmt_server.errors import InvalidValue, NoAddress
 from mgmt_server.model.network import Network, Nic
-from mgmt_server.model.zone import Address, PodAddress, TrafficType, VlanRange, Vnet, Zone
+from mgmt_server.model.zone import Address, Pod, PodAddress, TrafficType, VlanRange, Vnet, Zone
 
 LOOKED_AT = 64  # free rows that are read at a time
 DRAWN = 8  # addresses looked at before the whole network is
 
 
-def take_from_range(tx: Session, network: Network, wanted: str | None = None) -> tuple[Address, VlanRange]:
-    """An address of a shared network: the one that was free longest, or the one that is wanted."""
+def take_from_range(
+    tx: Session, network: Network, wanted: str | None = None, pod_id: int | None = None
+) -> tuple[Address, VlanRange]:
+    """An address of a shared network, or of a pod in it: the one that was free longest, or the one that is wanted."""
     rows = (
         select(Address.id)
         .join(VlanRange, VlanRange.id == Address.range_id)
@@ -29,26 +31,26 @@ def take_from_range(tx: Session, network: Network, wanted: str | None = None) ->
     )
     if wanted:
         rows = rows.where(Address.address == wanted)
+    if pod_id is not None:
+        rows = rows.where(VlanRange.pod_id == pod_id)
     address = _first_free(tx, Address, rows, Address.state == "Free")
     if address is None:
-        raise _no_address(tx, network, wanted)
+        raise _no_address(tx, network, wanted, pod_id)
     _mark(tx, address, network_id=network.id, account_id=network.account_id, domain_id=network.domain_id)
     return address, tx.get_one(VlanRange, address.range_id)
 
 
 def take_public(tx: Session, zone_id: int, network: Network, source_nat: bool) -> tuple[Address, VlanRange]:
-    """A public address of the zone for a network."""
-    rows = (
-        select(Address.id)
-        .join(VlanRange, VlanRange.id == Address.range_id)
-        .where(Address.zone_id == zone_id, Address.state == "Free")
-        .where(VlanRange.type == "VirtualNetwork", VlanRange.removed.is_(None), ~VlanRange.for_system_vms)
-        .order_by(Address.freed, Address.id)
-    )
-    address = _first_free(tx, Address, rows, Address.state == "Free")
+    """A public address of the zone for a network: of its account's own ranges first, of nobody else's."""
+    theirs, order = ranges.of_addresses(tx, network.account_id)
+    public = select(VlanRange.id).where(VlanRange.type == "VirtualNetwork", VlanRange.removed.is_(None), theirs)
+    free = (Address.state == "Free") & Address.range_id.in_(public)  # asked again once the row is locked
+    rows = select(Address.id).join(VlanRange, VlanRange.id == Address.range_id).where(Address.zone_id == zone_id, free)
+    address = _first_free(tx, Address, rows.order_by(*order, Address.freed, Address.id), free)
     if address is None:
         raise NoAddress(
-            "The zone has no free public address: add a range with createVlanIpRange (forvirtualnetwork=true)"
+            "The zone has no free public address for this account: add a range with createVlanIpRange "
+            "(forvirtualnetwork=true)"
         )
     owner = {"account_id": network.account_id, "domain_id": network.domain_id, "network_id": network.id}
     _mark(tx, address, source_nat=source_nat, **owner)
@@ -93,9 +95,10 @@ def free(tx: Session, address_id: int) -> None:
         counted.address_goes(tx, account)
 
 
-def _no_address(tx: Session, network: Network, wanted: str | None) -> Exception:
+def _no_address(tx: Session, network: Network, wanted: str | None, pod_id: int | None) -> Exception:
     if wanted is None:
-        return NoAddress(f"The network {network.name} has no free address: add a range with createVlanIpRange")
+        pod = f" in pod {tx.get_one(Pod, pod_id).name}" if pod_id is not None else ""
+        return NoAddress(f"The network {network.name} has no free address{pod}: add a range with createVlanIpRange")
     rows = select(Address.state).join(VlanRange, VlanRange.id == Address.range_id)
     state = tx.scalar(rows.where(VlanRange.network_id == network.id, Address.address == wanted))
     if state is None:
@@ -153,13 +156,15 @@ def control_address(vm_id: int) -> tuple[str, str]:
 
 
 def take_vnet(tx: Session, network: Network) -> int:
-    """A VLAN or VNI of the network's physical network."""
-    free = Vnet.network_id.is_(None)
+    """A VLAN or VNI of the network's physical network: of its account's own ranges first, of nobody else's."""
+    theirs, order = ranges.of_vlans(tx, network.physical_network_id, network.account_id)
+    free = Vnet.network_id.is_(None) & theirs
     rows = select(Vnet.id).where(Vnet.physical_network_id == network.physical_network_id, free)
-    row = _first_free(tx, Vnet, rows.order_by(Vnet.freed, Vnet.id), free)
+    row = _first_free(tx, Vnet, rows.order_by(order, Vnet.freed, Vnet.id), free)
     if row is None:
         raise NoAddress(
-            "The physical network has no free VLAN or VNI: widen its range with updatePhysicalNetwork (parameter vlan)"
+            "The physical network has no free VLAN or VNI for this account: widen its range with "
+            "updatePhysicalNetwork (parameter vlan)"
         )
     row.network_id = network.id
     tx.flush()

@@ -4,7 +4,12 @@ import pytest
 from sqlalchemy import func, select, update
 
 from mgmt_server import db
-from mgmt_server.model.zone import Address
+from mgmt_server.allocation import addresses
+from mgmt_server.errors import NoAddress
+from mgmt_server.model import settings
+from mgmt_server.model.account import Account, Domain
+from mgmt_server.model.network import Network
+from mgmt_server.model.zone import Address, Zone
 from tests.cloud import Refused
 
 ZONE = {"name": "east", "networktype": "Advanced", "dns1": "192.0.2.53", "internaldns1": "192.0.2.54"}
@@ -67,7 +72,7 @@ def test_a_range_keeps_what_is_in_use(cloud, zone):
         ({"gateway": ""}, "gateway and netmask"),
         ({"startip": "192.168.3.2", "endip": "192.168.3.9"}, "is not in 192.168.2.0/24"),
         ({"vlan": "x"}, "vlan=x is none"),
-        ({"account": "admin"}, "does not support the parameter account"),
+        ({"account": "nobody"}, "account"),
         ({"zoneid": ""}, "zoneid is missing"),
         ({"forvirtualnetwork": False}, "networkid is missing"),
     ],
@@ -85,3 +90,92 @@ def test_a_zone_without_public_traffic_is_told(cloud):
     basic = cloud.ask("createZone", **{**ZONE, "name": "flat", "networktype": "Basic"})["zone"]["id"]
     with pytest.raises(Refused, match="has no public network"):
         cloud.ask("createVlanIpRange", zoneid=basic, **RANGE)
+
+
+def domain(path):
+    with db.reading() as session:
+        return session.scalar(select(Domain.uuid).where(Domain.path == path))
+
+
+@pytest.fixture
+def public(cloud, zone):
+    """Two ranges of a few addresses; ann in /a/, bob in /a/b/, eve in /c/. Gives their ids."""
+    for name, path in (("ann", "/a/"), ("bob", "/a/b/"), ("eve", "/c/")):
+        cloud.account(name, domain=path)
+    made = []
+    for vlan, first in ((60, 2), (61, 2)):
+        ends = {"startip": f"192.168.{vlan}.{first}", "endip": f"192.168.{vlan}.{first + 2}"}
+        sent = {"gateway": f"192.168.{vlan}.1", "netmask": "255.255.255.0", "vlan": vlan, **ends}
+        made.append(cloud.ask("createVlanIpRange", zoneid=zone, **sent)["vlan"]["id"])
+    return made
+
+
+def taker(name, zone):
+    """The next public address that a network of the account gets."""
+
+    def take(tx):
+        account = tx.scalar(select(Account).where(Account.name == name))
+        network = Network(account_id=account.id, domain_id=account.domain_id)
+        place = tx.scalar(select(Zone.id).where(Zone.uuid == zone))
+        return addresses.take_public(tx, place, network, False)[0].address
+
+    return db.write(take)
+
+
+def test_addresses_of_a_dedicated_range_are_its_holders(cloud, zone, public):
+    made = cloud.ask("dedicatePublicIpRange", id=public[1], domainid=domain("/a/"), account="ann")["vlan"]
+    assert (made["account"], made["domainid"], made["id"]) == ("ann", domain("/a/"), public[1])
+    assert cloud.ask("listVlanIpRanges", account="ann", domainid=domain("/a/"))["vlaniprange"] == [made]
+    assert [taker("ann", zone) for _ in range(4)][:3] == ["192.168.61.2", "192.168.61.3", "192.168.61.4"]
+    assert {taker("eve", zone), taker("bob", zone)} == {"192.168.60.3", "192.168.60.4"}
+    with pytest.raises(NoAddress, match="for this account"):
+        taker("eve", zone)
+    with pytest.raises(Refused, match="already dedicated"):
+        cloud.ask("dedicatePublicIpRange", id=public[1], domainid=domain("/c/"))
+    assert cloud.ask("releasePublicIpRange", id=public[1]) == {"success": True}
+    with pytest.raises(Refused, match="not dedicated"):
+        cloud.ask("releasePublicIpRange", id=public[1])
+
+
+def test_a_range_of_a_domain_is_for_those_below_too(cloud, zone, public):
+    cloud.ask("dedicatePublicIpRange", id=public[0], domainid=domain("/a/"))
+    assert taker("bob", zone) == "192.168.60.2" and taker("eve", zone) == "192.168.61.2"
+    assert taker("system", zone) == "192.168.61.3"
+
+
+def test_accounts_with_ranges_may_be_kept_to_them(cloud, zone, public):
+    cloud.ask("dedicatePublicIpRange", id=public[1], domainid=domain("/a/"), account="ann")
+    cloud.ask("updateConfiguration", name="use.system.public.ips", value=False)
+    settings.forget()
+    for _ in range(3):
+        taker("ann", zone)
+    with pytest.raises(NoAddress):
+        taker("ann", zone)
+    assert taker("eve", zone) == "192.168.60.2", "who has no range of their own is not kept from the others"
+
+
+def test_a_range_in_use_by_others_is_not_dedicated(cloud, zone, public):
+    taken = taker("eve", zone)
+    with pytest.raises(Refused, match=f"{taken} of eve") as no:
+        cloud.ask("dedicatePublicIpRange", id=public[0], domainid=domain("/a/"))
+    assert no.value.status == 536
+    cloud.ask("dedicatePublicIpRange", id=public[0], domainid=domain("/c/"), account="eve")
+
+
+def test_ranges_kept_for_system_vms_are_taken_by_them_first(cloud, zone, public):
+    cloud.ask("updateVlanIpRange", id=public[1], forsystemvms=True)
+    assert taker("system", zone) == "192.168.61.2" and taker("eve", zone) == "192.168.60.2"
+    with pytest.raises(Refused, match="kept for system VMs"):
+        cloud.ask("dedicatePublicIpRange", id=public[1], domainid=domain("/a/"))
+    cloud.ask("updateVlanIpRange", id=public[1], forsystemvms=False)
+    cloud.ask("updateConfiguration", name="system.vm.public.ip.reservation.mode.strictness", value=True)
+    settings.forget()
+    with pytest.raises(NoAddress):
+        taker("system", zone)
+
+
+def test_a_range_is_made_for_an_account(cloud, zone, public):
+    sent = {**RANGE, "account": "eve", "domainid": domain("/c/")}
+    made = cloud.ask("createVlanIpRange", zoneid=zone, **sent)["vlan"]
+    assert made["account"] == "eve" and taker("eve", zone) == "192.168.2.2"
+    assert taker("ann", zone) == "192.168.60.2"

@@ -105,6 +105,13 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
     for command, sent in made.items():
         if command in registry:
             (cloud.job if registry[command].is_async else cloud.ask)(command, **sent)
+    root = {"domainid": zone["domain"]}  # for everybody, so that nothing else is kept from its place
+    for kind in ("Zone", "Pod", "Cluster"):
+        cloud.job(f"dedicate{kind}", **{f"{kind.lower()}id": zone[kind.lower()]}, **root)
+    cloud.job("dedicateHost", hostid=zone["hosts"].split(",")[0], **root)
+    cloud.ask(
+        "dedicateGuestVlanRange", physicalnetworkid=zone["physical"], vlanrange="140-149", account="admin", **root
+    )
     if "listNetworkServiceProviders" in registry and "createVirtualRouterElement" in registry:
         found = cloud.ask("listNetworkServiceProviders", name="VirtualRouter")["networkserviceprovider"]
         cloud.job("createVirtualRouterElement", nspid=found[0]["id"])

@@ -11,7 +11,7 @@ from mgmt_server.db import Again
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.vm import Vm
-from mgmt_server.model.zone import Zone
+from mgmt_server.model.zone import Address, VlanRange, Zone
 from mgmt_server.protocol.machine import Nic as NicAtHost
 
 Router = aliased(Vm, name="router")
@@ -35,6 +35,36 @@ def add_nic(
         tx.add(nic)
         return nic
     return _isolated(tx, nic, network, zone, wanted)
+
+
+def pod_of(tx: Session, vm_id: int) -> int | None:
+    """The pod whose addresses the machine has: in a Basic zone guests have addresses of their pod."""
+    rows = (
+        select(VlanRange.pod_id)
+        .join(Address, Address.range_id == VlanRange.id)
+        .join(Nic, Nic.address_id == Address.id)
+        .where(Nic.vm_id == vm_id, Nic.removed.is_(None), VlanRange.pod_id.is_not(None))
+    )
+    return tx.scalar(rows.limit(1))
+
+
+def move_to_pod(tx: Session, vm: Vm, pod_id: int) -> None:
+    """Change a machine's addresses of other pods for such of this one. Raises NoAddress."""
+    rows = (
+        select(Nic, Network, Zone)
+        .join(Network, Network.id == Nic.network_id)
+        .join(Zone, Zone.id == Network.zone_id)
+        .join(Address, Address.id == Nic.address_id)
+        .join(VlanRange, VlanRange.id == Address.range_id)
+        .where(Nic.vm_id == vm.id, Nic.removed.is_(None), VlanRange.pod_id != pod_id)
+    )
+    for nic, network, zone in tx.execute(rows).all():
+        row, found = addresses.take_from_range(tx, network, pod_id=pod_id)
+        addresses.free(tx, nic.address_id)
+        row.vm_id = vm.id
+        nic.address_id, nic.address, nic.netmask, nic.gateway = row.id, row.address, found.netmask, found.gateway
+        nic.taken, nic.mac = nic.address, addresses.guest_mac(zone, network.id, nic.address)
+    tx.flush()
 
 
 def _isolated(tx: Session, nic: Nic, network: Network, zone: Zone, wanted: str | None) -> Nic:

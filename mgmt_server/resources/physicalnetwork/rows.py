@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import changed, new_uuid, now
 from mgmt_server.errors import InUse
-from mgmt_server.model.zone import PhysicalNetwork, Provider, RouterElement, TrafficType, Vnet
+from mgmt_server.model.zone import GuestVlanRange, PhysicalNetwork, Provider, RouterElement, TrafficType, Vnet
 from mgmt_server.resources.networkprovider.services import INITIAL, PROVIDERS, WITH_ELEMENT
 
 BATCH = 2000  # rows of one INSERT
@@ -15,6 +15,13 @@ BATCH = 2000  # rows of one INSERT
 
 def set_tags(tx: Session, network: PhysicalNetwork, ranges: list[tuple[int, int]]) -> None:
     """Have these tags, and no others. Raises InUse when a network has one that would go."""
+    dedicated = select(GuestVlanRange).where(GuestVlanRange.physical_network_id == network.id)
+    for kept in tx.scalars(dedicated):
+        if not any(first <= kept.first and kept.last <= last for first, last in ranges):
+            raise InUse(
+                f"the VLANs {kept.first} to {kept.last} of {network.name} are dedicated to an account: "
+                "keep them in the range, or call releaseDedicatedGuestVlanRange first"
+            )
     inside = or_(*(Vnet.tag.between(first, last) for first, last in ranges))
     mine = and_(Vnet.physical_network_id == network.id, ~inside)
     tx.execute(delete(Vnet).where(mine, Vnet.network_id.is_(None)).execution_options(synchronize_session=False))
@@ -54,6 +61,7 @@ def remove(tx: Session, network: PhysicalNetwork) -> None:
     for provider in tx.scalars(select(Provider.id).where(Provider.physical_network_id == network.id)).all():
         remove_provider(tx, provider)
     tx.execute(delete(TrafficType).where(TrafficType.physical_network_id == network.id))
+    tx.execute(delete(GuestVlanRange).where(GuestVlanRange.physical_network_id == network.id))
     network.removed = now()
 
 

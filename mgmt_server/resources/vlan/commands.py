@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netaddr import IPNetwork
 from sqlalchemy import select
 
 from mgmt_server.api.command import command
@@ -14,7 +15,7 @@ from mgmt_server.model.network import Network
 from mgmt_server.model.tenancy import ROOT
 from mgmt_server.model.zone import PhysicalNetwork, Pod, TrafficType, VlanRange, Zone
 from mgmt_server.resources.checks import address, alone, netmask
-from mgmt_server.resources.vlan import rows
+from mgmt_server.resources.vlan import holders, rows
 from mgmt_server.resources.vlan.views import listed_view, range_view
 
 IP6 = ("startipv6", "endipv6", "ip6gateway", "ip6cidr")
@@ -25,7 +26,7 @@ IP6 = ("startipv6", "endipv6", "ip6gateway", "ip6cidr")
     roles=ROOT,
     answers=range_view,
     event="VLAN.IP.RANGE.CREATE",
-    unsupported=("account", "domainid", "projectid", "provider", *IP6),
+    unsupported=("provider", *IP6),
 )
 def create(
     ctx: Context,
@@ -40,6 +41,9 @@ def create(
     startip: str | None = None,
     endip: str | None = None,
     forsystemvms: bool = False,
+    account: str | None = None,
+    domainid: Use[Domain] | None = None,
+    projectid: Use[Project] | None = None,
 ) -> VlanRange:
     """Add a range of addresses: public ones of a zone, or more of a shared network.
 
@@ -54,6 +58,9 @@ def create(
     startip: first address
     endip: last address; only the first when left out
     forsystemvms: keep public addresses for system VMs
+    account: keep public addresses for this account of domainid
+    domainid: keep public addresses for this domain and those below it
+    projectid: keep public addresses for this project
     """
     zone = _zone(ctx, zoneid, physicalnetworkid, networkid, podid)
     alone(ctx, zone)
@@ -68,7 +75,11 @@ def create(
             )
         found.physical_network_id = _carrier(ctx, zone, "Public", physicalnetworkid)
         found.for_system_vms = forsystemvms
+        if domainid is not None or account or projectid is not None:
+            holders.give(ctx.session, found, holders.holder(ctx, domainid, account, projectid))
     else:
+        if domainid is not None or account or projectid is not None:
+            raise InvalidValue("account, domainid and projectid are for public ranges: a shared network has its owner")
         network = _shared(ctx, zone, networkid, podid)
         found.network_id = network.id
         found.pod_id = podid.id if podid else None
@@ -78,8 +89,8 @@ def create(
         gateway, netmask = gateway or network.gateway, netmask or network.netmask
     way, mask = _gateway(gateway, netmask)
     rows.fill(ctx.session, found, way, mask, startip, endip or startip)
-    if not public and not network.gateway:
-        network.gateway, network.netmask = way, mask
+    if not public and not network.cidr:  # a Basic zone's network is made before its pods have addresses
+        network.gateway, network.netmask, network.cidr = way, mask, str(IPNetwork(f"{way}/{mask}").cidr)
     ctx.describe(f"adding {startip} to {endip or startip} to zone {zone.name}")
     return found
 
@@ -124,6 +135,40 @@ def delete(ctx: Context, id: Operate[VlanRange]) -> None:
     alone(ctx, id)
     rows.remove(ctx.session, id)
     ctx.describe(f"deleting the range {id.start_ip} to {id.end_ip}")
+
+
+@command("dedicatePublicIpRange", roles=ROOT, answers=range_view, event="VLAN.IP.RANGE.DEDICATE")
+def dedicate_addresses(
+    ctx: Context,
+    id: Operate[VlanRange],
+    domainid: Use[Domain],
+    account: str | None = None,
+    projectid: Use[Project] | None = None,
+) -> VlanRange:
+    """Keep a range of public addresses for a domain and those below it, or for one account of it.
+
+    id: the range
+    domainid: the domain
+    account: the account of that domain; without it every account of the domain and of those below
+    projectid: the project instead of an account
+    """
+    alone(ctx, id)
+    holders.give(ctx.session, id, holders.holder(ctx, domainid, account, projectid))
+    ctx.describe(f"dedicating the range {id.start_ip} to {id.end_ip}")
+    return id
+
+
+@command("releasePublicIpRange", roles=ROOT, event="VLAN.IP.RANGE.RELEASE")
+def release_addresses(ctx: Context, id: Operate[VlanRange]) -> None:
+    """Let everybody use a range of public addresses again. Who has addresses of it keeps them.
+
+    id: the range
+    """
+    alone(ctx, id)
+    if id.type != "VirtualNetwork" or id.domain_id is None:
+        raise InvalidValue("this range is not dedicated: there is nothing to release")
+    id.account_id = id.domain_id = None
+    ctx.describe(f"releasing the range {id.start_ip} to {id.end_ip}")
 
 
 @command("listVlanIpRanges", roles=ROOT, answers=listed_view)

@@ -21,7 +21,7 @@ from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
 from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic, Store
 from mgmt_server.protocol.machine import Pool as PoolAtHost
-from mgmt_server.resources.network.nics import nics_of
+from mgmt_server.resources.network.nics import move_to_pod, nics_of, pod_of
 from mgmt_server.resources.vm.release import free_nics, spoken
 
 
@@ -113,6 +113,9 @@ def _place(tx: Session, parts: _Parts, options: Options) -> tuple[Host, dict[int
     vm = parts.vm
     known = {p.id: p for p in _pools_of(tx, parts)}
     need = _need(parts, options, list(known.values()))
+    pod = pod_of(tx, vm.id)
+    if pod is not None and vm.last_host_id is not None and need.pod_id is None:
+        need = replace(need, pod_id=pod)  # it ran with that address, and stays where the address is
     homeless = [(v, o) for v, o in parts.volumes if v.pool_id is None]
     spaces = {v.id: _space(v, o or parts.root) for v, o in homeless}
     usable = pools.usable(tx, vm.zone_id, vm.account_id) if homeless else []
@@ -126,6 +129,8 @@ def _place(tx: Session, parts: _Parts, options: Options) -> tuple[Host, dict[int
             continue
         places = _pools_on(tx, host, spaces, usable)
         if places is not None:
+            if pod not in (None, host.pod_id):
+                move_to_pod(tx, vm, host.pod_id)
             by_volume = {v.id: known[v.pool_id] for v, _ in parts.volumes if v.pool_id is not None}
             return host, by_volume | places
         _untake(tx, host, need)

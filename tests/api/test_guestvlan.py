@@ -1,0 +1,101 @@
+"""Guest VLANs that an account keeps for its networks."""
+
+import pytest
+from sqlalchemy import select
+
+from mgmt_server import db
+from mgmt_server.allocation import addresses
+from mgmt_server.errors import NoAddress
+from mgmt_server.model import settings
+from mgmt_server.model.account import Account, Domain
+from mgmt_server.model.network import Network
+from mgmt_server.model.zone import PhysicalNetwork
+from tests.cloud import Refused
+
+ZONE = {"name": "east", "networktype": "Advanced", "dns1": "192.0.2.53", "internaldns1": "192.0.2.54"}
+
+
+@pytest.fixture
+def physical(cloud):
+    zone = cloud.ask("createZone", **ZONE)["zone"]["id"]
+    for name, path in (("ann", "/a/"), ("eve", "/c/")):
+        cloud.account(name, domain=path)
+    return cloud.job("createPhysicalNetwork", zoneid=zone, name="n", vlan="100-105")["physicalnetwork"]["id"]
+
+
+def domain(path):
+    with db.reading() as session:
+        return session.scalar(select(Domain.uuid).where(Domain.path == path))
+
+
+def dedicate(cloud, physical, vlans, name="ann", path="/a/"):
+    sent = {"physicalnetworkid": physical, "vlanrange": vlans, "account": name, "domainid": domain(path)}
+    return cloud.ask("dedicateGuestVlanRange", **sent)["dedicatedguestvlanrange"]
+
+
+@pytest.fixture
+def taker(cloud, physical, request):
+    """The VLAN that a new network of an account gets."""
+
+    def take(name):
+        def work(tx):
+            account = tx.scalar(select(Account).where(Account.name == name))
+            carrier = tx.scalar(select(PhysicalNetwork).where(PhysicalNetwork.uuid == physical))
+            network = Network(
+                name="n", zone_id=carrier.zone_id, physical_network_id=carrier.id, offering_id=1, traffic_type="Guest",
+                guest_type="Isolated", account_id=account.id, domain_id=account.domain_id, details={},
+            )  # fmt: skip
+            tx.add(network)
+            tx.flush()
+            return addresses.take_vnet(tx, network)
+
+        return db.write(work)
+
+    return take
+
+
+def test_a_dedicated_range_answers_as_the_protocol_says(cloud, physical):
+    made = dedicate(cloud, physical, "102-103")
+    assert made == {
+        "id": made["id"], "guestvlanrange": "102-103", "physicalnetworkid": 1, "zoneid": 1, "account": "ann",
+        "domainid": domain("/a/"), "domain": "a", "domainpath": "ROOT/a",
+    }  # fmt: skip
+    for asked in ({}, {"physicalnetworkid": physical}, {"guestvlanrange": "102-103"}, {"account": "ann"}):
+        assert cloud.ask("listDedicatedGuestVlanRanges", **asked) == {"count": 1, "dedicatedguestvlanrange": [made]}
+    for other in ({"guestvlanrange": "102-104"}, {"account": "eve"}, {"domainid": domain("/c/")}):
+        assert cloud.ask("listDedicatedGuestVlanRanges", **other) == {}
+    assert cloud.job("releaseDedicatedGuestVlanRange", id=made["id"]) == {"success": True}
+    assert cloud.ask("listDedicatedGuestVlanRanges") == {}
+
+
+def test_networks_take_vlans_of_their_account_first_and_never_those_of_others(cloud, physical, taker):
+    dedicate(cloud, physical, "102-103")
+    assert {taker("ann"), taker("ann")} == {102, 103} and taker("ann") == 100
+    assert [taker("eve") for _ in range(3)] == [101, 104, 105]
+    with pytest.raises(NoAddress, match="for this account"):
+        taker("eve")
+
+
+def test_an_account_may_be_kept_to_its_vlans(cloud, physical, taker):
+    dedicate(cloud, physical, "102")
+    cloud.ask("updateConfiguration", name="use.system.guest.vlans", value=False)
+    settings.forget()
+    assert taker("ann") == 102 and taker("eve") == 100
+    with pytest.raises(NoAddress):
+        taker("ann")
+
+
+def test_vlans_that_others_have_are_not_dedicated(cloud, physical, taker):
+    assert taker("eve") == 100
+    with pytest.raises(Refused, match="100 by n") as no:
+        dedicate(cloud, physical, "100-101")
+    assert no.value.status == 536
+    dedicate(cloud, physical, "101-102")
+    with pytest.raises(Refused, match="101 to 102 are dedicated to account ann"):
+        dedicate(cloud, physical, "102-103", "eve", "/c/")
+    for wrong in ("105-106", "x", "103-104,105"):
+        with pytest.raises(Refused) as no:
+            dedicate(cloud, physical, wrong)
+        assert no.value.status == 431
+    with pytest.raises(Refused, match="dedicated to an account"):
+        cloud.ask("updatePhysicalNetwork", id=physical, vlan="100-101")
