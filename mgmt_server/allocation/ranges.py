@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.allocation.dedication import allows, domains_above
 from mgmt_server.model.account import SYSTEM_ACCOUNT
-from mgmt_server.model.settings import Scope, Setting
+from mgmt_server.model.scopes import of_account
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.zone import GuestVlanRange, VlanRange, Vnet
 
 SYSTEM_ADDRESSES = Setting(
@@ -34,7 +35,7 @@ def of_addresses(tx: Session, account_id: int) -> tuple[ColumnElement[bool], tup
         return everybodys & kept, (VlanRange.for_system_vms.desc(),)
     own = allows(VlanRange.account_id, VlanRange.domain_id, account_id, domains_above(tx, account_id))
     there = select(VlanRange.id).where(own, VlanRange.type == "VirtualNetwork", VlanRange.removed.is_(None))
-    alone = not SYSTEM_ADDRESSES.flag(Scope("Account", account_id)) and tx.scalar(there.limit(1)) is not None
+    alone = not SYSTEM_ADDRESSES.flag(*of_account(tx, account_id)) and tx.scalar(there.limit(1)) is not None
     order = (VlanRange.account_id.is_(None), VlanRange.domain_id.is_(None))
     return ~VlanRange.for_system_vms & (own if alone else own | everybodys), order
 
@@ -50,5 +51,5 @@ def of_vlans(tx: Session, physical_network_id: int | None, account_id: int) -> t
     there = select(GuestVlanRange.id).where(
         GuestVlanRange.account_id == account_id, GuestVlanRange.physical_network_id == physical_network_id
     )
-    alone = not SYSTEM_VLANS.flag(Scope("Account", account_id)) and tx.scalar(there.limit(1)) is not None
+    alone = not SYSTEM_VLANS.flag(*of_account(tx, account_id)) and tx.scalar(there.limit(1)) is not None
     return own if alone else or_(own, ~ranges.exists()), own.desc()

@@ -21,6 +21,7 @@ from sqlalchemy import select
 
 from mgmt_server.db import cache_of_rows, reading
 from mgmt_server.model.event import SettingValue
+from mgmt_server.model.groups import group_of
 
 STANDS = 3.0  # seconds that what was read stands on other nodes
 settings: dict[str, Setting] = {}
@@ -64,6 +65,7 @@ class Setting:
         least: float | None = None,
         most: float | None = None,
         secret: bool = False,
+        parent: str = "",
         used: bool = True,
     ) -> None:
         fact = _facts().get(name)
@@ -77,9 +79,10 @@ class Setting:
         self.scopes: tuple[str, ...] = scopes or tuple(fact.get("scope", ("Global",)))
         self.dynamic: bool = bool(fact.get("dynamic", True))
         self.component: str = fact.get("component", "management-server")
-        self.group: str = fact.get("group", "Miscellaneous")
-        self.subgroup: str = fact.get("subgroup", "Others")
-        self.options, self.least, self.most = options, least, most
+        self.kind: str = fact.get("kind", "")  # CSV, Select: how a web client asks for it
+        self.group, self.subgroup = group_of(name)
+        self.parent = parent  # the setting that switches this one on
+        self.options, self.least, self.most = options or tuple(fact.get("options", ())), least, most
         self.secret = secret or self.category in ("Secure", "Hidden")
         if used:
             settings[name] = self

@@ -6,8 +6,10 @@ import ipaddress
 from collections.abc import Mapping
 from functools import lru_cache
 
+from mgmt_server.db import reading
 from mgmt_server.errors import ApiError, Unauthenticated
-from mgmt_server.model.settings import Scope, Setting
+from mgmt_server.model.scopes import of_account
+from mgmt_server.model.settings import Setting
 
 BELIEVED = Setting(
     "proxy.header.verify", "Whether the headers of proxies (proxy.header.names) tell the caller's address"
@@ -87,7 +89,8 @@ def check_address(account_id: int, address: str) -> None:
     """Raises Unauthenticated."""
     if not CHECKED.flag():
         return
-    text = ALLOWED.text(Scope("Account", account_id))
+    with reading() as session:
+        text = ALLOWED.text(*of_account(session, account_id))
     if text == ALLOWED.default:
         return
     found = parsed(address)

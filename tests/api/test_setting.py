@@ -1,9 +1,16 @@
 """Settings over the wire. The one of networks' rate is used as the example: it has a value for each zone."""
 
 import pytest
+from sqlalchemy import select
 
+from mgmt_server.db import reading, write
+from mgmt_server.model.account import Account
+from mgmt_server.model.groups import group_of
+from mgmt_server.model.scopes import of_account
 from mgmt_server.model.settings import Setting, settings
+from mgmt_server.model.storage import Pool
 from mgmt_server.resources.networkoffering.views import THROTTLING
+from mgmt_server.resources.setting.values import checked
 from tests.cloud import Refused
 
 RATE = "network.throttling.rate"
@@ -100,3 +107,103 @@ def test_pages_and_groups(cloud):
     assert cloud.ask("listConfigurations", page=99, pagesize=500) == {"count": every}
     assert cloud.ask("listConfigurations", name="nosuch") == {}
     assert cloud.ask("listConfigurationGroups")["count"] >= 1
+
+
+@pytest.fixture
+def nested():
+    """Settings of accounts and of pools, gone after the test."""
+    made = [
+        Setting("test.of.account", "Account's", type="Integer", default="1", scopes=("Account",)),
+        Setting("test.of.pool", "Pool's", type="Integer", default="1", scopes=("StoragePool", "Zone")),
+        Setting("test.child", "Child", type="String", default="", parent="test.of.pool"),
+    ]
+    yield
+    for setting in made:
+        del settings[setting.name]
+
+
+def test_a_pool_has_the_value_of_its_zone_until_it_has_its_own(cloud, nested):
+    zone = cloud.ask("createZone", name="east", **ZONE)["zone"]["id"]
+
+    def make(tx):
+        pool = Pool(name="p", zone_id=1, scope="ZONE", type="NetworkFilesystem", path="/p")
+        tx.add(pool)
+        tx.flush()
+        return pool.uuid
+
+    pool = write(make)
+
+    def value():
+        return cloud.ask("listConfigurations", name="test.of.pool", storageid=pool)["configuration"][0]["value"]
+
+    assert value() == "1"
+    cloud.ask("updateConfiguration", name="test.of.pool", value="2", zoneid=zone)
+    assert value() == "2"
+    cloud.ask("updateConfiguration", name="test.of.pool", value="3", storageid=pool)
+    assert value() == "3"
+    assert cloud.ask("resetConfiguration", name="test.of.pool", storageid=pool)["configuration"]["value"] == "2"
+    told = cloud.ask("listEvents", type="CONFIGURATION.VALUE.EDIT")["event"][0]
+    assert "from '3' to '2'" in told["description"] and told["username"] == "admin"
+
+
+def test_an_account_has_the_value_of_its_domain_where_that_is_switched_on(cloud, nested):
+    cloud.account("ann", domain="/a/b/")
+    account = cloud.ask("listAccounts", name="ann", listall=True)["account"][0]
+    sent = {"name": "test.of.account", "value": "5", "domainid": account["domainid"]}
+    with pytest.raises(Refused) as no:
+        cloud.ask("updateConfiguration", **sent)
+    assert "has no value for one Domain" in no.value.text
+    cloud.ask("updateConfiguration", name="enable.account.settings.for.domain", value="true")
+    cloud.ask("updateConfiguration", **sent)
+    (seen,) = cloud.ask("listConfigurations", name="test.of.account", accountid=account["id"])["configuration"]
+    assert seen["value"] == "5"
+    with reading() as session:
+        number = session.scalar(select(Account.id).where(Account.name == "ann"))
+        assert settings["test.of.account"].number(*of_account(session, number)) == 5
+
+
+def test_settings_that_hang_on_one_are_found_by_it(cloud, nested):
+    (seen,) = cloud.ask("listConfigurations", parent="test.of.pool")["configuration"]
+    assert (seen["name"], seen["parent"]) == ("test.child", "test.of.pool")
+
+
+def test_groups_are_those_that_clients_know(cloud):
+    """Recorded from the original: what is shown there under a tab is shown here under it too."""
+    known = {
+        "account.cleanup.interval": "Access/Account", "guest.domain.suffix": "Access/Domain",
+        "allow.user.expunge.recover.vm": "Compute/Virtual Machine",
+        "vm.allocation.algorithm": "Compute/Virtual Machine",
+        "storage.cleanup.interval": "Infrastructure/Primary Storage", "event.purge.delay": "Management Server/Events",
+        "secstorage.allowed.internal.sites": "Infrastructure/Secondary Storage", "ping.timeout": "Miscellaneous/Others",
+        "expunge.delay": "Management Server/Limits", "default.page.size": "Miscellaneous/Others",
+        "network.throttling.rate": "Network/Network", "check.pod.cidrs": "Network/Network",
+        "allow.user.expunge.recover.volume": "Storage/Volume",
+        "validate.url.is.resolvable.before.registering.template": "Storage/Images",
+        "allow.end.users.to.specify.vr.mtu": "System VMs/VirtualRouter",
+        "direct.agent.load.size": "Management Server/Agent",
+    }  # fmt: skip
+    assert {name: "/".join(group_of(name)) for name in known} == known
+    told = cloud.ask("listConfigurationGroups")["configurationgroup"]
+    assert [g["name"] for g in told][:3] == ["Access", "Compute", "Storage"] and told[0]["subgroup"][0]["name"]
+    groups = {(g["name"], s["name"]) for g in told for s in g["subgroup"]}
+    assert {(s["group"], s["subgroup"]) for s in cloud.ask("listConfigurations")["configuration"]} == groups
+
+
+def test_hidden_settings_and_secret_values_are_nowhere(cloud, odd):
+    every = cloud.ask("listConfigurations", pagesize=500, page=1)["configuration"]
+    assert "test.hidden" not in {s["name"] for s in every}
+    secret = [s for s in every if settings[s["name"]].secret]
+    assert secret and not [s for s in secret if "value" in s or "defaultvalue" in s]
+    cloud.ask("updateConfiguration", name="test.secret", value="hunter2")
+    cloud.ask("resetConfiguration", name="test.secret")
+    assert "hunter2" not in str(cloud.ask("listEvents"))
+
+
+def test_every_setting_says_what_it_is():
+    for setting in settings.values():
+        assert setting.description and "\n" not in setting.description and len(setting.description) < 200, setting.name
+        assert setting.type in ("String", "Integer", "Long", "Float", "Double", "Boolean"), setting.name
+        if setting.default and setting.type != "String":
+            assert checked(setting, setting.default), setting.name
+        if setting.default and setting.options:
+            assert checked(setting, setting.default) == setting.default, setting.name

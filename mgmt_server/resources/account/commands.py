@@ -16,7 +16,7 @@ from mgmt_server.db import after_commit
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import ACCOUNT_TYPES, SYSTEM_ACCOUNT, Account, Domain, Role
-from mgmt_server.model.settings import Scope
+from mgmt_server.model.scopes import of_account
 from mgmt_server.model.tenancy import ADMIN, ADMINS, DOMAIN_ADMIN, EVERYONE, ROOT
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.account import flows, states  # noqa: F401  states: the commands that shut out and let in
@@ -237,5 +237,5 @@ def may_tag(ctx: Context, id: Use[Account]) -> dict[str, Any]:
 
     id: the account
     """
-    below = id.type == ACCOUNT_TYPES["DomainAdmin"] and MAY_TAG.flag(Scope("Account", id.id))
+    below = id.type == ACCOUNT_TYPES["DomainAdmin"] and MAY_TAG.flag(*of_account(ctx.session, id.id))
     return {"isallowed": id.type == ACCOUNT_TYPES["Admin"] or below}

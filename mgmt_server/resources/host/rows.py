@@ -14,17 +14,16 @@ from mgmt_server.db import Conflict, changed, new_uuid, now
 from mgmt_server.drivers.hypervisor import simulator
 from mgmt_server.jobs.queue import enqueue
 from mgmt_server.jobs.rows import OPEN, JobRow
-from mgmt_server.model.event import Alert
 from mgmt_server.model.host import STATES, Host
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.protocol.machine import HostFacts
+from mgmt_server.resources.alert.telling import Condition, lasts
 from mgmt_server.resources.cluster.rows import set_capacity
 from mgmt_server.resources.dedication import rows as dedication
 from mgmt_server.resources.host.joining import Found
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.storage.settings import FACTOR
 
-HOST_ALERT = 7  # the protocol's number of an alert about a host
 AWAY = ("Disconnected", "Alert", "Down", "Connecting")
 
 
@@ -142,17 +141,9 @@ def move(tx: Session, host_id: int, before: Sequence[str], after: str, **values:
 
 
 def alert(tx: Session, host: Host, subject: str, content: str) -> None:
-    tx.add(
-        Alert(
-            type=HOST_ALERT,
-            name="ALERT.HOST",
-            subject=subject[:999],
-            content=content,
-            zone_id=host.zone_id,
-            pod_id=host.pod_id,
-            cluster_id=host.cluster_id,
-        )
-    )
+    """Told once until the host is up again (resources/alert looks after that)."""
+    where = {"zone_id": host.zone_id, "pod_id": host.pod_id, "cluster_id": host.cluster_id}
+    lasts(tx, f"host:{host.id}", Condition("ALERT.COMPUTE.HOST", subject, content, **where))
 
 
 def vanish(tx: Session, host: Host) -> bool:

@@ -11,7 +11,8 @@ from mgmt_server.api.parameters import no_entity
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Domain
 from mgmt_server.model.offering import OfferedTo
-from mgmt_server.model.settings import Scope, Setting
+from mgmt_server.model.scopes import of_account
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.zone import Zone
 
 MAY_TAG = Setting(
@@ -22,7 +23,7 @@ MAY_TAG = Setting(
 
 def check_tags(ctx: Context, *tags: str | None) -> None:
     """Refuse tags of whoever may not say on which hosts and pools machines go."""
-    if any(tags) and not ctx.caller.is_root and not MAY_TAG.flag(Scope("Account", ctx.caller.account_id)):
+    if any(tags) and not ctx.caller.is_root and not MAY_TAG.flag(*of_account(ctx.session, ctx.caller.account_id)):
         raise InvalidValue(f"tags are for root administrators: the setting {MAY_TAG.name} lets others ask for them")
 
 

@@ -11,11 +11,12 @@ from mgmt_server.api.listing import page_of
 from mgmt_server.api.parameters import Length, Operate, Use
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account, Domain
+from mgmt_server.model.groups import DESCRIPTIONS
 from mgmt_server.model.settings import Scope, Setting, settings
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.tenancy import ADMIN, DOMAIN_ADMIN, ROOT
 from mgmt_server.model.zone import Cluster, Zone
-from mgmt_server.resources.setting.values import checked, drop, keep, named, scope_of
+from mgmt_server.resources.setting.values import chain, checked, drop, has_scope, keep, named, scope_of
 from mgmt_server.resources.setting.views import shown
 
 Long = Annotated[str, Length(4096)]
@@ -35,20 +36,21 @@ def _visible(ctx: Context, scope: Scope | None) -> Iterable[Setting]:
     for setting in sorted(settings.values(), key=lambda s: s.name):
         if setting.category == "Hidden":
             continue
-        if scope is not None and scope.kind not in setting.scopes:
+        if scope is not None and not has_scope(setting, scope.kind):
             continue
         if not ctx.caller.is_root and not set(TENANTS) & set(setting.scopes):
             continue
         yield setting
 
 
-@command("listConfigurations", roles=(ADMIN, DOMAIN_ADMIN), key="", reads=True, unsupported=("parent",))
+@command("listConfigurations", roles=(ADMIN, DOMAIN_ADMIN), key="", reads=True)
 def list_settings(
     ctx: Context,
     name: str | None = None,
     category: str | None = None,
     group: str | None = None,
     subgroup: str | None = None,
+    parent: str | None = None,
     keyword: str | None = None,
     zoneid: Use[Zone] | None = None,
     clusterid: Use[Cluster] | None = None,
@@ -63,6 +65,7 @@ def list_settings(
     category: those of this category
     group: those of this group
     subgroup: those of this subgroup
+    parent: those that this setting switches on
     keyword: those with this in their name
     zoneid: those that a zone may have of its own, with this zone's values
     clusterid: likewise of a cluster
@@ -77,9 +80,10 @@ def list_settings(
     )  # fmt: skip
     if scope is None and not ctx.caller.is_root:
         scope = Scope("Domain", ctx.caller.domain_id)
-    wanted = {"name": name, "category": category, "group": group, "subgroup": subgroup}
+    wanted = {"name": name, "category": category, "group": group, "subgroup": subgroup, "parent": parent}
+    scopes = chain(ctx.session, scope)
     found = [
-        shown(s, scope)
+        shown(s, scopes)
         for s in _visible(ctx, scope)
         if all(v is None or getattr(s, k).lower() == v.lower() for k, v in wanted.items())
         and (keyword is None or keyword.lower() in s.name.lower())
@@ -100,12 +104,14 @@ def list_groups(ctx: Context, group: str | None = None, keyword: str | None = No
     found = [
         {
             "name": name,
-            "description": f"Settings of {name}",
+            "description": told,
             "precedence": n,
             "subgroup": [{"name": s, "precedence": m} for m, s in enumerate(sorted(groups[name]), 1)],
         }
-        for n, name in enumerate(sorted(groups), 1)
-        if (group is None or group.lower() == name.lower()) and (keyword is None or keyword.lower() in name.lower())
+        for n, (name, told) in enumerate(DESCRIPTIONS.items(), 1)
+        if name in groups
+        and (group is None or group.lower() == name.lower())
+        and (keyword is None or keyword.lower() in name.lower())
     ]
     return _page(ctx, "configurationgroup", found)
 
@@ -143,11 +149,11 @@ def update(
     _may(ctx, setting, scope)
     kept = checked(setting, value)
     before = keep(ctx.session, setting, scope, kept)
-    told = (
-        "to a new value" if setting.secret else f"from '{before if before is not None else setting.text()}' to '{kept}'"
-    )
+    told = "to a new value"
+    if not setting.secret:
+        told = f"from '{before if before is not None else setting.text(*chain(ctx.session, scope)[1:])}' to '{kept}'"
     ctx.describe(f"changing setting {setting.name}{_where(scope)} {told}")
-    return shown(setting, scope, kept)
+    return shown(setting, value=kept)
 
 
 @command("resetConfiguration", roles=ROOT, key="configuration", event="CONFIGURATION.VALUE.EDIT")
@@ -176,9 +182,11 @@ def reset(
         setting, Zone=zoneid, Cluster=clusterid, StoragePool=storageid, ImageStore=imagestoreid, Domain=domainid,
         Account=accountid,
     )  # fmt: skip
-    drop(ctx.session, setting, scope)
-    ctx.describe(f"resetting setting {setting.name}{_where(scope)}")
-    return shown(setting, scope, setting.text() if scope else (setting.default or ""))
+    before = drop(ctx.session, setting, scope)
+    now = setting.text(*chain(ctx.session, scope)[1:]) if scope else (setting.default or "")
+    told = "" if setting.secret or before is None else f" from '{before}' to '{now}'"
+    ctx.describe(f"resetting setting {setting.name}{_where(scope)}{told}")
+    return shown(setting, value=now)
 
 
 def _may(ctx: Context, setting: Setting, scope: Scope | None) -> None:

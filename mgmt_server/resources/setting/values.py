@@ -12,7 +12,10 @@ from sqlalchemy.orm import Session
 from mgmt_server.db import after_commit, changed
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.event import SettingValue
+from mgmt_server.model.scopes import FOR_DOMAINS, of_account, of_domain
 from mgmt_server.model.settings import Scope, Setting, forget, settings, unused
+from mgmt_server.model.storage import ImageStore, Pool
+from mgmt_server.model.zone import Cluster
 
 WIDEST = {"Integer": 2**31 - 1, "Long": 2**63 - 1}
 LONGEST = 4096
@@ -37,10 +40,34 @@ def scope_of(setting: Setting | None, **entities: Any) -> Scope | None:
     if not given:
         return None
     kind, row = given[0]
-    if setting is not None and kind not in setting.scopes:
+    if setting is not None and not has_scope(setting, kind):
         may = ", ".join(s for s in setting.scopes if s != "Global") or "the whole installation only"
         raise InvalidValue(f"{setting.name} has no value for one {kind}: its scope is {may}")
     return Scope(kind, row.id)
+
+
+def has_scope(setting: Setting, kind: str) -> bool:
+    """Whether the setting may have a value for one of these. What accounts may have, domains may, where that is on."""
+    return kind in setting.scopes or (kind == "Domain" and "Account" in setting.scopes and FOR_DOMAINS.flag())
+
+
+def chain(session: Session, scope: Scope | None) -> tuple[Scope, ...]:
+    """The scopes whose values hold in one, nearest first: a cluster has its zone's, an account its domain's."""
+    if scope is None:
+        return ()
+    if scope.kind == "Account":
+        return of_account(session, scope.id)
+    if scope.kind == "Domain":
+        return of_domain(session, scope.id)
+    tables: dict[str, Any] = {"Cluster": Cluster, "StoragePool": Pool, "ImageStore": ImageStore}
+    found = [scope]
+    if scope.kind in tables:
+        row = session.get_one(tables[scope.kind], scope.id)
+        if getattr(row, "cluster_id", None) is not None:
+            found.append(Scope("Cluster", row.cluster_id))
+        if row.zone_id is not None:
+            found.append(Scope("Zone", row.zone_id))
+    return tuple(found)
 
 
 def checked(setting: Setting, value: str) -> str:
@@ -54,7 +81,8 @@ def checked(setting: Setting, value: str) -> str:
         return text.lower()
     if setting.type in ("Integer", "Long", "Float", "Double"):
         _number(setting, text)
-    if setting.options and text not in setting.options:
+    chosen = text.split() if "List" in setting.kind else [text]
+    if setting.options and not set(chosen) <= set(setting.options):
         raise InvalidValue(f"Value [{text[:100]}] is not valid for {setting.name}: choose {', '.join(setting.options)}")
     return text
 
@@ -94,11 +122,11 @@ def keep(tx: Session, setting: Setting, scope: Scope | None, value: str) -> str 
     return before
 
 
-def drop(tx: Session, setting: Setting, scope: Scope | None) -> None:
+def drop(tx: Session, setting: Setting, scope: Scope | None) -> str | None:
+    """Take a value back; what stood there, None for nothing."""
     kind, number = (scope.kind, scope.id) if scope else ("Global", 0)
-    tx.execute(
-        delete(SettingValue).where(
-            SettingValue.name == setting.name, SettingValue.scope == kind, SettingValue.scope_id == number
-        )
-    )
+    mine = (SettingValue.name == setting.name, SettingValue.scope == kind, SettingValue.scope_id == number)
+    before: str | None = tx.scalar(select(SettingValue.value).where(*mine))
+    tx.execute(delete(SettingValue).where(*mine))
     after_commit(forget)
+    return before

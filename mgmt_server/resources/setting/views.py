@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mgmt_server.model.settings import Scope, Setting
@@ -9,8 +10,11 @@ from mgmt_server.model.settings import Scope, Setting
 TYPES = {"Integer": "Number", "Long": "Number", "Float": "Decimal", "Double": "Decimal", "Boolean": "Boolean"}
 
 
-def shown(setting: Setting, scope: Scope | None = None, value: str | None = None) -> dict[str, Any]:
-    """A setting with the value that holds in a scope, or with `value`. Secret values are left out."""
+def shown(setting: Setting, scopes: Sequence[Scope] = (), value: str | None = None) -> dict[str, Any]:
+    """A setting with the value that holds in the first of the scopes that has one, or with `value`.
+
+    Secret values are left out.
+    """
     kinds = [s.lower() for s in setting.scopes if s != "Global"]
     answer: dict[str, Any] = {
         "category": setting.category,
@@ -21,13 +25,15 @@ def shown(setting: Setting, scope: Scope | None = None, value: str | None = None
         "isdynamic": True,
         "component": setting.component,
         "displaytext": setting.name.replace(".", " ").capitalize(),
-        "type": "Select" if setting.options else TYPES.get(setting.type, "String"),
+        "type": setting.kind or ("Select" if setting.options else TYPES.get(setting.type, "String")),
     }
     if not setting.secret:
-        answer["value"] = value if value is not None else setting.text(*([scope] if scope else []))
+        answer["value"] = value if value is not None else setting.text(*scopes)
         answer["defaultvalue"] = setting.default or ""
     if kinds:
         answer["scope"] = ",".join(kinds)
     if setting.options:
         answer["options"] = ",".join(setting.options)
+    if setting.parent:
+        answer["parent"] = setting.parent
     return answer

@@ -14,7 +14,8 @@ from mgmt_server.api.parameters import no_entity
 from mgmt_server.drivers.image.download import refuse
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account
-from mgmt_server.model.settings import Scope, Setting
+from mgmt_server.model.scopes import of_account
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMINS
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.template.bring import INSIDE
@@ -106,7 +107,7 @@ def check_visibility(ctx: Context, owner: Account | None, ispublic: bool | None,
     """Refuse what the caller may not do with a template."""
     if isfeatured and not ctx.caller.is_root:
         raise InvalidValue("isfeatured is for root administrators: leave it out")
-    scope = [Scope("Account", owner.id)] if owner else []
+    scope = of_account(ctx.session, owner.id) if owner else ()
     if ispublic and ctx.caller.role not in ADMINS and not PUBLIC.flag(*scope):
         raise InvalidValue("users may not make templates public here (setting allow.public.user.templates)")
 

@@ -13,6 +13,7 @@ from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.scopes import of_account
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.model.vm import STATES, Vm
@@ -141,5 +142,5 @@ def only_users(vm: Vm) -> None:
 
 
 def _may_expunge(ctx: Context) -> None:
-    if ctx.caller.role not in ADMINS and not USERS_RECOVER.flag():
+    if ctx.caller.role not in ADMINS and not USERS_RECOVER.flag(*of_account(ctx.session, ctx.caller.account_id)):
         raise InvalidValue("Users may not expunge or recover machines here: setting allow.user.expunge.recover.vm")
