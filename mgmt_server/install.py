@@ -13,13 +13,13 @@ from sqlalchemy import make_url, select, text, update
 from sqlalchemy.orm import Session
 
 from mgmt_server import config as bootstrap
-from mgmt_server.api.passwords import generated, hashed, new_key
+from mgmt_server.api.passwords import generated, give, matches, new_key
 from mgmt_server.config import Config, ConfigurationError
 from mgmt_server.db import Base, connect, engine, reading, write
 from mgmt_server.db.schema import migrate
 from mgmt_server.db.secrets import Secret, key_id, seal, unlock
 from mgmt_server.model import everything
-from mgmt_server.model.account import ADMIN_USER, User
+from mgmt_server.model.account import ADMIN_USER, ROOT_DOMAIN, User
 from mgmt_server.resources import load, seeds
 
 OLDEST_MARIADB = (10, 6)
@@ -83,15 +83,13 @@ def give_password(password: str | None) -> str | None:
     def work(tx: Session) -> str | None:
         admin = tx.get_one(User, ADMIN_USER)
         if password:
-            from mgmt_server.api.passwords import matches
-
             if not matches(password, admin.password):
-                admin.password = hashed(password)
+                give(tx, ROOT_DOMAIN, admin, password, chosen_by_user=True)
             return None
         if admin.password:
             return None
         made = generated()
-        admin.password = hashed(made)
+        give(tx, ROOT_DOMAIN, admin, made, chosen_by_user=False)
         return made
 
     return write(work)
