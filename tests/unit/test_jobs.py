@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from mgmt_server.db import new_uuid, reading, write
 from mgmt_server.errors import Failed
 from mgmt_server.jobs import Job, enqueue, gives_up
-from mgmt_server.jobs.flow import Fenced, load
+from mgmt_server.jobs.flow import Child, Fenced, load
 from mgmt_server.jobs.queue import claim, join_cluster, recover
 from mgmt_server.jobs.rows import JobRow, Node, StepRow
 from mgmt_server.jobs.worker import run_next
@@ -54,6 +54,12 @@ def parent(job: Job, name: str) -> None:
     job.write(note, f"{name} before", undo=unnote)
     job.wait(plain_flow, name, lock=f"child {name}", shared=True)
     job.write(note, f"{name} after")
+
+
+def crowd(job: Job, name: str) -> None:
+    children = [Child(plain_flow, (f"{name}{n}",), f"child {name}{n}") for n in range(3)]
+    failed = job.wait_all(children)
+    job.write(note, f"{name}: {'; '.join(failed) or 'all well'}")
 
 
 def mind(tx: Session, name: str) -> None:
@@ -159,6 +165,18 @@ def test_two_parents_share_a_child(node):
         pass
     assert {job(first).state, job(second).state} == {"done"}
     assert subjects().count("p a") == 1
+
+
+def test_a_parent_of_many_goes_on_when_all_have_ended(node):
+    broken.add("p1 c")
+    number = queue(crowd, "p")
+    assert run_next(node) and job(number).state == "waiting"
+    assert run_next(node) and run_next(node) and job(number).state == "waiting"
+    while run_next(node):
+        pass
+    assert job(number).state == "done"
+    assert subjects()[-1] == "p: p1 c is broken", "those that failed are told, and the others were let finish"
+    assert {"p0 c", "p2 c"} <= set(subjects()) and subjects().count("p0 a") == 1
 
 
 def test_jobs_of_one_lock_run_one_after_the_other(node):

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import addresses, counted, limits
+from mgmt_server.allocation import addresses, limits
 from mgmt_server.db import Base
 from mgmt_server.errors import InUse
 from mgmt_server.jobs import Job
@@ -180,7 +180,6 @@ def drop_rows(tx: Session, account_id: int) -> list[str]:
     held = select(Address.id).where(Address.account_id == account_id, Address.state != "Free")
     for number in list(tx.scalars(held.where(Address.network_id.is_(None), Address.vm_id.is_(None)))):
         addresses.free(tx, number)
-        counted.address_goes(tx, account_id)
     ranges = update(VlanRange).where(VlanRange.account_id == account_id).values(account_id=None, domain_id=None)
     tx.execute(ranges.execution_options(synchronize_session=False))
     release_all(tx, account_id=account_id)

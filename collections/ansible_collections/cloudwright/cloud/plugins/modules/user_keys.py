@@ -30,7 +30,10 @@ options:
     type: bool
     default: false
   return_secret:
-    description: Whether to return the secret key. Use C(no_log) on the task then.
+    description:
+      - Whether to return the secret key. Use C(no_log) on the task then.
+      - A server tells a secret key once, when it is made. Of keys that were there already, it is returned only by
+        servers that still tell it. Use O(regenerate) where it was lost.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -52,7 +55,7 @@ api_key:
   returned: success
   type: str
 secret_key:
-  description: The secret key.
+  description: The secret key. None for keys that were there already, if the server does not tell it again.
   returned: when O(return_secret) is true
   type: str
 user_id:
@@ -94,7 +97,7 @@ class UserKeys(Runnable):
             keys = entity_of(client.call("registerUserKeys", id=user["id"]))
         result["api_key"] = keys["apikey"]
         if params["return_secret"]:
-            result["secret_key"] = keys["secretkey"]
+            result["secret_key"] = keys.get("secretkey")
         return result
 
 

@@ -278,11 +278,12 @@ def job_status(cloud, params):
 
 
 def user_keys(cloud, params, new):
-    """getUserKeys and registerUserKeys"""
+    """getUserKeys and registerUserKeys, which alone tells the secret"""
     user = cloud.get("user", params)
     if new:
         user.update(apikey=str(uuid.uuid4()), secretkey=str(uuid.uuid4()))
-    return {"userkeys": {k: user[k] for k in ("apikey", "secretkey") if k in user}}
+    told = ("apikey", "secretkey") if new else ("apikey",)
+    return {"userkeys": {k: user[k] for k in told if k in user}}
 
 
 def extend(cloud):

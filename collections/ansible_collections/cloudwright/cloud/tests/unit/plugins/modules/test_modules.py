@@ -180,9 +180,12 @@ def test_secrets_stay_out_of_results_and_diffs(run):
     made = run.ok("host", **SAMPLES["host"]["create"], username="root", password="hunter2")
     assert "hunter2" not in str({k: v for k, v in made.items() if k != "invocation"})
     keys = run.ok("user_keys", user="cycle")
-    secret = next(u["secretkey"] for u in run.cloud.kinds["user"].values() if u["username"] == "cycle")
-    assert secret not in str(keys)
-    assert run.ok("user_keys", user="cycle", return_secret=True)["secret_key"] == secret
+    user = next(u for u in run.cloud.kinds["user"].values() if u["username"] == "cycle")
+    assert user["secretkey"] not in str(keys)
+    again = run.ok("user_keys", user="cycle", return_secret=True)
+    assert (again["changed"], again["secret_key"]) == (False, None), "a secret is told when it is made"
+    new = run.ok("user_keys", user="cycle", regenerate=True, return_secret=True)
+    assert new["secret_key"] == user["secretkey"] and new["api_key"] != keys["api_key"]
 
 
 def test_a_new_key_pair_is_returned_once(run):
