@@ -10,13 +10,15 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import reading
 from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
+from mgmt_server.model.account import SYSTEM_ACCOUNT, Account, Domain
 from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
+from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.storage import Pool, TemplateOnPool
 from mgmt_server.model.vm import Vm, Volume, instance_name
-from mgmt_server.model.zone import Address, PodAddress, Vnet
+from mgmt_server.model.zone import Address, PodAddress, VlanRange, Vnet
 
 PASSING = ("Starting", "Stopping", "Expunging", "Migrating", "Creating", "Resizing", "Implementing", "Shutdown")
 
@@ -25,7 +27,7 @@ def broken() -> list[str]:
     """Everything that does not hold; empty for a sound cloud."""
     with reading() as session:
         found: list[str] = []
-        for look in (_states, _hosts, _pools, _machines, _disks, _addresses, _vnets, _jobs, _events):
+        for look in (_states, _hosts, _pools, _machines, _disks, _addresses, _vnets, _limits, _jobs, _events):
             found += look(session)
         return found
 
@@ -127,6 +129,37 @@ def _vnets(session: Session) -> list[str]:
     for network in networks.values():
         if network.state == "Implemented" and network.guest_type == "Isolated" and network.id not in held:
             told.append(f"network {network.name} uses {network.broadcast} and does not hold it")
+    return told
+
+
+def _limits(session: Session) -> list[str]:
+    """What accounts and domains are counted for is what is there, each thing once."""
+    there: Counter[tuple[int, str]] = Counter()
+    users = {v.id: v for v in session.scalars(select(Vm).where(Vm.kind == "User"))}
+    for vm in users.values():
+        if vm.removed is None and vm.state not in ("Destroyed", "Error", "Expunging"):
+            there.update({(vm.account_id, "user_vm"): 1, (vm.account_id, "cpu"): vm.cpus})
+            there[vm.account_id, "memory"] += vm.memory
+    for disk in _alive(session, Volume):
+        if disk.vm_id is None or disk.vm_id in users:
+            there.update({(disk.account_id, "volume"): 1, (disk.account_id, "primary_storage"): disk.size})
+    there.update((n.account_id, "network") for n in _alive(session, Network) if not n.is_system)
+    public = {r.id for r in session.scalars(select(VlanRange)) if r.type == "VirtualNetwork"}
+    for address in session.scalars(
+        select(Address).where(Address.state != "Free", Address.account_id != SYSTEM_ACCOUNT)
+    ):
+        there[address.account_id, "public_ip"] += address.range_id in public
+    counts = session.scalars(select(ResourceCount).where(ResourceCount.tag == "")).all()
+    kept = Counter({(c.account_id, c.type): c.used for c in counts if c.account_id is not None})
+    told = [f"{w} is counted as {kept[w]}, not {there[w]}" for w in there.keys() | kept.keys() if kept[w] != there[w]]
+    paths = {row.id: row.path for row in session.execute(select(Domain.id, Domain.path))}
+    places = {row.id: paths[row.domain_id] for row in session.execute(select(Account.id, Account.domain_id))}
+    for count in counts:
+        if count.domain_id is not None:
+            path = paths[count.domain_id]
+            mine = sum(n for (a, t), n in kept.items() if t == count.type and places[a].startswith(path))
+            if mine != count.used:
+                told.append(f"{count.key} is counted as {count.used}, not {mine}")
     return told
 
 
