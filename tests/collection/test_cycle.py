@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from importlib import import_module
+from secrets import token_urlsafe
 from unittest.mock import patch
 
 import pytest
@@ -41,11 +41,11 @@ NOT_HERE = {
 }
 
 
-def have_user(server):
-    """A user without keys. There is no command yet that makes one."""
-    row = "'cycle', '00000000-0000-4000-8000-00000000c1c1', 2, 'enabled', 'native', '2026-01-01 00:00:00'"
-    with sqlite3.connect(server.credentials.parent / "cloud" / "cloud.db", timeout=30) as database:
-        database.execute(f"INSERT INTO user (username, uuid, account_id, state, source, created) VALUES ({row})")  # noqa: S608
+def have_user(run):
+    """A user without keys."""
+    named = {"username": "cycle", "firstname": "c", "lastname": "c", "email": "c@example.org", "account": "admin"}
+    params = {**named, "password": token_urlsafe(12)}
+    run.ok("api_request", command="createUser", params=params)
 
 
 class Wire:
@@ -97,9 +97,9 @@ def test_the_zone_is_built_once_and_then_left_alone(built):
 
 
 @pytest.mark.parametrize("module", sorted(SAMPLES))
-def test_life(run, server, module):
+def test_life(run, module):
     if module == "user_keys":
-        have_user(server)
+        have_user(run)
     life(run, module)
 
 
