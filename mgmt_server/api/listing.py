@@ -21,9 +21,11 @@ from mgmt_server.db import Base
 from mgmt_server.errors import InvalidValue, ParameterError
 from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain, Project
 from mgmt_server.model.event import Tag
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMINS, Owned
 
-PAGE = 500
+LARGEST = Setting("default.page.size", "Rows on a page at most, and of a list without pagesize", least=1, most=5000)
+UPWARDS = Setting("sortkey.algorithm", "Whether what has a sort key is listed with the lowest key first")
 TEXTS = {
     "page": "number of the page, from 1; needs pagesize",
     "pagesize": "rows on a page",
@@ -96,7 +98,7 @@ class Rows:
         table, view = self.view.table, self.view
         conditions = self._conditions(ctx, session)
         number, size = page_of(ctx.sent)
-        order = self.order or view.order
+        order = _by_sort_key(self.order or view.order)
         keys = select(table.id.label("id")).select_from(view.source(mentions((*conditions, *order)))).where(*conditions)
         keys = keys.order_by(*order)
         if size > 0:
@@ -132,6 +134,12 @@ class Rows:
         return tuple(found)
 
 
+def _by_sort_key(order: tuple[Any, ...]) -> tuple[Any, ...]:
+    if getattr(order[0], "key", "") != "sort_key" or UPWARDS.flag():
+        return order
+    return (order[0].desc(), *order[1:])
+
+
 class _Walk:
     """The count of a list that somebody walks page by page: kept for long lists, for seconds, for that caller alone."""
 
@@ -165,7 +173,7 @@ def page_of(sent: Mapping[str, str]) -> tuple[int, int]:
     """Page and size that were asked for. Size -1: all."""
     page, size = sent.get("page") or None, sent.get("pagesize") or None
     try:
-        number, rows = int(page or 1), int(size or PAGE)
+        number, rows = int(page or 1), int(size or LARGEST.number())
     except ValueError:
         raise ParameterError("page and pagesize are whole numbers") from None
     if rows == -1 and page is None:
@@ -174,9 +182,18 @@ def page_of(sent: Mapping[str, str]) -> tuple[int, int]:
         raise InvalidValue("page and pagesize go together: send both, or neither for the first rows")
     if number < 0 or number > 2**31 or rows < 1:
         raise InvalidValue("page starts at 1 and pagesize is at least 1")
-    if rows > PAGE:
-        raise InvalidValue(f"pagesize is at most {PAGE} (setting default.page.size)")
+    if rows > LARGEST.number():
+        raise InvalidValue(f"pagesize is at most {LARGEST.number()} (setting {LARGEST.name})")
     return number, rows
+
+
+def page_of_objects(ctx: Context, key: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The content of a list whose objects are no rows: those whose name has the keyword, one page of them."""
+    text = (ctx.sent.get("keyword") or "").lower()
+    found = [one for one in found if text in str(one.get("name", "")).lower()] if text else found
+    number, size = page_of(ctx.sent)
+    shown = found if size < 0 else found[(max(number, 1) - 1) * size : max(number, 1) * size]
+    return ({"count": len(found)} | ({key: shown} if shown else {})) if found else {}
 
 
 def narrowed(ctx: Context, session: Session, table: Any) -> list[ColumnElement[bool]]:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.api.listing import page_of
+from mgmt_server.api.listing import page_of_objects
 from mgmt_server.api.parameters import Use
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.tenancy import ADMIN, RESOURCE_ADMIN
@@ -18,7 +18,7 @@ from mgmt_server.resources.capacity import sums
 OPERATORS = (ADMIN, RESOURCE_ADMIN)
 
 
-@command("listCapacity", roles=OPERATORS, key="", reads=True, unsupported=("tag",))
+@command("listCapacity", roles=OPERATORS, key="", reads=True)
 def list_capacity(
     ctx: Context,
     zoneid: Use[Zone] | None = None,
@@ -27,6 +27,7 @@ def list_capacity(
     type: int | None = None,
     sortby: str | None = None,
     fetchlatest: bool = False,
+    tag: str | None = None,
 ) -> dict[str, Any]:
     """List capacities of zones, or of a pod or a cluster.
 
@@ -36,6 +37,7 @@ def list_capacity(
     type: 0 memory, 1 CPU, 2 storage, 3 storage as promised, 4 public addresses, 5 management addresses, ...
     sortby: usage for the fullest first
     fetchlatest: accepted; what is answered is always the latest
+    tag: what hosts and storage with this tag have
     """
     if type is not None and type not in sums.NAMES:
         raise InvalidValue(f"type={type} is none of " + ", ".join(f"{n} {name}" for n, name in sums.NAMES.items()))
@@ -47,16 +49,12 @@ def list_capacity(
         rows = rows.where(Zone.id == found)
     answer: list[dict[str, Any]] = []
     for number, uuid, name in ctx.session.execute(rows.order_by(Zone.id)):
-        place = sums.Place(number, podid.id if podid else None, clusterid.id if clusterid else None)
+        place = sums.Place(number, podid.id if podid else None, clusterid.id if clusterid else None, tag or "")
         where = {"zoneid": uuid, "zonename": name} | _below(ctx, podid, clusterid)
         answer.extend({**entry, **where} for entry in sums.of(ctx.session, place, type))
     if sortby:
         answer.sort(key=lambda entry: -float(entry["percentused"]))
-    number, size = page_of(ctx.sent)
-    shown = answer if size < 0 else answer[(max(number, 1) - 1) * size : max(number, 1) * size]
-    if not answer:
-        return {}
-    return {"count": len(answer), "capacity": shown} if shown else {"count": len(answer)}
+    return page_of_objects(ctx, "capacity", answer)
 
 
 def _below(ctx: Context, pod: Pod | None, cluster: Cluster | None) -> dict[str, str]:

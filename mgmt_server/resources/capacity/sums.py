@@ -8,11 +8,13 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from mgmt_server.api.view import PerPage
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import ImageStore, Pool
-from mgmt_server.model.zone import Address, PhysicalNetwork, Pod, PodAddress, VlanRange, Vnet
+from mgmt_server.model.tenancy import Caller
+from mgmt_server.model.zone import Address, Cluster, PhysicalNetwork, Pod, PodAddress, VlanRange, Vnet
 
-# the protocol's numbers and names
+# the protocol's numbers and names; a type that this cloud has nothing of is answered by nothing
 NAMES = {
     0: "MEMORY",
     1: "CPU",
@@ -24,6 +26,10 @@ NAMES = {
     7: "VLAN",
     8: "DIRECT_ATTACHED_PUBLIC_IP",
     9: "LOCAL_STORAGE",
+    10: "VIRTUAL_NETWORK_IPV6_SUBNET",
+    19: "GPU",
+    20: "OBJECT_STORAGE",
+    21: "BACKUP_STORAGE",
     90: "CPU_CORE",
 }
 OF_HOSTS, OF_POOLS = (0, 1, 90), (2, 3, 9)
@@ -35,6 +41,7 @@ class Place:
     zone: int
     pod: int | None = None
     cluster: int | None = None
+    tag: str = ""  # what hosts and pools with that tag have
 
 
 def of(session: Session, place: Place, type: int | None = None) -> list[dict[str, Any]]:
@@ -45,11 +52,34 @@ def of(session: Session, place: Place, type: int | None = None) -> list[dict[str
         figures |= _hosts(session, place)
     if set(wanted) & set(OF_POOLS):
         figures |= _pools(session, place)
+    if place.tag:
+        return [_entry(n, *figures[n]) | {"tag": place.tag} for n in NAMES if n in figures and n in wanted]
     if 5 in wanted and place.cluster is None:
         figures[5] = _pod_addresses(session, place)
     if set(wanted) & set(OF_ZONES) and place.pod is None and place.cluster is None:
         figures |= _zone(session, place.zone)
     return [_entry(n, *figures[n]) for n in NAMES if n in figures and n in wanted]
+
+
+def shown(kind: str) -> PerPage:
+    """The field `capacity` of zones, pods or clusters: what showcapacities=true asks for."""
+
+    def read(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict[str, Any]]:
+        return {n: {"capacity": [_plain(e) for e in of(session, _place(session, kind, n))]} for n in numbers}
+
+    return PerPage(("capacity",), read)
+
+
+def _plain(entry: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in entry.items() if k != "capacityallocated"}
+
+
+def _place(session: Session, kind: str, number: int) -> Place:
+    if kind == "zone":
+        return Place(number)
+    table = Pod if kind == "pod" else Cluster
+    zone = session.scalar(select(table.zone_id).where(table.id == number)) or 0
+    return Place(zone, number) if kind == "pod" else Place(zone, cluster=number)
 
 
 def _entry(type: int, used: int, total: int) -> dict[str, Any]:
@@ -64,6 +94,9 @@ def _at(table: Any, place: Place) -> list[Any]:
         found.append(table.pod_id == place.pod)
     if place.cluster is not None:
         found.append(table.cluster_id == place.cluster)
+    if place.tag:
+        tags = "," + func.replace(func.coalesce(table.tags, ""), " ", "") + ","
+        found.append(tags.contains(f",{place.tag},", autoescape=True))
     return found
 
 

@@ -16,7 +16,7 @@ from mgmt_server.model.tenancy import ROOT
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import alone, one_of, unused
 from mgmt_server.resources.cluster import rows
-from mgmt_server.resources.cluster.views import cluster_view
+from mgmt_server.resources.cluster.views import cluster_view, cluster_with_capacity
 from mgmt_server.resources.dedication import rows as dedication
 
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -117,7 +117,9 @@ def delete(ctx: Context, id: Operate[Cluster]) -> None:
     ctx.describe(f"deleting cluster {id.name}")
 
 
-@command("listClusters", roles=("Admin", "ResourceAdmin"), answers=cluster_view, unsupported=("storageaccessgroup",))
+@command(
+    "listClusters", roles=("Admin", "ResourceAdmin"), answers=cluster_with_capacity, unsupported=("storageaccessgroup",)
+)
 def list_clusters(
     ctx: Context,
     id: Use[Cluster] | None = None,
@@ -142,9 +144,9 @@ def list_clusters(
     allocationstate: Enabled or Disabled
     managedstate: Managed or Unmanaged
     arch: those of this architecture
-    showcapacities: accepted; listCapacity tells capacities
+    showcapacities: whether to tell capacities too
     """
-    return Rows(cluster_view).where(
+    return Rows(cluster_with_capacity if showcapacities else cluster_view).where(
         id=id and id.id, name=name, zone_id=zoneid, pod_id=podid, hypervisor=hypervisor, cluster_type=clustertype,
         allocation_state=allocationstate, managed_state=managedstate, arch=arch,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 from mgmt_server.api.view import View, shown
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.annotation.marks import has_annotations
+from mgmt_server.resources.capacity.sums import shown as capacities
 
 
 def _details(cpu: float, memory: float, details: dict[str, Any]) -> dict[str, str]:
@@ -39,3 +40,5 @@ cluster_view = View(
     arch=Cluster.arch,
     hasannotations=has_annotations("CLUSTER", Cluster.uuid),
 )
+
+cluster_with_capacity = cluster_view.extended(more=(capacities("cluster"),))

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.api.listing import Rows
+from mgmt_server.api.listing import Rows, page_of_objects
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import write
 from mgmt_server.errors import ApiError, Failed, InvalidValue
 from mgmt_server.jobs import Accepted
+from mgmt_server.jobs.rows import Node
 from mgmt_server.model.host import RESOURCE_STATES, Host
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsCategory
@@ -165,7 +166,7 @@ def delete(ctx: Context, id: Operate[Host], forced: bool = False, forcedestroylo
 
 
 @command("listHosts", roles=OPERATORS, answers=host_view, unsupported=(
-    "managementserverid", "outofbandmanagementenabled", "outofbandmanagementpowerstate", "storageaccessgroup",
+    "outofbandmanagementenabled", "outofbandmanagementpowerstate", "storageaccessgroup",
     "virtualmachineid",
 ))  # fmt: skip
 def list_hosts(
@@ -183,6 +184,7 @@ def list_hosts(
     version: str | None = None,
     hahost: bool | None = None,
     details: list[str] | None = None,
+    managementserverid: Use[Node] | None = None,
 ) -> Rows:
     """List hosts.
 
@@ -199,12 +201,17 @@ def list_hosts(
     version: those whose agent has this version
     hahost: true for hosts kept for restarts only: there are none
     details: accepted; all fields are answered
+    managementserverid: those connected to this management server
     """
     found = Rows(host_view).where(
         id=id and id.id, name=name, zone_id=zoneid, pod_id=podid, cluster_id=clusterid, hypervisor=hypervisor,
         type=type, state=state, resource_state=resourcestate, version=version,
     )  # fmt: skip
-    return found.where(Cluster.arch == arch if arch else None, Host.id == -1 if hahost else None)
+    return found.where(
+        Cluster.arch == arch if arch else None,
+        Host.id == -1 if hahost else None,
+        Node.id == managementserverid.id if managementserverid else None,
+    )
 
 
 @command("reconnectHost", roles=ROOT, answers=host_view, event="HOST.RECONNECT")
@@ -237,15 +244,18 @@ def cancel(ctx: Context, id: Operate[Host]) -> Accepted:
     return ctx.start(flows.out_of_maintenance, id)
 
 
-@command("listHostTags", roles=ADMINS, key="hosttag", reads=True)
-def list_tags(ctx: Context) -> list[dict[str, Any]]:
+@command("listHostTags", roles=ADMINS, key="", reads=True)
+def list_tags(ctx: Context) -> dict[str, Any]:
     """List the tags of hosts."""
     tagged = select(Host.id, Host.tags).where(
         Host.tags.is_not(None), Host.removed.is_(None), Host.usable_by(ctx.caller)
     )
     found = ctx.session.execute(tagged.order_by(Host.id))
     tags = [(host, tag.strip()) for host, names in found for tag in (names or "").split(",")]
-    return [{"id": str(n), "hostid": host, "name": tag} for n, (host, tag) in enumerate(tags, 1)]
+    told = [
+        {"id": str(n), "hostid": host, "name": tag, "isimplicit": False} for n, (host, tag) in enumerate(tags, 1) if tag
+    ]
+    return page_of_objects(ctx, "hosttag", told)
 
 
 def _cluster(tx: Session, pod: Pod, wish: _Wish) -> Cluster:

@@ -18,7 +18,7 @@ from mgmt_server.resources.checks import address, alone, free_name, netmask, one
 from mgmt_server.resources.dedication import rows as dedication
 from mgmt_server.resources.physicalnetwork.flows import done
 from mgmt_server.resources.pod import rows
-from mgmt_server.resources.pod.views import pod_view
+from mgmt_server.resources.pod.views import pod_view, pod_with_capacity
 
 STATES = ("Enabled", "Disabled")
 
@@ -129,7 +129,7 @@ def delete(ctx: Context, id: Operate[Pod]) -> None:
     ctx.describe(f"deleting pod {id.name}")
 
 
-@command("listPods", roles=("Admin", "ResourceAdmin"), answers=pod_view, unsupported=("storageaccessgroup",))
+@command("listPods", roles=("Admin", "ResourceAdmin"), answers=pod_with_capacity, unsupported=("storageaccessgroup",))
 def list_pods(
     ctx: Context,
     id: Use[Pod] | None = None,
@@ -144,10 +144,11 @@ def list_pods(
     name: those of this name
     zoneid: those of this zone
     allocationstate: Enabled or Disabled
-    showcapacities: accepted; listCapacity tells capacities
+    showcapacities: whether to tell capacities too
     """
     state = one_of("allocationstate", allocationstate, STATES)
-    return Rows(pod_view).where(id=id and id.id, name=name, zone_id=zoneid, allocation_state=state)
+    found = Rows(pod_with_capacity if showcapacities else pod_view)
+    return found.where(id=id and id.id, name=name, zone_id=zoneid, allocation_state=state)
 
 
 @command("createManagementNetworkIpRange", roles=ROOT, answers=pod_view, event="MANAGEMENT.IP.RANGE.CREATE")

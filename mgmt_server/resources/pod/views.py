@@ -9,6 +9,7 @@ from sqlalchemy import case, func, select
 from mgmt_server.api.view import View, many, shown
 from mgmt_server.model.zone import Pod, PodRange, Zone
 from mgmt_server.resources.annotation.marks import has_annotations
+from mgmt_server.resources.capacity.sums import shown as capacities
 
 
 def spoken_vlan(vlan: str | None) -> str:
@@ -51,3 +52,5 @@ pod_view = View(
     allocationstate=Pod.allocation_state,
     hasannotations=has_annotations("POD", Pod.uuid),
 )
+
+pod_with_capacity = pod_view.extended(more=(capacities("pod"),))

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.api.listing import Rows
+from mgmt_server.api.listing import Rows, page_of_objects
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import new_uuid, write
 from mgmt_server.drivers.hypervisor import HostRef, dispatch, simulator
@@ -238,13 +238,14 @@ def reopen(ctx: Context, id: Operate[Pool]) -> Accepted:
     return ctx.start(flows.out_of_maintenance, id)
 
 
-@command("listStorageTags", roles=ADMINS, key="storagetag", reads=True)
-def list_tags(ctx: Context) -> list[dict[str, Any]]:
+@command("listStorageTags", roles=ADMINS, key="", reads=True)
+def list_tags(ctx: Context) -> dict[str, Any]:
     """List the tags of primary storage."""
     tagged = select(Pool.id, Pool.tags).where(Pool.tags.is_not(None), Pool.removed.is_(None))
     found = ctx.session.execute(tagged.where(Pool.usable_by(ctx.caller)).order_by(Pool.id))
     tags = [(pool, tag.strip()) for pool, names in found for tag in (names or "").split(",")]
-    return [{"id": str(n), "poolid": pool, "name": tag} for n, (pool, tag) in enumerate(tags, 1)]
+    told = [{"id": str(n), "poolid": pool, "name": tag} for n, (pool, tag) in enumerate(tags, 1)]
+    return page_of_objects(ctx, "storagetag", told)
 
 
 def _where(zone: Zone, pod: Pod | None, cluster: Cluster | None, scope: str, hypervisor: str | None) -> dict[str, Any]:

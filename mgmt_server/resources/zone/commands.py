@@ -13,15 +13,16 @@ from mgmt_server.errors import Failed, InvalidValue
 from mgmt_server.model.account import Domain
 from mgmt_server.model.network import Network
 from mgmt_server.model.storage import ImageStore
-from mgmt_server.model.tenancy import EVERYONE, ROOT
+from mgmt_server.model.tenancy import ADMIN, EVERYONE, RESOURCE_ADMIN, ROOT
 from mgmt_server.model.zone import PhysicalNetwork, Pod, VlanRange, Zone
 from mgmt_server.resources.checks import address, alone, cidr, domain_name, free_name, one_of, unused
 from mgmt_server.resources.dedication import rows as dedication
 from mgmt_server.resources.physicalnetwork import rows as physicalnetwork
 from mgmt_server.resources.vlan import rows as vlan
-from mgmt_server.resources.zone.views import zone_view
+from mgmt_server.resources.zone.views import zone_view, zone_with_capacity
 
 STATES = ("Enabled", "Disabled")
+OPERATORS = (ADMIN, RESOURCE_ADMIN)
 
 
 @command("createZone", roles=ROOT, answers=zone_view, event="ZONE.CREATE", unsupported=("storageaccessgroups",))
@@ -196,7 +197,7 @@ def delete(ctx: Context, id: Operate[Zone]) -> None:
     ctx.describe(f"deleting zone {id.name}")
 
 
-@command("listZones", roles=EVERYONE, answers=zone_view, unsupported=("storageaccessgroup",))
+@command("listZones", roles=EVERYONE, answers=zone_with_capacity, unsupported=("storageaccessgroup",))
 def list_zones(
     ctx: Context,
     id: Use[Zone] | None = None,
@@ -216,14 +217,14 @@ def list_zones(
     networktype: Basic or Advanced
     domainid: those that this domain may use
     available: for users other than root it makes no difference: they see enabled zones
-    showcapacities: accepted; listCapacity tells capacities
+    showcapacities: whether to tell capacities too, to operators
     showicon: accepted; there are no icons
     """
     offered = None
     if domainid is not None:
         offered = (Zone.domain_id == domainid.id) | Zone.domain_id.is_(None)
     return (
-        Rows(zone_view)
+        Rows(zone_with_capacity if showcapacities and ctx.caller.role in OPERATORS else zone_view)
         .where(offered, id=id and id.id, name=name, network_type=networktype)
         .where(Zone.id.in_([z.id for z in ids]) if ids else None)
     )

@@ -9,6 +9,7 @@ from mgmt_server.model.account import Domain
 from mgmt_server.model.tenancy import ADMIN
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.annotation.marks import has_annotations
+from mgmt_server.resources.capacity.sums import shown as capacities
 
 
 def _details(details: dict[str, Any]) -> dict[str, str] | None:
@@ -54,3 +55,5 @@ zone_view = View(
     isnsxenabled=always(False),
     routedmodeenabled=always(False),
 )
+
+zone_with_capacity = zone_view.extended(more=(capacities("zone"),))
