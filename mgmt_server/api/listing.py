@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import False_, True_
 
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Parameter, entries, no_entity, parameter
@@ -95,25 +97,24 @@ class Rows:
 
         Whoever walks the pages of a long list is told one count: it is taken with the first page and stands a while.
         """
-        table, view = self.view.table, self.view
+        view, role = self.view, ctx.caller.role
         conditions = self._conditions(ctx, session)
         number, size = page_of(ctx.sent)
-        order = _by_sort_key(self.order or view.order)
-        keys = select(table.id.label("id")).select_from(view.source(mentions((*conditions, *order)))).where(*conditions)
-        keys = keys.order_by(*order)
-        if size > 0:
-            keys = keys.limit(size).offset((max(number, 1) - 1) * size)
-        chosen = keys.subquery("chosen")
-        rows = view.select(ctx.caller.role, *mentions(order)).join(chosen, chosen.c.id == table.id).order_by(*order)
         walk = _Walk(ctx)
         known = walk.count if number > 1 else None
-        if known is None:
-            source = view.source(mentions(conditions)) if conditions else table.__table__
-            count = select(func.count()).select_from(source).where(*conditions).scalar_subquery()
-            rows = rows.add_columns(count.label("_count"))
-        found = session.execute(rows).all()
+        order = _by_sort_key(self.order or view.order)
+        make = partial(_page, view, role, conditions, order, size > 0, known is None)
+        if not self.order and len(conditions) == (not self.removed):  # nothing but what always holds: made once
+            kind = (role, self.removed, size > 0, known is None, order is view.order)
+            rows = view.pages.get(kind)
+            if rows is None:
+                rows = view.pages[kind] = make()
+        else:
+            rows = make()
+        limits = {"_size": size, "_skip": (max(number, 1) - 1) * size} if size > 0 else {}
+        found = session.connection().execute(rows, limits).all()
         if known is None and not found:
-            known = (session.scalar(select(count)) or 0) if number > 1 else 0
+            known = (session.scalar(select(_count(view, conditions))) or 0) if number > 1 else 0
         total: int = found[0][-1] if known is None else known
         walk.count = total
         return total, view.objects(session, ctx.caller, found)
@@ -121,7 +122,7 @@ class Rows:
     def _conditions(self, ctx: Context, session: Session) -> tuple[ColumnElement[bool], ...]:
         table = self.view.table
         scope = self.scope if self.scope is not None else table.usable_by(ctx.caller)
-        found = [c for c in (scope, *self.conditions) if str(c) != "true"]
+        found = [c for c in (scope, *self.conditions) if not isinstance(c, True_)]
         if not self.removed:
             found.append(table.removed.is_(None))
         if self.narrow and (issubclass(table, Owned) or getattr(table, "tenant_scoped", False)):
@@ -138,6 +139,25 @@ def _by_sort_key(order: tuple[Any, ...]) -> tuple[Any, ...]:
     if getattr(order[0], "key", "") != "sort_key" or UPWARDS.flag():
         return order
     return (order[0].desc(), *order[1:])
+
+
+def _page(
+    view: View, role: str, conditions: tuple[ColumnElement[bool], ...], order: tuple[Any, ...], cut: bool, counted: bool
+) -> Select[Any]:
+    """The page's rows, found by their keys; with the count of all where it is not known."""
+    table = view.table
+    keys = select(table.id.label("id")).select_from(view.source(mentions((*conditions, *order)))).where(*conditions)
+    keys = keys.order_by(*order)
+    if cut:
+        keys = keys.limit(bindparam("_size", type_=Integer)).offset(bindparam("_skip", type_=Integer))
+    chosen = keys.subquery("chosen")
+    rows = view.select(role, *mentions(order)).join(chosen, chosen.c.id == table.id).order_by(*order)
+    return rows.add_columns(_count(view, conditions).label("_count")) if counted else rows
+
+
+def _count(view: View, conditions: tuple[ColumnElement[bool], ...]) -> ScalarSelect[int]:
+    source = view.source(mentions(conditions)) if conditions else view.table.__table__
+    return select(func.count()).select_from(source).where(*conditions).scalar_subquery()
 
 
 class _Walk:
@@ -224,7 +244,7 @@ def narrowed(ctx: Context, session: Session, table: Any) -> list[ColumnElement[b
         return [no_projects]
     own = table.account_id == caller.account_id
     offered = table.offered(caller)
-    return [own if str(offered) == "false" else own | offered]
+    return [own if isinstance(offered, False_) else own | offered]
 
 
 def _key(table: Any, text: str, caller: Any) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, inspect, select
+from sqlalchemy import ColumnElement, Select, case, exists, inspect, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.api.facts import fields_of
@@ -166,6 +166,7 @@ class View:
         self._joins = {_table_of(target): (target, on) for target, on in joins}
         self._plans: dict[str, _Plan] = {}
         self._selects: dict[Any, Select[Any]] = {}
+        self.pages: dict[Any, Select[Any]] = {}  # whole statements of lists that nothing narrows
 
     def extended(
         self, *, response: str = "", joins: Sequence[tuple[Any, Any]] = (), more: Sequence[PerPage] = (), **fields: Any
@@ -269,7 +270,9 @@ class View:
         plan = self.plan(role)
         columns = [self.table.id.label("_id"), *(c.label(f"c{n}") for n, c in enumerate(plan.columns))]
         if self.tagged:
-            columns.insert(1, self.tagged_by.label("_uuid"))
+            # without a tag of the kind there is nothing to look for: empty spares the statement that would
+            there = exists().where(Tag.resource_type == self.tagged)
+            columns.insert(1, case((there, self.tagged_by)).label("_uuid"))
         mentioned = set().union(*(_tables_in(c) for c in columns)) | set(extra)
         return select(*columns).select_from(self.source(mentioned))
 
@@ -321,7 +324,7 @@ class View:
             for row, answer in zip(rows, found, strict=True):
                 answer.update(known.get(row[0], {}))
         if self.tagged:
-            tags = _tags(session, self.tagged, [row[1] for row in rows])
+            tags = _tags(session, self.tagged, [row[1] for row in rows if row[1] is not None])
             for row, answer in zip(rows, found, strict=True):
                 answer["tags"] = tags.get(row[1], [])
 

@@ -132,7 +132,7 @@ def connect(url: str, *, pool: int = 16, durable: bool = False) -> Engine:
         parsed = parsed.update_query_dict({"charset": "utf8mb4"}, append=False)
         options |= {"pool_size": pool, "max_overflow": 4, "pool_use_lifo": True, "pool_timeout": 60}
         _open.one_writer = None
-    _open.reader = create_engine(parsed, isolation_level="AUTOCOMMIT", **options)
+    _open.reader = create_engine(parsed, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options)
     if parsed.get_backend_name() != "sqlite":
         options["isolation_level"] = "READ COMMITTED"
     _open.writer = create_engine(parsed, **options)

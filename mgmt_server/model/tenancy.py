@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, false, select, true
 from sqlalchemy.orm import Mapped, declared_attr
+from sqlalchemy.sql.elements import False_
 
 from mgmt_server.db import refers
 
@@ -94,7 +95,7 @@ class Owned:
             return true()
         offered = cls.offered(caller)
         own = cls.operable_by(caller)
-        return own if str(offered) == "false" else own | offered
+        return own if isinstance(offered, False_) else own | offered
 
 
 class Internal:
