@@ -11,7 +11,7 @@ from mgmt_server.model.account import Account, User
 
 
 def world(cloud: Any) -> Any:
-    """ann, bob, cid and the administrator dom in /a/b/, pam above them, eve elsewhere; each an account with one user."""
+    """ann, bob, cid and administrator dom in /a/b/, pam above them, eve and ed elsewhere: accounts with a user each."""
     for name in ("ann", "bob", "cid"):
         cloud.account(name, domain="/a/b/")
     cloud.account("dom", kind=2, domain="/a/b/")

@@ -129,7 +129,7 @@ def test_an_owner_is_swapped_or_joined_by_another(cloud, people):
     add(cloud, where, "bob")
     cloud.job("updateProject", user="ann", id=where, account="bob")
     assert members(cloud, where) == {"ann": "Regular", "bob": "Admin"}
-    assert refused(cloud, "updateProject", user="ann", id=where, account="ann").status == 432
+    assert refused(cloud, "updateProject", user="ann", id=where, account="ann").status == 531
     cloud.job("updateProject", user="bob", id=where, account="ann", roletype="admin")
     assert members(cloud, where) == {"ann": "Admin", "bob": "Admin"}
     listed = cloud.ask("listProjects", user="ann")["project"][0]["owner"]
@@ -166,7 +166,7 @@ def test_only_those_who_run_a_project_change_it(cloud, people, command):
     where = project(cloud, "alpha")
     add(cloud, where, "bob")
     member = refused(cloud, command, user="bob", id=where)
-    assert member.status == 432 and "administrators of the project alpha" in member.text
+    assert member.status == 531 and "administrators of the project alpha" in member.text
     for stranger in ("cid", "eve", "ed"):
         no = refused(cloud, command, user=stranger, id=where)
         assert no.status == 431 and "Invalid parameter id" in no.text

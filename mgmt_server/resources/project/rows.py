@@ -13,7 +13,7 @@ from mgmt_server.api import callers
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import no_entity
 from mgmt_server.db import after_commit
-from mgmt_server.errors import AccountError, InvalidValue, NotPermitted
+from mgmt_server.errors import AccountError, InvalidValue
 from mgmt_server.model.account import (
     ACCOUNT_TYPES,
     SYSTEM_ACCOUNT,
@@ -46,7 +46,7 @@ def check_runs(ctx: Context, project: Project) -> None:
     """Refuse who is a member alone."""
     mine = select(Project.id).where(Project.id == project.id, Project.operable_by(ctx.caller))
     if ctx.session.scalar(mine) is None:
-        raise NotPermitted(f"This is for administrators of the project {project.name}: ask one of them")
+        raise AccountError(f"This is for administrators of the project {project.name}: ask one of them")
 
 
 def role_type(text: str | None) -> str | None:

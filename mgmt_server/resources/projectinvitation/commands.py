@@ -9,7 +9,7 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.owner import owner
 from mgmt_server.api.parameters import Operate, Use
-from mgmt_server.errors import AccountError, InvalidValue, NotPermitted
+from mgmt_server.errors import AccountError, InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain, Project, ProjectInvitation, User
 from mgmt_server.model.tenancy import ADMINS, EVERYONE
@@ -26,7 +26,7 @@ def list_invitations(
     ctx: Context,
     id: Use[ProjectInvitation] | None = None,
     projectid: Use[Project] | None = None,
-    userid: Use[User] | None = None,
+    userid: str | None = None,
     account: str | None = None,
     domainid: Use[Domain] | None = None,
     isrecursive: bool = False,
@@ -47,10 +47,12 @@ def list_invitations(
     activeonly: those that can still be accepted
     """
     row, caller = ProjectInvitation, ctx.caller
-    found = Rows(invitation_view, narrow=False).where(id=id, state=one_of("state", state, STATES), user_id=userid)
+    found = Rows(invitation_view, narrow=False).where(id=id, state=one_of("state", state, STATES))
     if projectid is not None:
         check_runs(ctx, projectid)
         found = found.where(project_id=projectid)
+    if userid is not None:  # among what the caller may see, whoever's user it is
+        found = found.where(row.user_id.in_(select(User.id).where(User.uuid == userid)))
     if account is not None:
         where = domainid.id if domainid is not None else caller.domain_id
         mine = select(Account.id).where(Account.name == account, Account.domain_id == where, Account.usable_by(caller))
@@ -109,7 +111,7 @@ def _answering(ctx: Context, account: str | None, user: User | None) -> Account:
         return whose
     if user.id != ctx.caller.user_id:
         if ctx.caller.role not in ADMINS:
-            raise NotPermitted("An invitation to one user is answered by that user, or by an administrator")
+            raise AccountError("An invitation to one user is answered by that user, or by an administrator")
         check_rank(ctx.session, ctx.caller, user)
     whose = ctx.session.get_one(Account, user.account_id)
     if account is not None and account != whose.name:
