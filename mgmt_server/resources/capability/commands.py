@@ -15,6 +15,9 @@ from mgmt_server.resources.template.rules import PUBLIC
 
 SIZES = {"custom.diskoffering.size.min": 1, "custom.diskoffering.size.max": 1024}  # GiB, where nothing else is set
 PAGE = Setting("default.ui.page.size", "Rows that a web client shows on a page", least=1, most=500)
+VERSION_TOLD = Setting(
+    "expose.cloudstack.version.api.list.capabilities", "Whether listCapabilities tells the protocol's release"
+)
 PROTOCOL = "4.22.1.0"  # the release whose interface clients find here
 
 
@@ -32,7 +35,7 @@ def list_capabilities(ctx: Context) -> dict[str, Any]:
     """Tell what this installation can do, and what users may."""
     groups = select(Zone.id).where(Zone.security_groups, Zone.removed.is_(None), Zone.usable_by(ctx.caller))
     return {
-        "cloudstackversion": PROTOCOL,
+        **({"cloudstackversion": PROTOCOL} if VERSION_TOLD.flag() else {}),
         "securitygroupsenabled": ctx.session.scalar(groups.limit(1)) is not None,
         "userpublictemplateenabled": PUBLIC.flag(),
         "defaultuipagesize": PAGE.number(),

@@ -12,14 +12,21 @@ from mgmt_server.db import reading, write
 from mgmt_server.drivers.image import nfs, system
 from mgmt_server.errors import ApiError
 from mgmt_server.jobs.worker import every
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.resources.imagestore.rows import note_system_image
 
 log = logging.getLogger("cloudwright.storage")
+INTERVAL = Setting(
+    "storage.stats.interval",
+    "Milliseconds between two looks at how full secondary storage is",
+    type="Integer",
+    least=1000,
+)
 _looking = threading.Lock()
 
 
-@every(60, "imagestores")
+@every(lambda: INTERVAL.number() / 1000, "imagestores")
 def look() -> None:
     """In a thread of its own: a store that hangs must not keep the other timers waiting."""
     with reading() as session:

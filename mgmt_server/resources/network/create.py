@@ -13,9 +13,12 @@ from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.network import Network
 from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.zone import Address, PhysicalNetwork, TrafficType, VlanRange, Vnet, Zone
 from mgmt_server.resources.checks import addresses
 from mgmt_server.resources.domain.tree import network_domain_of
+
+SUFFIX = Setting("guest.domain.suffix", "How the domains of networks end where nothing else is said: cs7cloud.internal")
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def create_network(
 def _network_domain(tx: Session, owner: Account, zone: Zone) -> str:
     """What the account says, its domain or the nearest above it that says something, or the zone."""
     said = owner.network_domain or network_domain_of(tx, owner.domain_id) or zone.network_domain
-    return said or f"cs{owner.id}cloud.internal"
+    return said or f"cs{owner.id}{SUFFIX.text(Scope('Zone', zone.id))}"
 
 
 def carrier(tx: Session, zone: Zone, offering: NetworkOffering) -> PhysicalNetwork:

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mgmt_server.errors import InvalidValue
+from mgmt_server.model.settings import Setting
 
-BITS = 3072
+BITS = Setting("ssh.key.length", "Bits of the RSA keys that are made for users", default="3072", least=2048, most=8192)
 LEAST_BITS = 1024
 
 
@@ -52,7 +53,7 @@ def fingerprint(line: str) -> str:
 
 def pair() -> tuple[str, str]:
     """A new RSA key: private (PEM) and public (one line)."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=BITS)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=BITS.number())
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )

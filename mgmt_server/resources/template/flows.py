@@ -17,6 +17,7 @@ from mgmt_server.drivers.image.system import SystemImage
 from mgmt_server.errors import InvalidValue, LimitExceeded
 from mgmt_server.jobs import Job, enqueue
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import Template, TemplateInZone
 from mgmt_server.model.zone import Zone
@@ -24,6 +25,12 @@ from mgmt_server.resources.template import bring
 from mgmt_server.resources.template.bring import Brought, Order
 from mgmt_server.resources.template.seeds import BUILTIN_SIMULATOR, SYSTEM_KVM, SYSTEM_SIMULATOR
 
+FULL = Setting(
+    "secondary.storage.capacity.threshold",
+    "Share of a secondary storage in use from which it takes no more",
+    least=0,
+    most=1,
+)
 SIMULATED = (BUILTIN_SIMULATOR, SYSTEM_SIMULATOR)
 SIMULATED_SIZE = 5 * 2**20  # bytes of a simulated image, of which nothing is known
 
@@ -39,6 +46,7 @@ def stores_of(tx: Session, zone_id: int) -> list[ImageStore]:
         or_(ImageStore.zone_id == zone_id, ImageStore.zone_id.is_(None)),
         ImageStore.removed.is_(None),
         ImageStore.readonly.is_(False),
+        or_(ImageStore.capacity == 0, ImageStore.used < ImageStore.capacity * FULL.fraction()),
     )
     return list(tx.scalars(mine.order_by((ImageStore.capacity - ImageStore.used).desc(), ImageStore.id)))
 
@@ -94,7 +102,8 @@ def start_download(tx: Session, template: Template, zone_id: int) -> None:
     simulated = template.hypervisor == "Simulator"
     if not stores and not simulated:
         raise InvalidValue(
-            "the zone has no secondary storage that can be written to: add one with addImageStore, then register again"
+            "the zone has no secondary storage that can be written to and has room: add one with addImageStore, then "
+            "register again"
         )
     for store in stores[:1]:
         row = _on_store(tx, template, store, zone_id, "Ready" if simulated else "Creating")

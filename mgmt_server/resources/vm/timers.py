@@ -24,10 +24,16 @@ from mgmt_server.resources.vm import flows, power  # noqa: F401  power listens t
 
 log = logging.getLogger("cloudwright.vm")
 EXPUNGE_DELAY = Setting("expunge.delay", "Seconds after which a destroyed machine is removed for good")
+EXPUNGE_INTERVAL = Setting(
+    "expunge.interval", "Seconds between two looks for machines to remove for good", default="60", least=1
+)
+STATISTICS = Setting(
+    "vm.stats.interval", "Milliseconds between two readings of machines' statistics; 0 for none", least=0
+)
 AT_ONCE = 20  # machines that one round expunges
 
 
-@every(60, "expunge destroyed machines")
+@every(EXPUNGE_INTERVAL.number, "expunge destroyed machines")
 def expunge_destroyed() -> None:
     write(_queue_expunging)
 
@@ -41,7 +47,7 @@ def _queue_expunging(tx: Session) -> None:
         enqueue(tx, flows.expunge, (vm.id,), lock=f"vm:{vm.id}", instance=("VirtualMachine", vm.uuid), asker=asker)
 
 
-@every(60, "statistics of machines")
+@every(lambda: STATISTICS.number() / 1000, "statistics of machines")
 def read_statistics() -> None:
     """Ask each KVM host how its machines are doing. One that does not answer is left out until the next round."""
     with reading() as session:
