@@ -14,11 +14,13 @@ from sqlalchemy import bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from mgmt_server.db import after_commit, changed, now, write
+from mgmt_server.jobs import facts
 from mgmt_server.jobs.rows import OPEN, JobRow, Node
 from mgmt_server.jobs.values import plain
 
 LEASE = timedelta(seconds=15)
 HEARTBEAT = 3.0  # seconds
+LOOK = 15.0  # seconds between looks at a node's own figures
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,9 @@ def join_cluster(name: str, address: str = "", version: str = "") -> Node:
             node = Node(name=name, epoch=0)
             tx.add(node)
         node.epoch += 1
-        node.heartbeat = node.started = now()
-        node.address, node.version = address, version
+        node.stopped, node.removed = node.heartbeat, None
+        node.heartbeat = node.started = node.looked = now()
+        node.address, node.version, node.facts = address, version, facts.look()
         tx.flush()
         tx.expunge(node)
         return node
@@ -149,12 +152,16 @@ def join_cluster(name: str, address: str = "", version: str = "") -> Node:
     return joined
 
 
-def beat(node: Node) -> bool:
-    """Say that this node lives. False when another process has taken its name: it must stop."""
+def beat(node: Node, look: bool = False) -> bool:
+    """Say that this node lives. False when another process has taken its name: it must stop.
+
+    `look`: tell its facts anew. Who lives is listed, also when somebody had removed it.
+    """
+    values: dict[str, Any] = {"facts": facts.look(), "looked": now()} if look else {}
 
     def say(tx: Session) -> bool:
-        mine = update(Node).where(Node.id == node.id, Node.epoch == node.epoch).values(heartbeat=now())
-        return changed(tx.execute(mine)) == 1
+        mine = update(Node).where(Node.id == node.id, Node.epoch == node.epoch)
+        return changed(tx.execute(mine.values(heartbeat=now(), removed=None, **values))) == 1
 
     return write(say)
 

@@ -26,6 +26,9 @@ class Node(Internal, Base):
     address: Mapped[str | None]
     version: Mapped[str | None]
     started: Mapped[datetime | None]
+    stopped: Mapped[datetime | None]  # last heartbeat of its earlier life
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # see jobs.facts
+    looked: Mapped[datetime | None]  # when the facts were true
 
 
 class JobRow(Base):

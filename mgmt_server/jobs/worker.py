@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import changed, now, reading, write
 from mgmt_server.jobs.flow import Fenced, _Waiting, load
-from mgmt_server.jobs.queue import HEARTBEAT, beat, claim, join_cluster, recover, wake
+from mgmt_server.jobs.queue import HEARTBEAT, LOOK, beat, claim, join_cluster, recover, wake
 from mgmt_server.jobs.rows import JobRow, Node, Timer
 
 log = logging.getLogger("cloudwright.jobs")
@@ -105,14 +105,15 @@ class Workers:
             self.busy -= 1
 
     def _tick(self) -> None:
-        last_beat = 0.0
+        last_beat = last_look = 0.0
         elapsed = 0.0
         while not self._stopping.wait(1):
             elapsed += 1
             try:
                 if elapsed - last_beat >= HEARTBEAT:
-                    last_beat = elapsed
-                    if not beat(self.node):
+                    last_beat, look = elapsed, elapsed - last_look >= LOOK
+                    last_look = elapsed if look else last_look
+                    if not beat(self.node, look):
                         log.critical("another process runs as node %s: this one stops working", self.node.name)
                         self._stopping.set()
                         self.on_lost()
