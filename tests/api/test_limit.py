@@ -1,10 +1,11 @@
 """What accounts, domains and projects have and may have: limits, counts, and what the lists tell of them."""
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, event, select, update
 
 from mgmt_server import db
 from mgmt_server.allocation import limits
+from mgmt_server.jobs.worker import run_next
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.event import Alert
 from mgmt_server.model.host import Host
@@ -390,3 +391,26 @@ def test_a_template_that_is_not_ready_is_refused_at_the_call(cloud, ids, zone):
     with pytest.raises(Refused, match="it is Absent .*not on a secondary storage of this zone yet"):
         deploy(cloud, zone)
     assert mine(ids) == {} and cloud.ask("listVirtualMachines", user="ann") == {}
+
+
+def test_a_deploy_takes_forty_statements_at_most_and_the_counts_come_last(cloud, ids, zone):
+    deploy(cloud, zone)
+    deploy(cloud, zone)
+    sent = {"zoneid": zone["zone"], "templateid": zone["template"], "serviceofferingid": zone["offering"]}
+    (network,) = cloud.ask("listNetworks", user="ann")["network"]
+    seen = []
+
+    def look(_connection, _cursor, statement, *_):
+        if not statement.startswith(("BEGIN", "RELEASE", "SAVEPOINT")):
+            seen.append(statement)
+
+    engines = [db.engine(), db.reading().get_bind()]
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", look)
+    cloud.ask("deployVirtualMachine", user="ann", networkids=network["id"], **sent)
+    call = len(seen)
+    assert run_next(cloud.node)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", look)
+    assert seen[call - 1].startswith("UPDATE resource_count"), "the rows that many wait for"
+    assert len(seen) <= 40, f"{call} in the call, {len(seen) - call} in its job"

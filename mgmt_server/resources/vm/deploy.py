@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
@@ -122,11 +122,15 @@ def _check_zone(ctx: Context, asked: Request) -> None:
         if network.is_system:
             raise InvalidValue(f"The network {network.name} is the system's own")
     chosen = {o.uuid: o.name for o in (asked.offering, asked.disk) if o is not None}
-    rows = select(OfferedTo.offering, OfferedTo.zone_id)
-    zones = ctx.session.execute(rows.where(OfferedTo.offering.in_(chosen), OfferedTo.zone_id.is_not(None))).all()
+    theirs = OfferedTo.offering.in_(chosen) & OfferedTo.zone_id.is_not(None)
+    rows = select(
+        _images(asked).where(TemplateOnStore.state == "Ready").exists(), OfferedTo.offering, OfferedTo.zone_id
+    )
+    rows = rows.select_from(Template).outerjoin(OfferedTo, theirs).where(Template.id == asked.template.id)
+    found = ctx.session.execute(rows).all()
     for uuid, name in chosen.items():
-        theirs = {z for o, z in zones if o == uuid}
-        if theirs and zone.id not in theirs:
+        zones = {z for _, offering, z in found if offering == uuid}
+        if zones and zone.id not in zones:
             raise InvalidValue(f"The offering {name} is not for the zone {zone.name}")
     if asked.offering.is_system:
         raise InvalidValue(f"The offering {asked.offering.name} is for system VMs")
@@ -134,24 +138,27 @@ def _check_zone(ctx: Context, asked: Request) -> None:
         raise InvalidValue("Deploying from an ISO is not supported in this version: choose a template")
     if asked.template.type == "SYSTEM":
         raise InvalidValue(f"The template {asked.template.name} is for system VMs")
-    _check_ready(ctx.session, asked.template, zone)
+    if not found[0][0]:
+        raise _not_ready(ctx.session, asked)
 
 
-def _check_ready(tx: Session, template: Template, zone: Zone) -> None:
-    """Refuse at the call what could only fail in its job."""
-    rows = select(TemplateOnStore.state, TemplateOnStore.progress, TemplateOnStore.error).where(
-        TemplateOnStore.template_id == template.id,
-        TemplateOnStore.zone_id == zone.id,
+def _images(asked: Request) -> Select[Any]:
+    """The template's images in the zone."""
+    return select(TemplateOnStore.state, TemplateOnStore.progress, TemplateOnStore.error).where(
+        TemplateOnStore.template_id == asked.template.id,
+        TemplateOnStore.zone_id == asked.zone.id,
         TemplateOnStore.store_id.in_(select(ImageStore.id).where(ImageStore.removed.is_(None))),
     )
-    found = tx.execute(rows.order_by(TemplateOnStore.state != "Ready").limit(1)).first()
-    state = found.state if found else "Absent"
-    if state != "Ready":
-        told = status(*found) if found else status(None, None, None)
-        raise InvalidValue(
-            f"The template {template.name} is not ready in the zone {zone.name}, it is {state} ({told}): wait until "
-            "listTemplates shows isready=true"
-        )
+
+
+def _not_ready(tx: Session, asked: Request) -> InvalidValue:
+    """Said at the call: the job could only fail."""
+    row = tx.execute(_images(asked).order_by(TemplateOnStore.id.desc()).limit(1)).first()
+    state, told = (row.state, status(*row)) if row else ("Absent", status(None, None, None))
+    return InvalidValue(
+        f"The template {asked.template.name} is not ready in the zone {asked.zone.name}, it is {state} ({told}): wait "
+        "until listTemplates shows isready=true"
+    )
 
 
 def _size(asked: Request) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ from mgmt_server.model.offering import DiskOffering, ServiceOffering
 from mgmt_server.model.storage import ImageStore, Pool, TemplateOnPool, TemplateOnStore
 from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
+from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic, Store
 from mgmt_server.protocol.machine import Pool as PoolAtHost
 from mgmt_server.resources.network.nics import move_to_pod, nics_of, pod_of
@@ -64,6 +65,7 @@ class _Parts:
     root: DiskOffering
     template: Template | None
     os: OsType | None
+    zone_type: str
     volumes: list[tuple[Volume, DiskOffering | None]]
 
 
@@ -90,7 +92,8 @@ def reference_of(host: Host) -> HostRef:
 
 def _parts(tx: Session, vm_id: int) -> _Parts:
     row = tx.execute(
-        select(Vm, ServiceOffering, DiskOffering, Template, OsType)
+        select(Vm, ServiceOffering, DiskOffering, Template, OsType, Zone.network_type)
+        .join(Zone, Zone.id == Vm.zone_id)
         .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
         .join(DiskOffering, DiskOffering.id == ServiceOffering.disk_offering_id)
         .outerjoin(Template, Template.id == Vm.template_id)
@@ -113,7 +116,7 @@ def _place(tx: Session, parts: _Parts, options: Options) -> tuple[Host, dict[int
     vm = parts.vm
     known = {p.id: p for p in _pools_of(tx, parts)}
     need = _need(parts, options, list(known.values()))
-    pod = pod_of(tx, vm.id)
+    pod = pod_of(tx, vm.id) if parts.zone_type == "Basic" else None
     if pod is not None and vm.last_host_id is not None and need.pod_id is None:
         need = replace(need, pod_id=pod)  # it ran with that address, and stays where the address is
     homeless = [(v, o) for v, o in parts.volumes if v.pool_id is None]
