@@ -5,8 +5,9 @@ from sqlalchemy import delete, event, select, update
 
 from mgmt_server import db
 from mgmt_server.allocation import limits
+from mgmt_server.api import callers
 from mgmt_server.jobs.worker import run_next
-from mgmt_server.model.account import Account, Domain
+from mgmt_server.model.account import Account, Domain, Project, ProjectMember
 from mgmt_server.model.event import Alert
 from mgmt_server.model.host import Host
 from mgmt_server.model.limit import ResourceCount
@@ -14,7 +15,7 @@ from mgmt_server.model.offering import DiskOffering, ServiceOffering
 from mgmt_server.model.storage import ImageStore, Pool, TemplateOnStore
 from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.limit import timers
+from mgmt_server.resources.limit import recount, timers
 from mgmt_server.resources.limit.rows import account_key, domain_key, fields, of_owners
 from mgmt_server.resources.template import flows
 from mgmt_server.resources.template.bring import Brought, Order
@@ -414,3 +415,43 @@ def test_a_deploy_takes_forty_statements_at_most_and_the_counts_come_last(cloud,
         event.remove(engine, "before_cursor_execute", look)
     assert seen[call - 1].startswith("UPDATE resource_count"), "the rows that many wait for"
     assert len(seen) <= 40, f"{call} in the call, {len(seen) - call} in its job"
+
+
+def test_a_project_has_limits_of_its_own_and_counts_for_who_runs_it(cloud, ids, zone):
+    for name, kind, place in (("boss", 2, "/a/"), ("visitor", 2, "/c/"), ("eve", 0, "/c/")):
+        cloud.account(name, kind=kind, domain=place)
+    made = cloud.job("createProject", user="ann", name="p")["project"]["id"]
+    assert mine(ids) == {"project/": 1}
+    assert told(cloud, user="ann", projectid=made, resourcetype=0) == {"user_vm": 20}
+    cloud.ask("updateResourceLimit", user="boss", projectid=made, resourcetype=0, max=1)
+    (listed,) = cloud.ask("listResourceLimits", user="ann", projectid=made, resourcetype=0)["resourcelimit"]
+    assert (listed["project"], listed["projectid"], listed["max"]) == ("p", made, 1) and "account" not in listed
+    deploy(cloud, zone, projectid=made)
+    with pytest.raises(Refused, match="user_vm for the project .* is exceeded: its limit is 1 machines") as no:
+        deploy(cloud, zone, projectid=made)
+    assert no.value.status == 535 and mine(ids) == {"project/": 1}
+    for user in ("visitor", "eve"):
+        with pytest.raises(Refused, match="does not exist"):
+            cloud.ask("listResourceLimits", user=user, projectid=made)
+    found = cloud.ask("updateResourceCount", user="boss", domainid=domain_id("/a/b/"), projectid=made, resourcetype=0)
+    assert [(e["project"], e["resourcecount"]) for e in found["resourcecount"]] == [("p", 1)]
+    with db.reading() as session:
+        assert recount.wrong(session) == ([], [])
+
+
+def test_being_a_member_elsewhere_gives_no_say_over_a_projects_limits(cloud, ids):
+    cloud.account("visitor", kind=2, domain="/c/")
+    made = cloud.job("createProject", user="ann", name="p")["project"]["id"]
+
+    def join(tx):
+        visitor = tx.scalar(select(Account.id).where(Account.name == "visitor"))
+        tx.add(ProjectMember(project_id=tx.scalar(select(Project.id)), account_id=visitor, role="Admin"))
+
+    db.write(join)
+    callers.forget()
+    assert told(cloud, user="visitor", projectid=made, resourcetype=0) == {"user_vm": 20}
+    with pytest.raises(Refused, match="do not administer"):
+        cloud.ask("updateResourceLimit", user="visitor", projectid=made, resourcetype=0, max=99)
+    with pytest.raises(Refused, match="is not in the domain"):
+        cloud.ask("updateResourceCount", user="visitor", domainid=domain_id("/c/"), projectid=made)
+    assert told(cloud, user="visitor", projectid=made, resourcetype=0) == {"user_vm": 20}
