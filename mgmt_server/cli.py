@@ -70,6 +70,7 @@ def _serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument("--data", type=Path, help="with --simulator: the folder that holds everything")
     parser.add_argument("--listen", default="127.0.0.1:8080", help="with --simulator: address of the API")
+    parser.add_argument("--tls-listen", default="", help="with --simulator: address of the API with TLS")
     parser.add_argument("--integration-port", type=int, default=0, help="with --simulator: open a port without keys")
     parser.add_argument("--agents-listen", default="", help="with --simulator: address of the agent link")
     parser.add_argument("--admin-password", help="with --simulator: the administrator's password")
@@ -98,6 +99,7 @@ def _run_serve(options: argparse.Namespace) -> None:
         agents_listen=options.agents_listen,
         advertise=bootstrap.address(options.agents_listen)[0] if options.agents_listen else "",
         integration_port=options.integration_port,
+        tls_listen=options.tls_listen,
         key=f"file:{key_file}",
         node="simulator",
         simulator=True,
@@ -133,6 +135,9 @@ def _setup(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument("--data", type=Path, default=Path("/var/lib/cloudwright"))
     parser.add_argument("--listen", default="0.0.0.0:8080")  # noqa: S104  an API is there to be reached
     parser.add_argument("--agents-listen", default="0.0.0.0:8250")  # noqa: S104
+    parser.add_argument("--tls-listen", default="", help="ADDRESS:PORT of the API with TLS, such as 0.0.0.0:8443")
+    parser.add_argument("--tls-certificate", default="", help="PEM with its chain; one of the cloud's CA when left out")
+    parser.add_argument("--tls-key", default="", help="its private key, PEM without a passphrase")
     parser.add_argument("--advertise", default="", help="name or address under which agents reach this server")
     parser.add_argument("--node", default="", help="this server's name in the cluster (default: the host's)")
     parser.add_argument(
@@ -152,6 +157,7 @@ def _run_setup(options: argparse.Namespace) -> None:
     from mgmt_server import config as bootstrap
     from mgmt_server import install
     from mgmt_server.logs import set_up
+    from mgmt_server.web import certificate
 
     set_up(None, "WARNING")
     if options.action == "change-key":
@@ -175,6 +181,9 @@ def _run_setup(options: argparse.Namespace) -> None:
         listen=options.listen,
         agents_listen=options.agents_listen,
         advertise=options.advertise,
+        tls_listen=options.tls_listen,
+        tls_certificate=options.tls_certificate,
+        tls_key=options.tls_key,
         key=key,
         region_id=options.region_id,
         **node,
@@ -183,6 +192,7 @@ def _run_setup(options: argparse.Namespace) -> None:
     install.open_database(found, bootstrap.key_of(found))
     changed |= install.write_file(options.config, bootstrap.written(found), 0o640)
     changed |= install.prepare()
+    changed |= certificate.prepare(found)
     given = _first_line(options.admin_password_file) if options.admin_password_file else None
     made = install.give_password(given)
     changed |= bool(made)

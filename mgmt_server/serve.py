@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -19,10 +20,12 @@ from mgmt_server.config import Config, ConfigurationError
 from mgmt_server.install import open_database
 from mgmt_server.jobs.worker import Workers
 from mgmt_server.logs import set_up
+from mgmt_server.web import certificate
 from mgmt_server.web.app import create, open_port
 from mgmt_server.web.metrics import Metrics
 
 log = logging.getLogger("cloudwright")
+RENEWED = 12 * 3600.0  # seconds between looks at the certificate
 
 
 def our_version() -> str:
@@ -65,9 +68,10 @@ class Server:
             servers.append(_uvicorn(open_port(self.config.simulator, self.metrics)))
         if self.config.tls_listen:
             sockets.append(_listen(self.config.tls_listen))
-            servers.append(_uvicorn(app, self.config.tls_certificate, self.config.tls_key))
+            servers.append(_uvicorn(app, self.config))
         self.workers.start()
         tasks = [asyncio.create_task(s.serve(sockets=[k])) for s, k in zip(servers, sockets, strict=True)]
+        renewing = [asyncio.create_task(self._renew(s)) for s in servers if s.config.ssl]
         while not all(s.started for s in servers):
             if any(t.done() for t in tasks):
                 raise ConfigurationError("the web server did not start; see the log")
@@ -77,11 +81,24 @@ class Server:
         await asyncio.wait([asyncio.create_task(self._stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
         for server in servers:
             server.should_exit = True
+        for task in renewing:
+            task.cancel()
         await asyncio.gather(*tasks)
         if self.link is not None:
             self.link.stop()
         await asyncio.to_thread(self.workers.stop)
         db.disconnect()
+
+    async def _renew(self, server: uvicorn.Server) -> None:
+        """Take a new certificate into use without a restart: ours near its end, or what stands in the files by then."""
+        while True:
+            await asyncio.sleep(RENEWED)
+            try:
+                await asyncio.to_thread(certificate.prepare, self.config)
+                if isinstance(server.config.ssl, ssl.SSLContext):
+                    certificate.load(server.config.ssl, self.config)
+            except Exception:
+                log.exception("the certificate of %s was not renewed", self.config.tls_listen)
 
     def _start_link(self) -> None:
         from mgmt_server.agents import ca
@@ -107,11 +124,20 @@ class Server:
         return found
 
 
-def _uvicorn(app: Any, certificate: str = "", key: str = "") -> uvicorn.Server:
-    options: dict[str, Any] = {"ssl_certfile": certificate, "ssl_keyfile": key} if certificate else {}
+def _uvicorn(app: Any, with_tls: Config | None = None) -> uvicorn.Server:
+    options: dict[str, Any] = {}
+    if with_tls is not None:
+        certificate.prepare(with_tls)
+        chain, key = certificate.files(with_tls)
+        # tried here, because uvicorn does not tell what is wrong with them
+        certificate.load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), with_tls)
+        options = {"ssl_certfile": chain, "ssl_keyfile": key}
     settings = uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, timeout_keep_alive=75, backlog=1024, **options
     )
+    settings.load()
+    if isinstance(settings.ssl, ssl.SSLContext):
+        settings.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     server = uvicorn.Server(settings)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  ours stop all servers together
     return server

@@ -29,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     server.clock,
     server.nodes,
     server.ports,
+    server.certificate,
     server.authority,
     server.administrator,
     server.settings,

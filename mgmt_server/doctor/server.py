@@ -23,6 +23,7 @@ from mgmt_server.jobs.rows import JobRow, Node
 from mgmt_server.model.account import User
 from mgmt_server.model.event import SettingValue
 from mgmt_server.model.host import Host
+from mgmt_server.web import certificate as tls
 
 PATIENCE = 5.0  # seconds for a port to answer
 NEAR = timedelta(days=30)
@@ -159,6 +160,27 @@ def _agents_port(config: Config) -> Finding:
 
 def _here(host: str) -> str:
     return "127.0.0.1" if host in ("", "0.0.0.0", "::") else host  # noqa: S104  compared, not bound
+
+
+def certificate(config: Config) -> Iterator[Finding]:
+    """Of the API's port with TLS."""
+    if not config.tls_listen:
+        yield skipped("API certificate", "tls_listen is empty: the API speaks no TLS of its own")
+        return
+    path, _ = tls.files(config)
+    try:
+        left = tls.expires(path) - datetime.now(UTC)
+    except (OSError, ValueError) as error:
+        yield fail("API certificate", f"{path}: {error}", "correct tls_certificate, or leave it out to get one")
+        return
+    told = f"{path} is valid for {left.days} days" if left > timedelta(0) else f"{path} expired {-left.days} days ago"
+    remedy = "put a new one there: the server takes it within 12 hours, or when it is restarted"
+    if left < timedelta(0):
+        yield fail("API certificate", told, remedy)
+    elif left < NEAR:
+        yield warn("API certificate", told, remedy)
+    else:
+        yield ok("API certificate", told)
 
 
 def authority(_: Config) -> Iterator[Finding]:

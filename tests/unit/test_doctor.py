@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 
 from mgmt_server import config as bootstrap
 from mgmt_server import db, doctor, install
+from mgmt_server.agents import ca
 from mgmt_server.api.passwords import hashed
 from mgmt_server.doctor import hosts, server, zones
 from mgmt_server.model.account import User
@@ -18,6 +19,7 @@ from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.zone import Cluster, PhysicalNetwork, Pod, TrafficType, Zone
 from mgmt_server.protocol.codec import dump
 from mgmt_server.protocol.machine import HostFacts
+from mgmt_server.web import certificate
 
 
 @pytest.fixture
@@ -115,6 +117,17 @@ def test_the_server_is_looked_at(database, tmp_path, config):
     assert {("fail", "integration port"), ("fail", "API port"), ("skipped", "agents port")} == found
     config.integration_address = "127.0.0.1"
     assert ("warn", "integration port") in statuses(server.ports, config)
+
+
+def test_the_certificate_of_the_api_is_looked_at(database, monkeypatch, config):
+    assert statuses(server.certificate, config) == {("skipped", "API certificate")}
+    config.tls_listen = "127.0.0.1:8443"
+    assert statuses(server.certificate, config) == {("fail", "API certificate")}  # there is none
+    ca.create()
+    assert certificate.prepare(config) and statuses(server.certificate, config) == {("ok", "API certificate")}
+    for days, status in ((340, "warn"), (400, "fail")):
+        monkeypatch.setattr(certificate, "expires", lambda _, at=days: datetime.now(UTC) + timedelta(days=365 - at))
+        assert statuses(server.certificate, config) == {(status, "API certificate")}
 
 
 def test_files_that_others_may_read_are_told(tmp_path):
