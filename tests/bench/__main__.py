@@ -14,6 +14,7 @@ from typing import Any
 
 from tests import mariadb
 from tests.bench import fill
+from tests.bench.tenants import DOMAINS, tenants
 from tests.server import Server
 
 CLOUDSTACK = "CloudStack 4.22"
@@ -147,11 +148,31 @@ def one_database(kind: str, database: str, rows: int, quick: bool) -> None:
             fill.measure_placements(database, Path(folder) / "cloud", say)
 
 
+def lists_of_tenants(kind: str, database: str, rows: int) -> None:
+    """Pages of accounts and of domains, each with what it has and may have."""
+    print(f"\n{kind}: accounts and domains")
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder) / "cloud", database=database)
+        try:
+            server.start()
+            server.stop()
+            began = time.perf_counter()
+            tenants(database or f"sqlite:///{folder}/cloud/cloud.db", Path(folder) / "cloud", rows)
+            print(f"  ({rows} accounts written in {time.perf_counter() - began:.0f} s)")
+            server.start()
+            for name, page, among in (("listAccounts", rows // 1000, rows), ("listDomains", 2, DOMAINS)):
+                sent = {"page": page, "pagesize": 500, "listall": "true"}
+                what = f"{name}, 500 among {among}"
+                calls(server, what, 40, lambda c, n=name, s=sent: c.ask(n, **s), "p95 <= 40 ms")  # type: ignore[misc]
+        finally:
+            server.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=25_000)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["sqlite", "mariadb", "agents", "modules"])
+    parser.add_argument("--only", choices=["sqlite", "mariadb", "tenants", "agents", "modules"])
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     if options.only in (None, "mariadb"):
@@ -159,6 +180,10 @@ def main() -> None:
             one_database("MariaDB on the same machine", url, options.rows, options.quick)
     if options.only in (None, "sqlite"):
         one_database("SQLite", "", options.rows, options.quick)
+    if options.only in (None, "tenants"):
+        lists_of_tenants("SQLite", "", options.rows)
+        with mariadb.server(relaxed=False) as url:
+            lists_of_tenants("MariaDB on the same machine", url, options.rows)
     if options.only in (None, "agents"):
         fill.agents(say, 200 if options.quick else 2000)
     if options.only in (None, "modules"):

@@ -7,9 +7,10 @@ fields(found[account_key(7)])       vmtotal, vmlimit, vmavailable, iptotal, ... 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, func, literal, null, select, union_all
+from sqlalchemy import and_, func, literal, null, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import limits
@@ -53,34 +54,50 @@ def of_owners(session: Session, keys: Iterable[str]) -> dict[str, Have]:
         kind, _, number = key.partition(":")
         numbers[kind].append(int(number))
     parts = _selects(sorted(numbers["account"]), sorted(numbers["domain"]))
-    found: dict[str, Have] = {}
-    for owner, number, kind, type, used, most in session.execute(union_all(*parts)) if parts else ():
-        key = f"{owner}:{number}"
-        if key not in found:
+    if not parts:
+        return {}
+    fresh: dict[str, Have] = {}  # by kind: what holds for whom nothing is counted
+    found: dict[tuple[str, int], Have] = {}
+    free: set[tuple[str, int]] = set()
+    rows = session.execute(parts[0] if len(parts) == 1 else union_all(*parts)).all()
+    for owner, number, kind, type, used, most, path in rows:
+        have = found.get((owner, number))
+        if have is None:
             what = _kind(owner, number, kind)
-            found[key] = {t: (0, _most(limits.kept(limits.default(what, t), t))) for t in TYPES}
-        if type in TYPES:
-            own = _most(int(most)) if most is not None else found[key][type][1]
-            free = _kind(owner, number, kind) == "free"
-            found[key][type] = (int(used), None if free else own)
-    return found
+            if what not in fresh:
+                fresh[what] = {t: (0, _most(limits.kept(limits.default(what, t), t))) for t in TYPES}
+            have = found[owner, number] = fresh[what].copy()
+            if path:
+                have |= {t: (0, _most(m)) for (t, tag), m in limits.inherited(path).items() if not tag}
+            if what == "free":
+                free.add((owner, number))
+        if type in have:
+            default = have[type][1]
+            own = default if most is None or (owner, number) in free else _most(int(most))
+            have[type] = (int(used), own)
+    return {f"{owner}:{number}": have for (owner, number), have in found.items()}
 
 
 def _selects(accounts: list[int], domains: list[int]) -> list[Any]:
-    row, parts = ResourceCount, list[Any]()
+    """Of tables instead of classes: a page of 500 owners has thousands of rows."""
+    row, account, domain, parts = _COUNT, Account.__table__.c, Domain.__table__.c, list[Any]()
     columns: tuple[Any, ...]
+    told = and_(row.tag == "", or_(row.used != 0, row.most.is_not(None)))  # others say nothing that is not known
     if accounts:
-        mine = and_(row.account_id == Account.id, row.tag == "")
-        columns = (literal("account"), Account.id, Account.type, row.type, row.used, row.most)
-        parts.append(select(*columns).outerjoin(row, mine).where(Account.id.in_(accounts)))
+        mine = Account.__table__.outerjoin(ResourceCount.__table__, and_(row.account_id == account.id, told))
+        columns = (literal("account"), account.id, account.type, row.type, row.used, row.most, null())
+        parts.append(select(*columns).select_from(mine).where(account.id.in_(accounts)))
     if domains:
-        mine = and_(row.domain_id == Domain.id, row.tag == "")
-        columns = (literal("domain"), Domain.id, literal(0), row.type, row.used, row.most)
-        parts.append(select(*columns).select_from(Domain).outerjoin(row, mine).where(Domain.id.in_(domains)))
+        mine = Domain.__table__.outerjoin(ResourceCount.__table__, and_(row.domain_id == domain.id, told))
+        columns = (literal("domain"), domain.id, literal(0), row.type, row.used, row.most, domain.path)
+        parts.append(select(*columns).select_from(mine).where(domain.id.in_(domains)))
     if ROOT_DOMAIN in domains:
-        everything = (literal("domain"), literal(ROOT_DOMAIN), literal(0), row.type, func.sum(row.used), null())
-        parts.append(select(*everything).where(row.account_id.is_not(None), row.tag == "").group_by(row.type))
+        columns = (literal("domain"), literal(ROOT_DOMAIN), literal(0), row.type, func.sum(row.used), null(), null())
+        parts.append(select(*columns).where(row.account_id.is_not(None), row.tag == "").group_by(row.type))
     return parts
+
+
+_COUNT = ResourceCount.__table__.c
 
 
 def _kind(owner: str, number: int, account_type: int) -> str:
@@ -97,11 +114,21 @@ def fields(have: Have) -> dict[str, Any]:
     """The fields of a response: totals as numbers, limits and what is left as texts; storage in GiB."""
     found: dict[str, Any] = {}
     for type, (used, most) in have.items():
-        name, total = FIELDS[type], _total(type, used)
-        found[f"{name}limit"] = "Unlimited" if most is None else str(most // limits.unit_of(type))
-        found[f"{name}total"] = total
-        found[f"{name}available"] = "Unlimited" if most is None else str(most // limits.unit_of(type) - total)
+        limit, total, available = _NAMES[type]
+        found[limit], found[total], found[available] = _said(type, used, most)
     return found
+
+
+_NAMES = {type: (f"{name}limit", f"{name}total", f"{name}available") for type, name in FIELDS.items()}
+
+
+@lru_cache(maxsize=20_000)  # a page says the same few things thousands of times
+def _said(type: str, used: int, most: int | None) -> tuple[str, int | float, str]:
+    total = _total(type, used)
+    if most is None:
+        return "Unlimited", total, "Unlimited"
+    limit = most // limits.unit_of(type)
+    return str(limit), total, str(limit - total)
 
 
 def _total(type: str, used: int) -> int | float:

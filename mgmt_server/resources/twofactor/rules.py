@@ -12,10 +12,10 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from mgmt_server.api import passwords
-from mgmt_server.api.scopes import of_domain
+from mgmt_server.api.scopes import INHERITED, of_domain
 from mgmt_server.db import changed, reading
 from mgmt_server.model.account import User
-from mgmt_server.model.settings import Setting
+from mgmt_server.model.settings import Scope, Setting
 
 ENABLED = Setting("enable.user.2fa", "Whether users may ask for a second factor at their log-in")
 MANDATED = Setting("mandate.user.2fa", "Whether all users have to set up a second factor; needs enable.user.2fa")
@@ -47,9 +47,11 @@ def is_mandated(alone: bool, domain_id: int) -> bool:
     """For lists of users."""
     if alone:
         return True
-    with reading() as session:
-        scopes = of_domain(session, domain_id)
-    return ENABLED.flag(*scopes) and MANDATED.flag(*scopes)
+    scopes: tuple[Scope, ...] = (Scope("Domain", domain_id),)
+    if INHERITED.flag():
+        with reading() as session:
+            scopes = of_domain(session, domain_id)
+    return MANDATED.flag(*scopes) and ENABLED.flag(*scopes)
 
 
 def pending(session: Session, user: User, domain_id: int) -> str:
