@@ -69,19 +69,23 @@ class Owner:
     account_id: int | None = None
     domain_id: int | None = None
     depth: int = 0  # of a domain below ROOT
+    inherits: tuple[tuple[str, str, int], ...] = ()  # (type, tag, most) that hold for a domain that has none of its own
 
 
 _lock = threading.Lock()
 _known: dict[int, tuple[float, tuple[Owner, ...]]] = {}
 _there: set[str] = set()  # keys of rows that are in the database
+_domains: tuple[float, dict[str, dict[tuple[str, str], int]]] = (0.0, {})  # limits set for domains, by path
 
 
 @cache_of_rows
 def forget() -> None:
-    """Read anew whose accounts are whose: one was moved, or its type changed."""
+    """Read anew whose accounts are whose, and what domains have for those below: something was moved or changed."""
+    global _domains
     with _lock:
         _known.clear()
         _there.clear()
+        _domains = (0.0, {})
 
 
 def owners_of(account_id: int, tx: Session | None = None) -> tuple[Owner, ...]:
@@ -106,12 +110,36 @@ def _read(session: Session, account_id: int) -> tuple[Owner, ...]:
     kind, path = session.execute(rows.where(Account.id == account_id)).one()
     free = account_id == SYSTEM_ACCOUNT or kind == ACCOUNT_TYPES["Admin"]
     what = "free" if free else "project" if kind == ACCOUNT_TYPES["Project"] else "account"
-    above = select(Domain.id, Domain.level).where(Domain.path.in_(ancestors(path)), Domain.id != ROOT_DOMAIN)
-    domains = session.execute(above.order_by(Domain.id)).all() if path != "/" else ()
+    above = select(Domain.id, Domain.level, Domain.path)
+    above = above.where(Domain.path.in_(ancestors(path)), Domain.id != ROOT_DOMAIN).order_by(Domain.id)
+    domains = session.execute(above).all() if path != "/" else ()
     return (
         Owner(f"account:{account_id}", what, account_id=account_id),
-        *(Owner(f"domain:{d}", "domain", domain_id=d, depth=level) for d, level in domains),
+        *(
+            Owner(f"domain:{d}", "domain", None, d, level, tuple((*what, most) for what, most in inherited(p).items()))
+            for d, level, p in domains
+        ),
     )
+
+
+Set = dict[tuple[str, str], int]  # limits that somebody set, as they are kept, by type and tag
+
+
+def inherited(path: str) -> Set:
+    """What holds for a domain as far as it has no limit of its own: that of the nearest domain above that has one."""
+    global _domains
+    until, held = _domains
+    if until <= time.monotonic():
+        row, held = ResourceCount, {}
+        rows = select(Domain.path, row.type, row.tag, row.most).join(Domain, Domain.id == row.domain_id)
+        with reading() as session:
+            for place, type, tag, most in session.execute(rows.where(row.most.is_not(None))):
+                held.setdefault(place, {})[type, tag] = most
+        _domains = (time.monotonic() + STANDS, held)
+    found: Set = {}
+    for above in ancestors(path)[1:-1]:
+        found |= held.get(above, {})
+    return found
 
 
 def unit_of(type: str) -> int:
@@ -189,9 +217,12 @@ class _Growth:
         return key_of(self.owner.key, self.type, self.tag)
 
     @property
-    def limit(self) -> int:
-        """What holds where the row has no limit of its own."""
-        return UNLIMITED if self.tag else default(self.owner.kind, self.type)
+    def most(self) -> int:
+        """What holds where the row has no limit of its own, as the row would have it."""
+        for type, tag, most in self.owner.inherits:
+            if (type, tag) == (self.type, self.tag):
+                return most
+        return NO_LIMIT if self.tag else kept(default(self.owner.kind, self.type), self.type)
 
     @property
     def limited(self) -> bool:
@@ -224,7 +255,7 @@ def _change(wanted: list[_Growth]) -> Update:
     row = ResourceCount
     keys = [g.key for g in wanted]
     growth = case({g.key: g.amount for g in wanted}, value=row.key)
-    limited = {g.key: kept(g.limit, g.type) for g in wanted if g.limited}
+    limited = {g.key: g.most for g in wanted if g.limited}
     free = row.key.in_([g.key for g in wanted if not g.limited])
     fits = row.used + growth <= func.coalesce(row.most, case(limited, value=row.key, else_=0)) if limited else false()
     change = update(row).where(row.key.in_(keys), or_(free, fits)).values(used=row.used + growth)
@@ -251,7 +282,7 @@ def _refusal(wanted: list[_Growth]) -> LimitExceeded | Again:
         found = {key: (used, most) for key, used, most in rows}
         for growth in wanted:
             used, most = found.get(growth.key, (0, None))
-            limit = kept(growth.limit, growth.type) if most is None else most
+            limit = growth.most if most is None else most
             if growth.limited and used + growth.amount > limit:
                 return _told(session, growth, used, limit, _lowest(wanted))
     _there.difference_update(g.key for g in wanted if g.key not in found)

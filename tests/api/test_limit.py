@@ -40,7 +40,7 @@ def test_the_use_of_many_owners_is_one_select(ids):
     db.write(lambda tx: limits.take(tx, ids["bob"], user_vm=1))
     db.write(lambda tx: limits.take(tx, 2, user_vm=5, secondary_storage=GIB // 2))
     keys = [account_key(ids[n]) for n in ("ann", "bob", "admin")] + [domain_key(ids[p]) for p in ("/", "/a/", "/a/b/")]
-    limits.default("account", "cpu")  # the settings are read once
+    limits.default("account", "cpu"), limits.inherited("/a/b/")  # settings and what domains have are read once
     with db.reading() as session:
         before = db.statements
         found = of_owners(session, keys)
@@ -151,6 +151,18 @@ def test_an_administrator_sets_limits_below(cloud, admins):
     assert told(cloud, user="ann", domainid=domain_id("/a/b/"))["primary_storage"] == -1
     with db.reading() as session:
         assert session.scalar(select(ResourceCount.most).where(ResourceCount.type == "user_vm")) == 7
+
+
+def test_a_sub_domain_has_the_limit_of_the_nearest_above_until_it_has_its_own(cloud, admins):
+    below = {"domainid": domain_id("/a/b/"), "resourcetype": 0}
+    cloud.ask("updateResourceLimit", domainid=domain_id("/a/"), resourcetype=0, max=500)
+    assert told(cloud, user="boss", **below) == {"user_vm": 500}
+    with db.reading() as session:
+        assert of_owners(session, [domain_key(admins["/a/b/"])])[domain_key(admins["/a/b/"])]["user_vm"] == (0, 500)
+    cloud.ask("updateResourceLimit", user="boss", max=400, **below)
+    assert told(cloud, user="boss", **below) == {"user_vm": 400}
+    with pytest.raises(Refused, match="which is 500"):
+        cloud.ask("updateResourceLimit", user="boss", max=501, **below)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,23 @@ def test_a_limit_refuses_all_of_the_transaction_and_says_which_of_whom(account):
         take(account, user_vm=1)
 
 
+def test_a_domain_without_a_limit_has_that_of_the_nearest_above(account):
+    most_in = domains()
+    limits.forget()
+    take(account, user_vm=20)
+    most(f"account:{account}/user_vm/", NO_LIMIT)
+    most(f"domain:{most_in['a']}/user_vm/", 100)
+    limits.forget()
+    take(account, user_vm=60)  # the setting gives domains 40
+    with pytest.raises(LimitExceeded, match="for the domain /a/ is exceeded: 30 more"):
+        take(account, user_vm=30)
+    most(f"domain:{most_in['b']}/user_vm/", 81)
+    with pytest.raises(LimitExceeded, match="/a/b/ is exceeded: its limit is 81"):
+        take(account, user_vm=2)
+    assert limits.inherited("/a/b/") == {("user_vm", ""): 100}
+    assert limits.inherited("/a/") == limits.inherited("/") == {}
+
+
 def test_storage_is_kept_in_bytes_and_limited_in_gib(account):
     take(account, primary_storage=200 * GIB)
     with pytest.raises(LimitExceeded, match=r"limit is 200 GiB of primary storage, 200 are used, 0\.5 more"):

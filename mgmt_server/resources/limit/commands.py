@@ -13,6 +13,7 @@ from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import page_of
 from mgmt_server.api.parameters import Operate, Use
+from mgmt_server.db import after_commit
 from mgmt_server.errors import InvalidValue, NotPermitted
 from mgmt_server.model.account import ROOT_DOMAIN, Account, Domain, Project, Role
 from mgmt_server.model.limit import TYPES, UNLIMITED, ResourceCount
@@ -98,6 +99,7 @@ def update_limit(
     limits.make_rows(ctx.session, [(place, type, tag or "")])
     row = update(ResourceCount).where(ResourceCount.key == key_of(owner.key, type, tag or ""))
     ctx.session.execute(row.values(most=limits.kept(max, type)).execution_options(synchronize_session=False))
+    after_commit(limits.forget)
     ctx.describe(f"setting the limit of {type}{f' with tag {tag}' if tag else ''} for {owner.spoken} to {max}")
     return owner.told() | _type_told(type, tag or "") | {"max": max}
 
@@ -186,11 +188,15 @@ def _visible(ctx: Context, row: ResourceCount) -> Of | None:
 
 
 def _set(ctx: Context, owner: Of) -> dict[tuple[str, str], int]:
-    """Limits that somebody set, in the unit of the API."""
+    """Limits that somebody set, for a domain also those of the nearest above it; in the unit of the API."""
     row = ResourceCount
     rows = select(row.type, row.tag, row.most).where(owner.rows(), row.most.is_not(None))
     found = ctx.session.execute(rows).all()
-    return {} if owner.kind == "free" else {(type, tag): limits.spoken(most or 0, type) for type, tag, most in found}
+    if owner.kind == "free":
+        return {}
+    above = limits.inherited(owner.path) if owner.limited_domain is not None else {}
+    held = above | {(type, tag): most or 0 for type, tag, most in found}
+    return {(type, tag): limits.spoken(most, type) for (type, tag), most in held.items()}
 
 
 def _default(owner: Of, type: str, tag: str) -> int:
