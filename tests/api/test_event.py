@@ -5,15 +5,17 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from mgmt_server.api.command import registry
+from mgmt_server.api.facts import of_command
 from mgmt_server.db import now, reading, write
 from mgmt_server.jobs.rows import Timer
 from mgmt_server.jobs.worker import periodic, run_due_timers
 from mgmt_server.model.event import Event
 from mgmt_server.resources.event.timers import purge
 from mgmt_server.resources.sshkeypair.keys import pair
+from tests.api.infrastructure import cluster, host, zone_with_pod
 from tests.cloud import Refused
 
-KEYS = [pair()[1] for _ in range(3)]
 ZONE = {"networktype": "Advanced", "dns1": "192.0.2.53", "internaldns1": "192.0.2.54"}
 
 
@@ -90,11 +92,12 @@ def test_work_that_goes_on_is_found_by_how_long_it_has(cloud):
 
 
 def test_events_are_put_away_and_deleted_by_whose_they_are(cloud):
+    turn = {"name": "ssh.key.length", "value": "2048"}
+    cloud.ask("updateConfiguration", **turn)
     for name in ("ann", "bob"):
         cloud.account(name)
         for number in range(3):
-            sent = {"name": f"k{number}", "publickey": KEYS[number]}
-            cloud.ask("registerSSHKeyPair", user=name, **sent)
+            cloud.ask("registerSSHKeyPair", user=name, name=f"k{number}", publickey=pair()[1])
     first, second, third = (e["id"] for e in cloud.ask("listEvents", user="ann")["event"])
     cloud.ask("archiveEvents", user="ann", ids=first)
     assert [e["id"] for e in cloud.ask("listEvents", user="ann")["event"]] == [second, third]
@@ -152,3 +155,38 @@ def test_the_purge_comes_as_often_as_its_setting_says(cloud):
         assert due() <= now() + timedelta(seconds=10), "a shorter interval holds at once"
     finally:
         periodic.update(others)
+
+
+# changing commands with an event in the protocol that none declares: they tell it in their body
+TELLS_ITSELF = {
+    "registerTemplate": "its answer is a list, and the event is the template's",
+    "registerUserKeys": "its answer is no entity, and the event is the user's",
+    "updateStoragePool": "which of three depends on what is changed",
+}
+
+
+def test_every_changing_command_tells_the_event_that_the_protocol_gives_it(loaded):
+    silent, wrong = set(), []
+    for name, command in registry.items():
+        fact = of_command(name) or {}
+        known = {e for key in ("events", "createEvents", "actionEvents") for e in fact.get(key, ())}
+        if command.reads or not known:
+            continue
+        if command.event is None:
+            silent.add(name)
+        elif command.event not in known:
+            wrong.append((name, command.event, known))
+    assert not wrong
+    assert silent == TELLS_ITSELF.keys() & registry.keys(), "declare event=, or say why not"
+
+
+def test_a_pool_that_is_switched_off_tells_so(cloud):
+    zone, pod = zone_with_pod(cloud)
+    group = cluster(cloud, zone, pod)
+    host(cloud, zone, pod, group)
+    sent = {"zoneid": zone, "podid": pod, "clusterid": group, "name": "p", "url": "nfs://10.0.0.1/p"}
+    pool = cloud.ask("createStoragePool", **sent)["storagepool"]["id"]
+    for change in ({"enabled": False}, {"enabled": True}, {"tags": "fast"}):
+        cloud.ask("updateStoragePool", id=pool, **change)
+    told = [e["type"] for e in cloud.ask("listEvents", keyword=".PS")["event"] if e["resourceid"] == pool]
+    assert told == ["UPDATE.PS", "ENABLE.PS", "DISABLE.PS"]

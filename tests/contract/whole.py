@@ -34,8 +34,12 @@ WITH: dict[str, dict[str, str]] = {
     "listTrafficTypes": {"physicalnetworkid": "{physical}"},
     "listStorageProviders": {"type": "primary"},
     "queryAsyncJobResult": {"jobid": "{job}"},
+    "getCloudIdentifier": {"userid": "{user}"},
     "getUser": {"userapikey": "{key}"},
     "getUserKeys": {"id": "{user}"},
+    "listProjectAccounts": {"projectid": "{project}"},
+    "listProjectRoles": {"projectid": "{project}"},
+    "listProjectRolePermissions": {"projectid": "{project}"},
 }
 SCOPED = {"listall": "true"}
 
@@ -115,6 +119,18 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
     if "listNetworkServiceProviders" in registry and "createVirtualRouterElement" in registry:
         found = cloud.ask("listNetworkServiceProviders", name="VirtualRouter")["networkserviceprovider"]
         cloud.job("createVirtualRouterElement", nspid=found[0]["id"])
+    _project(cloud, zone)
+
+
+def _project(cloud: Cloud, zone: dict[str, str]) -> None:
+    """A project with a role that has a rule, and somebody who is invited."""
+    zone["project"] = cloud.job("createProject", name="whole")["project"]["id"]
+    role = cloud.ask("createProjectRole", projectid=zone["project"], name="reader")["projectrole"]["id"]
+    rule = {"rule": "delete*", "permission": "deny", "projectroleid": role}
+    cloud.ask("createProjectRolePermission", projectid=zone["project"], **rule)
+    cloud.ask("updateConfiguration", name="project.invite.required", value="true")
+    cloud.job("addAccountToProject", projectid=zone["project"], account="ann")
+    cloud.ask("updateConfiguration", name="project.invite.required", value="false")
 
 
 def raw(cloud: Cloud, user: str | None, sent: dict[str, str], secret: str = "", **more: Any) -> tuple[int, bytes, str]:

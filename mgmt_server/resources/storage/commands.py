@@ -159,6 +159,7 @@ def update(
         id.tags = ",".join(tags or []) or None
     id.details = {**id.details, **(details or {})}
     ctx.describe(f"changing primary storage {id.name}")
+    ctx.event("UPDATE.PS" if enabled is None else "ENABLE.PS" if enabled else "DISABLE.PS", id)
     return id
 
 
