@@ -222,20 +222,16 @@ def narrowed(ctx: Context, session: Session, table: Any) -> list[ColumnElement[b
     account, domain, project = (sent.get(k) or None for k in ("account", "domainid", "projectid"))
     recursive = sent.get("isrecursive", "").lower() == "true"
     if project:
-        return [_of_project(ctx, session, table, project, account)]
+        inside = [_of_project(ctx, session, table, project, account)]
+        return [*inside, _of_domain(session, table, domain, recursive, caller)] if domain else inside
     no_projects = table.account_id.not_in(select(Project.account_id))
     if getattr(table, "tenant_scoped", False):  # what has no owner is no project's either
         no_projects |= table.account_id.is_(None)
     if domain:
-        row = session.scalar(select(Domain).where(_key(Domain, domain, caller), Domain.usable_by(caller)))
-        if row is None:
-            raise no_entity("domainid", domain)
         if account:
-            return [table.account_id == _account(session, account, row.id, caller)]
-        if recursive:
-            below = select(Domain.id).where(Domain.path.startswith(row.path, autoescape=True))
-            return [table.domain_id.in_(below), no_projects]
-        return [table.domain_id == row.id, no_projects]
+            where = _domain(session, domain, caller)
+            return [table.account_id == _account(session, account, where.id, caller)]
+        return [_of_domain(session, table, domain, recursive, caller), no_projects]
     if account:
         return [table.account_id == _account(session, account, caller.domain_id, caller)]
     if sent.get("id") or sent.get("ids"):
@@ -250,6 +246,20 @@ def narrowed(ctx: Context, session: Session, table: Any) -> list[ColumnElement[b
 def _key(table: Any, text: str, caller: Any) -> ColumnElement[bool]:
     by_uuid: ColumnElement[bool] = table.uuid == text
     return by_uuid | (table.id == int(text)) if caller.is_root and text.isdecimal() and len(text) < 19 else by_uuid
+
+
+def _domain(session: Session, text: str, caller: Any) -> Domain:
+    row = session.scalar(select(Domain).where(_key(Domain, text, caller), Domain.usable_by(caller)))
+    if row is None:
+        raise no_entity("domainid", text)
+    return row
+
+
+def _of_domain(session: Session, table: Any, text: str, recursive: bool, caller: Any) -> ColumnElement[bool]:
+    row = _domain(session, text, caller)
+    below = select(Domain.id).where(Domain.path.startswith(row.path, autoescape=True))
+    found: ColumnElement[bool] = table.domain_id.in_(below) if recursive else table.domain_id == row.id
+    return found
 
 
 def _account(session: Session, name: str, domain: int, caller: Any) -> int:

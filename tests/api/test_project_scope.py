@@ -60,6 +60,15 @@ def test_minus_one_means_all_projects_of_the_caller(cloud, projects):
     assert keys(cloud, "dom", projectid=-1, listall=True) == [ALPHA, "k-ann", BETA, "k-bob"]
 
 
+def test_domainid_narrows_what_is_in_projects_too(cloud, projects):
+    b, a = (cloud.ask("listDomains", listall=True, name=name)["domain"][0]["id"] for name in "ba")
+    assert keys(cloud, "admin", projectid=-1, domainid=b) == [ALPHA, BETA]
+    assert keys(cloud, "admin", projectid=-1, domainid=a) == []
+    assert keys(cloud, "admin", projectid=-1, domainid=a, isrecursive=True) == [ALPHA, BETA]
+    assert keys(cloud, "admin", projectid=projects["gamma"], domainid=b) == []
+    assert refused(cloud, "listSSHKeyPairs", user="eve", projectid=-1, domainid=b, job=False).status == 431
+
+
 def test_a_project_of_others_is_like_one_that_does_not_exist(cloud, projects):
     missing = "5a8b13d1-64ef-4b0c-8b2b-3a6c5a6b9f11"
     for user, where in (
