@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, Session, mapped_column
+from sqlalchemy.pool import QueuePool
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -156,6 +157,12 @@ def engine() -> Engine:
     if _open.writer is None:
         raise RuntimeError("no database is open: call db.connect first")
     return _open.writer
+
+
+def connections() -> int:
+    """Connections of this process that are open."""
+    pools = [engine.pool for engine in (_open.reader, _open.writer) if engine is not None]
+    return sum(p.checkedin() + p.checkedout() for p in pools if isinstance(p, QueuePool))
 
 
 def _count(*_: Any) -> None:
