@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 from sqlalchemy.orm import Session
 
 from mgmt_server import db
@@ -102,7 +102,8 @@ def _sqlite(session: Session) -> dict[str, Any]:
 
 def _server(session: Session) -> dict[str, Any]:
     names = ("Queries", "Uptime", "Threads_connected", "wsrep_incoming_addresses")
-    rows = session.execute(text("SHOW GLOBAL STATUS WHERE Variable_name IN :names").bindparams(names=names))
+    asked = text("SHOW GLOBAL STATUS WHERE Variable_name IN :names").bindparams(bindparam("names", expanding=True))
+    rows = session.execute(asked, {"names": names})
     status = {name: value for name, value in rows}  # noqa: C416  rows are no pairs to dict
     host, version, comment, tls = session.execute(
         text("SELECT @@hostname, @@version, @@version_comment, @@tls_version")
