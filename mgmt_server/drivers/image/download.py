@@ -104,14 +104,14 @@ def fetch(
                 url = urljoin(url, answer.headers.get("Location") or "")
                 continue
             if answer.status != 200:
-                raise Failed(f"{_shown(url)} answered {answer.status} {answer.reason}")
+                raise Failed(f"{shown(url)} answered {answer.status} {answer.reason}")
             size = _store(answer, file, limits, end, progress)
             return Fetched(size, url, answer.headers.get("Last-Modified") or "")
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(f"{_shown(url)}: {error or type(error).__name__}") from None
+            raise Unavailable(f"{shown(url)}: {error or type(error).__name__}") from None
         finally:
             connection.close()
-    raise Failed(f"{_shown(url)}: more than {REDIRECTS} redirects")
+    raise Failed(f"{shown(url)}: more than {REDIRECTS} redirects")
 
 
 def _connect(url: str, limits: Limits) -> tuple[http.client.HTTPConnection, str]:
@@ -119,9 +119,9 @@ def _connect(url: str, limits: Limits) -> tuple[http.client.HTTPConnection, str]
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
-        raise InvalidValue(f"{url[:200]} is no URL") from None
+        raise InvalidValue(f"{shown(url)} is no URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidValue(f"{_shown(url)} is no http or https URL: nothing else is fetched")
+        raise InvalidValue(f"{shown(url)} is no http or https URL: nothing else is fetched")
     if parts.username or parts.password:
         raise InvalidValue("a URL with a user name or password in it is not fetched: others could read it")
     addresses = resolve(parts.hostname, port, limits.allowed)
@@ -165,9 +165,9 @@ def _ask(connection: http.client.HTTPConnection, target: str, url: str) -> http.
         connection.request("GET", target, headers={"User-Agent": "cloudwright", "Accept-Encoding": "identity"})
         return connection.getresponse()
     except ssl.SSLCertVerificationError as error:
-        raise Unavailable(f"{_shown(url)}: its certificate is not trusted: {error.verify_message}") from None
+        raise Unavailable(f"{shown(url)}: its certificate is not trusted: {error.verify_message}") from None
     except UnicodeEncodeError:
-        raise InvalidValue(f"{_shown(url)} holds characters that must be percent-encoded") from None
+        raise InvalidValue(f"{shown(url)} holds characters that must be percent-encoded") from None
 
 
 def _store(
@@ -196,7 +196,9 @@ def _store(
     return done
 
 
-def _shown(url: str) -> str:
-    """A URL without what may be secret in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"[:200]
+def shown(url: str) -> str:
+    """A URL without what may be secret in it: what stands before the last @, and the query."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"[:200]

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from mgmt_server.agent import libnfs
 from mgmt_server.agent.run import run
+from mgmt_server.drivers.image.download import shown
 from mgmt_server.errors import Failed, InvalidValue, Unavailable
 
 MOUNTS = Path("/run/cloudwright/mounts")
@@ -65,11 +66,11 @@ def parts(url: str) -> tuple[str, str, str]:
     server = found.netloc.rpartition("@")[2]
     server = server[:-1] if server.endswith(":") else server
     if found.scheme not in ("nfs", "file"):
-        raise InvalidValue(f"url={url[:200]} is no store: write nfs://SERVER/PATH")
+        raise InvalidValue(f"url={shown(url)} is no store: write nfs://SERVER/PATH")
     if found.scheme == "nfs" and not SERVER.fullmatch(server):
-        raise InvalidValue(f"url={url[:200]} names no NFS server: write nfs://SERVER/PATH")
+        raise InvalidValue(f"url={shown(url)} names no NFS server: write nfs://SERVER/PATH")
     if not path.startswith("/") or ".." in path.split("/") or any(ord(c) < 32 for c in path) or path.strip("/") == "":
-        raise InvalidValue(f"url={url[:200]} names no path: write nfs://SERVER/PATH")
+        raise InvalidValue(f"url={shown(url)} names no path: write nfs://SERVER/PATH")
     return found.scheme, server, path.rstrip("/")
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.drivers.image import nfs, system
+from mgmt_server.drivers.image.download import shown
 from mgmt_server.errors import ApiError, InvalidValue
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.zone import Cluster, Zone
@@ -41,7 +42,7 @@ def looked_at(url: str) -> Found:
         raise
     except ApiError as error:
         raise InvalidValue(
-            f"url={url[:200]}: the store cannot be used: {error}. It must be exported read-write to this server and "
+            f"url={shown(url)}: the store cannot be used: {error}. It must be exported read-write to this server and "
             "the hosts, without mapping root to nobody"
         ) from None
 
@@ -53,7 +54,7 @@ def add(tx: Session, zone_id: int | None, url: str, name: str | None, provider: 
         tx.get_one(Zone, zone_id, with_for_update=True)
     same = select(func.count()).select_from(ImageStore).where(ImageStore.url == url, ImageStore.removed.is_(None))
     if tx.scalar(same):
-        raise InvalidValue(f"url={url[:200]} is secondary storage already")
+        raise InvalidValue(f"url={shown(url)} is secondary storage already")
     store = ImageStore(
         name=name or url,
         url=url,

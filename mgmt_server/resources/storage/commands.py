@@ -16,6 +16,7 @@ from mgmt_server.api.listing import Rows, page_of_objects
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import new_uuid, write
 from mgmt_server.drivers.hypervisor import HostRef, dispatch, simulator
+from mgmt_server.drivers.image.download import shown
 from mgmt_server.errors import ApiError, Failed, InvalidValue, Unavailable
 from mgmt_server.jobs import Accepted
 from mgmt_server.jobs.queue import enqueue
@@ -268,16 +269,16 @@ def _place(url: str, simulated: bool) -> tuple[str, str, str]:
     try:
         found = urlsplit(url.strip())
     except ValueError:
-        raise ApiError(f"url={url[:200]} is no URL") from None
+        raise ApiError(f"url={shown(url)} is no URL") from None
     scheme, server = found.scheme.lower(), found.netloc.rpartition("@")[2].removesuffix(":")
     known = SCHEMES | SIMULATED if simulated else {s: SCHEMES[s] for s in REAL}
     if scheme not in known:
-        raise ApiError(f"url={url[:200]}: storage {scheme or 'of no kind'} is not supported: use {', '.join(known)}")
+        raise ApiError(f"url={shown(url)}: storage {scheme or 'of no kind'} is not supported: use {', '.join(known)}")
     path = unquote(found.path)
     if ".." in path.split("/") or any(ord(c) < 32 for c in path) or len(path) > 255 or not path.strip("/"):
-        raise ApiError(f"url={url[:200]} names no path: write nfs://SERVER/PATH")
+        raise ApiError(f"url={shown(url)} names no path: write nfs://SERVER/PATH")
     if scheme == "nfs" and not server:
-        raise ApiError(f"url={url[:200]} names no NFS server: write nfs://SERVER/PATH")
+        raise ApiError(f"url={shown(url)} names no NFS server: write nfs://SERVER/PATH")
     return known[scheme], server, path if len(path) == 1 else path.rstrip("/")
 
 
@@ -301,6 +302,6 @@ def _try(ctx: Context, pool: Pool) -> HostRef | None:
     try:
         used, there = dispatch.add_pool(uuid4(), hosts[0], rows.as_seen(pool))
     except (Failed, Unavailable) as error:
-        raise Failed(f"url={pool.url[:200]} cannot be used: host {hosts[0].name} says: {error}") from None
+        raise Failed(f"url={shown(pool.url)} cannot be used: host {hosts[0].name} says: {error}") from None
     pool.used, pool.capacity = used, pool.capacity or there
     return hosts[0]

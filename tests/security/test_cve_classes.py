@@ -1,0 +1,433 @@
+"""What went wrong in CloudStack from 2022 to May 2026, by its number, tried here.
+
+Thirty entries, each a test, or a line in NOT_HERE with the commands whose coming ends that.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+import mgmt_server
+from mgmt_server import install
+from mgmt_server.agent import images
+from mgmt_server.allocation import limits
+from mgmt_server.api.command import command
+from mgmt_server.api.facts import of_command
+from mgmt_server.config import Config
+from mgmt_server.db import new_uuid, reading, write
+from mgmt_server.drivers.image.download import Limits, fetch
+from mgmt_server.drivers.image.inspect import inspect
+from mgmt_server.errors import Failed, InvalidValue, LimitExceeded
+from mgmt_server.jobs.rows import JobRow
+from mgmt_server.model.account import Account, Domain, User
+from mgmt_server.model.network import Network
+from mgmt_server.model.template import Template
+from mgmt_server.model.vm import Vm
+from mgmt_server.resources.projectinvitation import flows as invitations
+from mgmt_server.web import app as web
+from mgmt_server.web import origin
+from tests.access.world import nothing_kept
+from tests.contract.test_registry import ALL
+
+SOURCE = Path(mgmt_server.__file__).parent
+# Features that do not exist here: the test that is due when one of these commands appears
+NOT_HERE = {
+    "CVE-2022-35741": ("XXE in SAML", ("samlSso", "listIdps", "authorizeSamlSso")),
+    "CVE-2024-41107": ("SAML answer without signature", ("samlSso", "samlSlo", "listAndSwitchSamlAccount")),
+    "CVE-2025-22829": ("mail settings of any account's quota", ("quotaConfigureEmail", "quotaListEmailConfiguration")),
+    "CVE-2025-26521": ("keys of the creator in a project's Kubernetes cluster", ("createKubernetesCluster",)),
+    "CVE-2025-66170": ("backups of others are listed", ("listBackups",)),
+    "CVE-2025-66171": ("machines are made from backups of others", ("createVMFromBackup",)),
+    "CVE-2025-66172": (
+        "volumes of backups of others are attached",
+        ("restoreVolumeFromBackupAndAttachToVM", "restoreBackup"),
+    ),
+    "CVE-2025-66467": ("a deleted bucket's policy stays", ("createBucket", "deleteBucket")),
+}
+
+
+@pytest.mark.parametrize("number", NOT_HERE)
+def test_what_does_not_exist_here_still_does_not(number):
+    what, commands = NOT_HERE[number]
+    come = [name for name in commands if name in ALL]
+    assert not come, f"{', '.join(come)} exist now: write the test of {number} ({what}) and take it out of NOT_HERE"
+
+
+def test_all_thirty_are_here():
+    tested = {name[:20] for name in globals() if name.startswith("test_cve_")}
+    assert len(tested) + len(NOT_HERE) == 30
+
+
+@cache
+def modules():
+    return {path: ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")}
+
+
+def calls(tree):
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def called(node):
+    return ast.unparse(node.func)
+
+
+def own(world, table, name):
+    with reading() as session:
+        rows = session.scalars(select(table).where(table.account_id == world.users[name].account_id))
+        return rows.first()
+
+
+def like_missing(world, user, sent, name, foreign):
+    """Foreign and missing are answered alike, and with an error."""
+    with nothing_kept():
+        theirs = world.ask(user, sent | {name: foreign})
+        missing = new_uuid()
+        nothing = world.ask(user, sent | {name: missing})
+    assert theirs.status == nothing.status >= 400, (sent, theirs.status, nothing.status, theirs.text)
+    assert theirs.text.replace(foreign, "ID") == nothing.text.replace(missing, "ID")
+
+
+# --- weak secrets, origins, sessions ---
+
+
+def test_cve_2022_26779_tokens_of_invitations_are_from_the_systems_generator():
+    assert "secrets.token_urlsafe(" in Path(invitations.__file__).read_text()
+    allowed = {"agent/client.py", "allocation/hosts.py", "allocation/addresses.py", "db/__init__.py"}
+    found = {
+        str(path.relative_to(SOURCE))
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and "random" in [getattr(node, "module", ""), *(alias.name for alias in node.names)]
+    }
+    assert {name for name in found if "simulator" not in name} <= allowed, "random is for jitter and placement alone"
+
+
+def test_cve_2024_29006_who_forwards_is_not_believed(cloud):
+    forged = {"x-forwarded-for": "203.0.113.5", "x-real-ip": "203.0.113.5", "forwarded": "for=203.0.113.5"}
+    assert origin.caller("198.51.100.1", forged) == "198.51.100.1"
+    for name, value in (("proxy.header.verify", "true"), ("proxy.cidr", "10.9.0.0/24")):
+        cloud.ask("updateConfiguration", name=name, value=value)
+    assert origin.caller("198.51.100.1", forged) == "198.51.100.1"
+
+
+def test_cve_2024_45462_after_logout_the_session_is_gone(cloud):
+    install.give_password("a-good-long-password")
+    with TestClient(web.create(simulator=True, version="t"), base_url="http://cloud") as client:
+        sent = {"command": "login", "username": "admin", "password": "a-good-long-password", "response": "json"}
+        key = client.post("/client/api", data=sent).json()["loginresponse"]["sessionkey"]
+        cookie = client.cookies["JSESSIONID"]
+        ask = {"command": "listZones", "response": "json", "sessionkey": key}
+        assert client.get("/client/api", params=ask).status_code == 200
+        client.post("/client/api", data={"command": "logout", "sessionkey": key})
+        client.cookies.set("JSESSIONID", cookie)
+        client.cookies.set("sessionkey", key)
+        assert client.get("/client/api", params=ask).status_code == 401
+
+
+def test_cve_2024_45693_pages_of_others_change_nothing_in_a_session(cloud):
+    install.give_password("a-good-long-password")
+    with TestClient(web.create(simulator=True, version="t"), base_url="http://cloud") as client:
+        sent = {"command": "login", "username": "admin", "password": "a-good-long-password", "response": "json"}
+        answered = client.post("/client/api", data=sent)
+        assert all("SameSite=" in cookie for cookie in answered.headers.get_list("set-cookie"))
+        key = answered.json()["loginresponse"]["sessionkey"]
+        ask = {"command": "createSSHKeyPair", "name": "k", "response": "json", "sessionkey": key}
+        for headers in ({"Origin": "http://evil"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+            assert client.post("/client/api", data=ask, headers=headers).status_code == 403
+        assert client.post("/client/api", data=ask, headers={"Origin": "http://cloud"}).status_code == 200
+
+
+# --- open ports ---
+
+
+def test_cve_2024_38346_no_port_for_other_nodes_without_a_certificate():
+    told = {name for name in Config.__annotations__ if "listen" in name or "port" in name}
+    assert told == {"listen", "tls_listen", "agents_listen", "integration_port"}, (
+        "a new port is written into docs/architecture.md"
+    )
+
+
+def test_cve_2024_39864_the_integration_port_is_closed_unless_asked_for():
+    assert Config.integration_port == 0
+    assert Config.integration_address in ("127.0.0.1", "localhost", "::1")
+    tree = ast.parse((SOURCE / "serve.py").read_text())
+    guards = [ast.unparse(n.test) for n in ast.walk(tree) if isinstance(n, ast.If)]
+    assert "self.config.integration_port" in guards, "zero must not mean: any port that is free"
+
+
+# --- fetching, images, hosts ---
+
+
+@pytest.fixture
+def redirecting():
+    where = {"to": ""}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", where["to"])
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    where["url"] = f"http://127.0.0.1:{server.server_address[1]}/"
+    yield where
+    server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "http://169.254.169.254/latest/", "http://10.0.0.1/", "http://[::1]/", "http://[::ffff:10.0.0.1]/",
+        "http://[64:ff9b::a00:1]/", "http://[2002:a00:1::]/", "http://0/", "http://0x0a000001/", "http://167772161/",
+        "file:///etc/passwd", "gopher://x/", "http://a:b@198.51.100.1/",
+    ],
+)  # fmt: skip
+def test_cve_2024_29007_a_redirect_does_not_lead_inside(redirecting, tmp_path, to):
+    redirecting["to"] = to
+    with pytest.raises(InvalidValue):
+        fetch(redirecting["url"], tmp_path / "f", Limits(allowed=("127.0.0.1/32",)))
+
+
+def qcow2(path, *options):
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, str(path), "8M"], check=True)
+    return path
+
+
+def test_cve_2024_45219_images_that_point_at_files_of_the_host(tmp_path):
+    (tmp_path / "secret").write_bytes(b"x" * 4096)
+    for options in (
+        ("-u", "-b", "/etc/passwd", "-F", "raw"),
+        ("-b", str(tmp_path / "secret"), "-F", "raw"),
+        ("-o", f"data_file={tmp_path}/data,data_file_raw=on"),
+    ):
+        with pytest.raises(Failed, match="could make a host read other files"):
+            inspect(qcow2(tmp_path / "evil", *options), "QCOW2")
+    with pytest.raises(Failed):
+        inspect(qcow2(tmp_path / "evil", "-u", "-b", "/etc/passwd", "-F", "raw"), "RAW")
+
+
+def test_cve_2024_50386_the_host_looks_at_images_itself(tmp_path):
+    for options in (("-u", "-b", "/etc/passwd", "-F", "raw"), ("-o", f"data_file={tmp_path}/d,data_file_raw=on")):
+        for claimed in ("QCOW2", "RAW"):
+            with pytest.raises(Exception, match="(?i)file|content|format|raw"):
+                images.inspect(str(qcow2(tmp_path / "evil", *options)), claimed)
+
+
+def test_cve_2024_29008_no_configuration_of_the_hypervisor_from_users(world):
+    machine = own(world, Vm, "ann")
+    base = {"command": "updateVirtualMachine", "id": machine.uuid}
+    with nothing_kept():
+        got = world.ask("ann", base | {"extraconfig": "%3Cdevices%2F%3E"})
+        assert got.status == 431 and "extraconfig" in got.text
+    assert "extraconfig" not in (SOURCE / "agent" / "domain.py").read_text()
+
+
+def test_cve_2026_25077_names_never_reach_a_shell():
+    wrong = []
+    for path, tree in modules().items():
+        for node in calls(tree):
+            name = called(node)
+            shell = any(k.arg == "shell" and ast.unparse(k.value) != "False" for k in node.keywords)
+            first = node.args[0] if node.args else None
+            text = name.startswith("subprocess.") and isinstance(first, ast.Constant | ast.JoinedStr)
+            if shell or text or name in ("os.system", "os.popen", "subprocess.getoutput", "create_subprocess_shell"):
+                wrong.append(f"{path.name}:{node.lineno} {name}")
+            if name in ("run", "subprocess.run") and isinstance(first, ast.List):
+                words = [e.value for e in first.elts[:2] if isinstance(e, ast.Constant)]
+                if words and words[0] in ("sh", "bash", "/bin/sh", "/bin/bash") and "-c" in words:
+                    wrong.append(f"{path.name}:{node.lineno} {words}")
+    assert not wrong, wrong
+
+
+def test_cve_2025_59302_no_interpreter_evaluates_rules():
+    wrong = []
+    for path, tree in modules().items():
+        if "migrations" in path.parts:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and called(node) in ("eval", "exec", "compile", "__import__", "pickle.loads"):
+                wrong.append(f"{path.name}:{node.lineno} {called(node)}")
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {getattr(node, "module", "") or "", *(a.name for a in node.names)}
+                wrong += [f"{path.name} imports {n}" for n in names & {"js2py", "dukpy", "quickjs", "lupa", "pickle"}]
+    assert not wrong, wrong
+
+
+# --- whose it is ---
+
+
+def test_cve_2024_42062_a_list_shows_nobodys_keys(world):
+    for user in ("ann", "dom", "pam", "admin", "rex"):
+        for name in ("listUsers", "listAccounts"):
+            got = world.ask(user, {"command": name, "listall": "true"})
+            text = str(got.content)
+            assert got.status == 200 and "secretkey" not in text
+            assert not [u.username for u in world.users.values() if u.secret_key and u.secret_key in text]
+            if user in ("ann", "dom", "pam"):
+                assert world.users["admin"].api_key not in text
+
+
+def test_cve_2024_42222_networks_of_others_are_in_no_list(world):
+    with reading() as session:
+        theirs = set(
+            session.scalars(select(Network.uuid).where(Network.account_id == own(world, Vm, "eve").account_id))
+        )
+        domain = session.scalar(select(Domain.uuid).where(Domain.path == "/c/"))
+    assert theirs
+    for more in (
+        {}, {"listall": "true"}, {"projectid": "-1"}, {"projectid": "-1", "listall": "true"}, {"keyword": "%"},
+        {"listall": "true", "isrecursive": "true"}, {"canusefordeploy": "true"}, {"domainid": domain},
+        {"account": "eve", "domainid": domain}, {"networkfilter": "all", "listall": "true"}, {"issystem": "true"},
+        {"networkfilter": "shared"}, {"type": "isolated", "listall": "true"}, {"retrieveonlyresourcecount": "true"},
+    ):  # fmt: skip
+        for user in ("ann", "dom", "pam", "sib"):
+            got = world.ask(user, {"command": "listNetworks"} | more)
+            assert not got.internal
+            assert not theirs & {n.get("id") for n in got.content.get("network", [])}, (user, more)
+
+
+def test_cve_2024_45461_a_command_without_roles_cannot_be_declared():
+    with pytest.raises(TypeError, match="who may call it"):
+        command("listZones", roles=())(lambda ctx: None)
+
+
+def test_cve_2025_22828_remarks_on_things_of_others(world):
+    machine = own(world, Vm, "ann")
+    for user in ("eve", "bob", "sib"):
+        like_missing(
+            world, user, {"command": "addAnnotation", "entitytype": "VM", "annotation": "x"}, "entityid", machine.uuid
+        )
+        got = world.ask(user, {"command": "listAnnotations", "entitytype": "VM", "entityid": machine.uuid})
+        assert not got.content.get("annotation")
+
+
+def test_cve_2025_30675_templates_of_a_domain_above(world):
+    with reading() as session:
+        root = session.scalar(select(Domain.uuid).where(Domain.id == 1))
+        private = set(session.scalars(select(Template.uuid).where(Template.public.is_(False))))
+        below = select(Domain.id).where(Domain.path.startswith("/a/b/"))
+        mine = set(session.scalars(select(Template.uuid).where(Template.domain_id.in_(below))))
+    for which in ("self", "selfexecutable", "executable", "community", "shared", "sharedexecutable", "all", "featured"):
+        for place in ({"domainid": root}, {"domainid": root, "isrecursive": "true"}, {"listall": "true"}):
+            got = world.ask("dom", {"command": "listTemplates", "templatefilter": which} | place)
+            seen = {t["id"] for t in got.content.get("template", [])}
+            assert not (seen & private) - mine, (which, place)
+
+
+# Ids that a body resolves by itself, each in a narrower place than the caller's scope
+RESOLVED = {
+    "deleteUserFromProject.userid": "among the members of a project that the caller runs",
+    "updateProject.userid": "among the members of a project that the caller runs",
+    "updateProjectInvitation.projectid": "among the open invitations to the caller",
+    "queryAsyncJobResult.jobid": "among the caller's jobs, see below",
+    "registerTemplate.zoneid": "-1 is none; others as Use[Zone]",
+}
+
+
+def test_cve_2025_59454_every_id_is_looked_up_in_the_callers_scope(world):
+    """In lists an id that is looked up nowhere only narrows, which tests/access tries; elsewhere it is argued for."""
+    loose = set()
+    for name, declared in ALL.items():
+        facts = (of_command(name) or {"params": {}})["params"]
+        for p in declared.parameters:
+            known = facts.get(p.name, {})
+            if known.get("type") == "uuid" and known.get("entity") and p.entity is None and not declared.is_list:
+                loose.add(f"{name}.{p.name}")
+    assert loose <= set(RESOLVED), f"an id without Use or Operate: {sorted(loose - set(RESOLVED))}"
+    machine = own(world, Vm, "ann")
+    with reading() as session:
+        job = session.scalar(select(JobRow.uuid).where(JobRow.account_id == world.users["ann"].account_id))
+    for user in ("eve", "bob", "sib"):
+        like_missing(world, user, {"command": "queryAsyncJobResult"}, "jobid", job)
+        got = world.ask(user, {"command": "listResourceDetails", "resourcetype": "UserVm", "resourceid": machine.uuid})
+        assert got.status >= 400 or not got.content.get("resourcedetail")
+    ours = next(p.uuid for p in world.projects.values() if p.name == "p-ann")
+    for name in ("deleteUserFromProject", "updateProject"):
+        field = "projectid" if name == "deleteUserFromProject" else "id"
+        sent = {"command": name, field: ours, "roletype": "Regular"}
+        like_missing(world, "ann", sent, "userid", world.users["eve"].uuid)
+    theirs = next(p.uuid for p in world.projects.values() if p.name == "p-eve")
+    like_missing(world, "ann", {"command": "updateProjectInvitation"}, "projectid", theirs)
+
+
+def test_cve_2026_25199_details_choose_no_machine(world):
+    ann, eve = own(world, Vm, "ann"), own(world, Vm, "eve")
+    before = world.ask("admin", {"command": "listVirtualMachines", "id": ann.uuid}).content["virtualmachine"][0]
+    stopped = world.cloud.job("stopVirtualMachine", user="ann", id=ann.uuid)["virtualmachine"]
+    assert stopped["state"] == "Stopped"
+    names = ("proxmox_vmid", "vmid", "uuid", "instancename", "instance.name", "External:vmid", "hypervisor_id")
+    for n, name in enumerate(names):
+        sent = {"command": "updateVirtualMachine", "id": ann.uuid, "details[0].key": name}
+        world.ask("ann", sent | {"details[0].value": str(eve.id) if n % 2 else eve.uuid})
+    world.cloud.job("startVirtualMachine", user="ann", id=ann.uuid)
+    after = world.ask("admin", {"command": "listVirtualMachines", "id": ann.uuid}).content["virtualmachine"][0]
+    other = world.ask("admin", {"command": "listVirtualMachines", "id": eve.uuid}).content["virtualmachine"][0]
+    assert (after["instancename"], after["state"]) == (before["instancename"], "Running")
+    assert other["state"] == "Running" and other["instancename"] != after["instancename"]
+
+
+# --- who may more ---
+
+
+def test_cve_2025_47713_nobody_sets_the_password_of_who_may_more(world):
+    admin = world.users["admin"]
+    for user in ("ann", "dom", "pam", "rex"):
+        with nothing_kept():
+            for more in ({"password": "new-long-password"}, {"email": "e@example.org"}, {"username": "x"}):
+                got = world.ask(user, {"command": "updateUser", "id": admin.uuid} | more)
+                assert got.status in (431, 432), (user, more, got.status)
+            for name in ("disableUser", "lockUser", "deleteUser"):
+                assert world.ask(user, {"command": name, "id": admin.uuid}).status in (431, 432), (user, name)
+
+
+def test_cve_2025_47713_by_an_administrator_of_the_same_domain(cloud):
+    cloud.account("boss", kind=2)  # of ROOT, where the root administrator is
+    with reading() as session:
+        admin = session.scalar(select(User.uuid).where(User.username == "admin"))
+    for name in ("updateUser", "disableUser", "lockUser", "deleteUser", "registerUserKeys", "getUserKeys"):
+        status, body = cloud.raw("boss", name, id=admin, **({"password": "x" * 12} if name == "updateUser" else {}))
+        assert status in (431, 432), (name, body)
+
+
+def test_cve_2025_47849_nobody_reads_or_renews_the_keys_of_who_may_more(world):
+    admin = world.users["admin"]
+    for user in ("ann", "dom", "pam", "rex", "ron"):
+        for name in ("getUserKeys", "registerUserKeys"):
+            with nothing_kept():
+                got = world.ask(user, {"command": name, "id": admin.uuid})
+            assert got.status in (431, 432) and admin.secret_key not in str(got.content), (user, name)
+
+
+# --- races ---
+
+
+def test_cve_2025_69233_of_many_at_once_the_last_unit_goes_to_one(cloud):
+    cloud.account("ann", domain="/a/")
+    with reading() as session:
+        account = session.scalar(select(Account.id).where(Account.name == "ann"))
+    write(lambda tx: limits.take(tx, account, user_vm=19))
+
+    def one(_):
+        try:
+            write(lambda tx: limits.take(tx, account, user_vm=1))
+        except LimitExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(one, range(32))) == 1
