@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote_plus
@@ -20,6 +21,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 LARGEST = 1_048_576  # bytes of a request's body
 MOST_KEYS = 5000
 PATIENCE = 60.0  # seconds for a body to come
+BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,70})"?', re.IGNORECASE)
+FIELD = re.compile(r'content-disposition:[^\r\n]*[;\s]name="([^"\r\n]+)"', re.IGNORECASE)
 FORM = "application/x-www-form-urlencoded"
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -115,16 +118,18 @@ async def _body(receive: Receive, told: str) -> bytes:
 
 def _multipart(body: bytes, kind: str) -> dict[str, str]:
     """The plain fields of a multipart form; files have no meaning in the API."""
-    from email.parser import BytesParser
-    from email.policy import HTTP
-
-    message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
-    sent = {}
-    for part in message.iter_parts() if message.is_multipart() else ():
-        name = part.get_param("name", header="content-disposition")
-        if isinstance(name, str) and part.get_filename() is None:
-            payload = part.get_payload(decode=True)
-            sent[name] = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+    boundary = BOUNDARY.search(kind)
+    if boundary is None:
+        return {}
+    parts = body.split(b"--" + boundary[1].encode("latin-1"), MOST_KEYS + 1)
+    if len(parts) > MOST_KEYS:
+        raise ParameterError(f"more than {MOST_KEYS} parameters")
+    sent: dict[str, str] = {}
+    for part in parts[1:]:
+        head, end, value = part.partition(b"\r\n\r\n")
+        name = FIELD.search(head.decode("utf-8", "replace"))
+        if end and name and "filename=" not in head.decode("latin-1").lower():
+            sent.setdefault(name[1], value.removesuffix(b"\r\n").decode("utf-8", "replace"))
     return sent
 
 

@@ -44,8 +44,8 @@ def error(name: str, failure: ApiError, json: bool, version: bool = True) -> byt
 
 
 def header(text: str) -> str:
-    """A text as a header takes it: one line, of the characters that a header has."""
-    return CONTROL.sub(" ", text[:2000]).encode("latin-1", "replace").decode("latin-1")
+    """A text as a header takes it: one line of ASCII, since clients differ on what else would mean."""
+    return CONTROL.sub(" ", text[:2000]).encode("ascii", "replace").decode()
 
 
 def _inside(content: dict[str, Any]) -> str:

@@ -30,7 +30,9 @@ class Site:
     def pairs(self, user: str = "admin", **sent: Any) -> dict[str, str]:
         with reading() as session:
             row = session.scalar(select(User).where(User.username == user))
-        found = {"command": "listZones", "response": "json", "apiKey": row.api_key} | sent
+        found = {"command": "listZones", "response": "json", "apiKey": row.api_key} | {
+            k: str(v) for k, v in sent.items()
+        }
         return found | {"signature": base64.b64encode(digest(found, row.secret_key)).decode()}
 
     def ask(self, user: str = "admin", method: str = "GET", headers: Any = None, **sent: Any) -> Any:
