@@ -1,5 +1,8 @@
 """Members of projects: accounts with all their users, and single users."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 
 from tests.api.test_project import counted, refused, user_id
@@ -139,3 +142,17 @@ def test_members_are_listed_by_what_they_are(cloud, alpha):
     assert members(cloud, alpha, user="dom") == members(cloud, alpha)
     for stranger in ("bob", "eve", "ed"):
         assert refused(cloud, "listProjectAccounts", user=stranger, projectid=alpha, job=False).status == 431
+
+
+def test_two_administrators_who_take_each_other_out_leave_one(cloud, alpha):
+    add(cloud, alpha, "bob", roletype="Admin")
+    both = Barrier(2)
+
+    def remove(user, other):
+        both.wait(10)
+        return cloud.raw(user, "deleteAccountFromProject", projectid=alpha, account=other)[0]
+
+    with ThreadPoolExecutor(2) as pool:
+        statuses = sorted(pool.map(remove, ("ann", "bob"), ("bob", "ann")))
+    assert statuses[0] == 200 and statuses[1] >= 400, statuses
+    assert list(members(cloud, alpha, user="dom").values()) == ["Admin"]

@@ -106,7 +106,11 @@ def owners(tx: Session, project_id: int) -> set[int]:
 
 @contextmanager
 def members_change(tx: Session, project: Project) -> Iterator[None]:
-    """Change members inside: the project counts for whom it is then, and has an administrator."""
+    """Change members inside: the project counts for whom it is then, and has an administrator.
+
+    The project's row is the lock: of two administrators who take each other out, one stays.
+    """
+    tx.scalar(select(Project.id).where(Project.id == project.id).with_for_update())
     before = owners(tx, project.id)
     yield
     tx.flush()

@@ -11,7 +11,7 @@ from mgmt_server.api.owner import owner
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.errors import AccountError, InvalidValue
 from mgmt_server.jobs import Accepted
-from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain, Project, ProjectInvitation, User
+from mgmt_server.model.account import Account, Domain, Project, ProjectInvitation, User
 from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.resources.account.rights import check_account, check_rank
 from mgmt_server.resources.checks import one_of
@@ -134,8 +134,6 @@ def _find(
         rows = rows.where(row.token_hash == digest(token), or_(addressed, anybody))
     else:
         rows = rows.where(row.account_id == whose.id, row.user_id == user.id if user is not None else mine)
-    if whose.type == ACCOUNT_TYPES["Project"]:
-        return None
     found = ctx.session.execute(rows.order_by(row.state.desc(), row.id.desc()).limit(1)).first()
     return (found[0], found[1]) if found is not None else None
 
