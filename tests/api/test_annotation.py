@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.api.infrastructure import cluster, host, zone_with_pod
 from tests.cloud import Refused
 
 
@@ -95,3 +96,14 @@ def test_what_is_no_remark_is_refused(cloud, keys, sent, told):
         cloud.ask("addAnnotation", user="ann",
                   **{"entitytype": "SSH_KEYPAIR", "entityid": keys["ann"], "annotation": "x", **sent})  # fmt: skip
     assert no.value.status == 431 and told in no.value.text
+
+
+def test_hosts_and_domains_say_that_there_is_a_remark(cloud):
+    zone, pod = zone_with_pod(cloud)
+    made = host(cloud, zone, pod, cluster(cloud, zone, pod))
+    assert cloud.ask("listHosts", id=made["id"])["host"][0]["hasannotations"] is False
+    domain = cloud.ask("listDomains", name="ROOT")["domain"][0]["id"]
+    for kind, uuid in (("HOST", made["id"]), ("DOMAIN", domain)):
+        cloud.ask("addAnnotation", entitytype=kind, entityid=uuid, annotation="fan is loud")
+    assert cloud.ask("listHosts", id=made["id"])["host"][0]["hasannotations"] is True
+    assert cloud.ask("listDomains", id=domain)["domain"][0]["hasannotations"] is True

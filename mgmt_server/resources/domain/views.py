@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
-from mgmt_server.api.view import PerPage, View, always, shown
+from mgmt_server.api.view import PerPage, View, shown
 from mgmt_server.model.account import Domain
 from mgmt_server.resources.account.totals import of_domains
+from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import spoken_path
 
 Parent = aliased(Domain)
@@ -44,7 +45,7 @@ def _view(*more: PerPage) -> View:
         path=shown(spoken_path, Domain.path),
         state=Domain.state,
         created=Domain.created,
-        hasannotations=always(False),
+        hasannotations=has_annotations("DOMAIN", Domain.uuid),
     )
 
 

@@ -13,6 +13,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsCategory
 from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.annotation.marks import is_annotated
 
 EVENTS = (
     "AgentConnected; AgentDisconnected; HostDown; ManagementServerDown; Ping; PingTimeout; Remove; ShutdownRequested"
@@ -110,5 +111,5 @@ host_view = View(
     resourcestate=Host.resource_state,
     hahost=always(False),
     ueficapability=always(False),
-    hasannotations=shown(bool, Host.annotation),
+    hasannotations=shown(lambda note, more: bool(note or more), Host.annotation, is_annotated("HOST", Host.uuid)),
 )
