@@ -9,6 +9,7 @@ from mgmt_server.errors import NoAddress
 from mgmt_server.model import settings
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.network import Network
+from mgmt_server.model.offering import NetworkOffering
 from mgmt_server.model.zone import PhysicalNetwork
 from tests.cloud import Refused
 
@@ -41,9 +42,11 @@ def taker(cloud, physical, request):
         def work(tx):
             account = tx.scalar(select(Account).where(Account.name == name))
             carrier = tx.scalar(select(PhysicalNetwork).where(PhysicalNetwork.uuid == physical))
+            offering = tx.scalar(select(NetworkOffering.id).limit(1))
             network = Network(
-                name="n", zone_id=carrier.zone_id, physical_network_id=carrier.id, offering_id=1, traffic_type="Guest",
-                guest_type="Isolated", account_id=account.id, domain_id=account.domain_id, details={},
+                name="n", zone_id=carrier.zone_id, physical_network_id=carrier.id, offering_id=offering,
+                traffic_type="Guest", guest_type="Isolated", account_id=account.id,
+                domain_id=account.domain_id, details={},
             )  # fmt: skip
             tx.add(network)
             tx.flush()
@@ -56,8 +59,10 @@ def taker(cloud, physical, request):
 
 def test_a_dedicated_range_answers_as_the_protocol_says(cloud, physical):
     made = dedicate(cloud, physical, "102-103")
+    with db.reading() as session:  # the protocol tells internal numbers here
+        number, zone = session.execute(select(PhysicalNetwork.id, PhysicalNetwork.zone_id)).one()
     assert made == {
-        "id": made["id"], "guestvlanrange": "102-103", "physicalnetworkid": 1, "zoneid": 1, "account": "ann",
+        "id": made["id"], "guestvlanrange": "102-103", "physicalnetworkid": number, "zoneid": zone, "account": "ann",
         "domainid": domain("/a/"), "domain": "a", "domainpath": "ROOT/a",
     }  # fmt: skip
     for asked in ({}, {"physicalnetworkid": physical}, {"guestvlanrange": "102-103"}, {"account": "ann"}):

@@ -1,7 +1,7 @@
 """Lists with figures, as the recorded answers show them."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from mgmt_server import db
 from mgmt_server.api.command import registry
@@ -58,7 +58,8 @@ def test_a_list_with_figures_tells_all_that_the_plain_one_tells(cloud, zone, nam
 
 
 def test_hosts(cloud, zone):
-    db.write(lambda tx: tx.execute(update(Vm).where(Vm.uuid == zone["vm"]).values(host_id=1)))
+    first = select(Host.id).where(Host.uuid == zone["hosts"][0]).scalar_subquery()
+    db.write(lambda tx: tx.execute(update(Vm).where(Vm.uuid == zone["vm"]).values(host_id=first)))
     (one,) = cloud.ask("listHostsMetrics", id=zone["hosts"][0])["host"]
     recorded = {
         "powerstate": "Disabled", "cputotalghz": "32.00 Ghz", "cpuallocatedghz": "3.60 Ghz",
