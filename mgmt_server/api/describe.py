@@ -112,9 +112,14 @@ def openapi(version: str) -> dict[str, Any]:
     """An OpenAPI document of the commands: each one a path of its own, as `/client/api?command=NAME` takes them."""
     paths = {}
     for command in registry.values():
-        parameters = [
+        common = {
+            "summary": command.description,
+            "tags": [command.run.__module__.split(".")[-2]],
+            "responses": _responses(command),
+        }
+        told = [_named(command)] + [
             {
-                "name": p.name + ("[0].key" if p.grouped else ""),
+                "name": _sent_as(p),
                 "in": "query",
                 "required": p.required,
                 "description": p.description or _spoken(p.name),
@@ -122,22 +127,104 @@ def openapi(version: str) -> dict[str, Any]:
             }
             for p in command.parameters
         ]
+        form = {
+            "type": "object",
+            "properties": {t["name"]: t["schema"] | {"description": t["description"]} for t in told},
+            "required": [t["name"] for t in told if t["required"]],
+        }
+        body = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}
         paths[f"/client/api?command={command.name}"] = {
-            "get": {
-                "operationId": command.name,
-                "summary": command.description,
-                "tags": [command.run.__module__.split(".")[-2]],
-                "parameters": parameters,
-                "responses": {"200": {"description": "the answer, under " + command.response_name}},
-            }
+            "get": {"operationId": command.name, "parameters": told, **common},
+            "post": {"operationId": f"{command.name}ByForm", "requestBody": body, **common},
         }
     info = {"title": "Cloudwright", "version": version, "description": "Commands of the CloudStack protocol"}
-    return {"openapi": "3.1.0", "info": info, "paths": paths}
+    return {
+        "openapi": "3.1.0",
+        "info": info,
+        "paths": paths,
+        "security": [{"key": [], "signature": []}, {"session": [], "sessionkey": []}],
+        "components": {"securitySchemes": _SECURITY, "schemas": {"Error": _ERROR}},
+    }
+
+
+_SECURITY = {
+    "key": {"type": "apiKey", "in": "query", "name": "apiKey"},
+    "signature": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "signature",
+        "description": "HMAC-SHA1, in base64, over the sorted, encoded and lower-cased parameters",
+    },
+    "session": {"type": "apiKey", "in": "cookie", "name": "JSESSIONID", "description": "from command=login"},
+    "sessionkey": {"type": "apiKey", "in": "query", "name": "sessionkey", "description": "from the answer to login"},
+}
+_ERROR = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            "errorcode": {"type": "integer"},
+            "cserrorcode": {"type": "integer"},
+            "errortext": {"type": "string"},
+            "uuidList": {"type": "array"},
+        },
+        "required": ["errorcode", "errortext"],
+    },
+}
+_CODES = {
+    "401": "the key, the signature or the session is not accepted",
+    "431": "a parameter is missing or wrong",
+    "432": "there is no such command for this caller",
+    "default": "any other refusal: 429 too many calls, 530 to 537 as the protocol has them",
+}
+_JSON = {"string": "string", "boolean": "boolean", "integer": "integer", "long": "integer", "short": "integer"}
+
+
+def _named(command: Command) -> dict[str, Any]:
+    told = {"name": "command", "in": "query", "required": True, "description": "the command"}
+    return told | {"schema": {"type": "string", "const": command.name}}
+
+
+def _sent_as(p: Any) -> str:
+    return f"{p.name}[0].key" if p.grouped else str(p.name)
+
+
+def _responses(command: Command) -> dict[str, Any]:
+    refused = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    outer = {"type": "object", "properties": {command.response_name: _content(command)}}
+    return {
+        "200": {
+            "description": "the answer; with response=json as told here, else as XML",
+            "content": {"application/json": {"schema": outer}},
+        },
+        **{code: {"description": text, "content": refused} for code, text in _CODES.items()},
+    }
+
+
+def _content(command: Command) -> dict[str, Any]:
+    """What stands under the response's name."""
+    if command.is_async:
+        told = {"jobid": {"type": "string"}} | ({"id": {"type": "string"}} if command.creates else {})
+        return {"type": "object", "properties": told}
+    fields = {
+        name: {"type": t} if (t := _JSON.get(_kind(kind))) else {} for name, kind in response_fields(command).items()
+    }
+    whole = {"type": "object", "properties": fields}
+    if command.is_list and command.key:
+        return {
+            "type": "object",
+            "properties": {"count": {"type": "integer"}, command.key: {"type": "array", "items": whole}},
+        }
+    return {"type": "object", "properties": {command.key: {}}} if command.key else whole
 
 
 def _schema(p: Any) -> dict[str, Any]:
     if p.type in ("integer", "long", "short"):
         return {"type": "integer"}
+    if p.type == "float":
+        return {"type": "number"}
     if p.type == "boolean":
         return {"type": "boolean"}
     if p.type == "uuid":
