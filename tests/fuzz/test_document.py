@@ -60,24 +60,24 @@ def fuzz(cloud: Cloud, examples: int) -> list[str]:
         if operation.method.upper() != "GET" or not inside(name):
             continue
 
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(operation.as_strategy(), st.data())
-        def ask(case, data, name=name):
-            sent = {k: str(v) for k, v in (case.query or {}).items() if k != "command"}
-            for k in data.draw(st.sets(st.sampled_from(sorted(sent)), max_size=2)) if sent else ():
-                sent[k] = data.draw(st.sampled_from(ODD))
-            wrong = broken(cloud, name, sent)
-            if wrong:
-                found.append(wrong)
-
-        ask()
+        tried(cloud, name, operation.as_strategy(), examples, found)
     return found
+
+
+def tried(cloud: Cloud, name: str, cases: st.SearchStrategy, examples: int, found: list[str]) -> None:
+    @settings(
+        max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(cases, st.data())
+    def ask(case, data):
+        sent = {k: str(v) for k, v in (case.query or {}).items() if k != "command"}
+        for k in data.draw(st.sets(st.sampled_from(sorted(sent)), max_size=2)) if sent else ():
+            sent[k] = data.draw(st.sampled_from(ODD))
+        wrong = broken(cloud, name, sent)
+        if wrong:
+            found.append(wrong)
+
+    ask()
 
 
 def told(found: list[str]) -> str:
