@@ -10,6 +10,7 @@ from mgmt_server.jobs.rows import Node
 from mgmt_server.model.event import Alert
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network
+from mgmt_server.model.offering import NetworkOffering, ServiceOffering
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import PodAddress
@@ -188,7 +189,14 @@ def test_what_fills_up_is_told_each_under_its_name(cloud, place):
         tx.add(Pool(name="local", path="/l", capacity=100, allocated=190, zone_id=row.zone_id, scope="HOST",
                     type="Filesystem", host_id=row.id))  # fmt: skip
         tx.add(Pool(name="off", path="/o", capacity=100, used=99, state="Maintenance", **shared))
-        vm = Vm(name="v", zone_id=row.zone_id, service_offering_id=1, hypervisor="Simulator", account_id=1, domain_id=1)
+        vm = Vm(
+            name="v",
+            zone_id=row.zone_id,
+            service_offering_id=tx.scalar(select(ServiceOffering.id)),
+            hypervisor="Simulator",
+            account_id=1,
+            domain_id=1,
+        )
         tx.add(vm)
         tx.flush()
         tx.execute(update(PodAddress).values(vm_id=vm.id))
@@ -205,10 +213,18 @@ def test_hosts_servers_and_routers_that_fail_are_told_until_they_are_back(cloud,
         row = tx.scalar(select(Host))
         row.state = "Down"
         node = Node(name="mgmt2", epoch=1, heartbeat=now() - timedelta(minutes=5))
-        net = Network(name="n", zone_id=row.zone_id, offering_id=1, account_id=2, domain_id=1, state="Implemented")
+        net = Network(
+            name="n",
+            zone_id=row.zone_id,
+            offering_id=tx.scalar(select(NetworkOffering.id)),
+            account_id=2,
+            domain_id=1,
+            state="Implemented",
+        )
         tx.add_all([node, net])
         tx.flush()
-        tx.add(Vm(name="r-9-VM", kind="DomainRouter", state="Error", zone_id=row.zone_id, service_offering_id=1,
+        size = tx.scalar(select(ServiceOffering.id))
+        tx.add(Vm(name="r-9-VM", kind="DomainRouter", state="Error", zone_id=row.zone_id, service_offering_id=size,
                   hypervisor="Simulator", account_id=2, domain_id=1, network_id=net.id))  # fmt: skip
 
     write(fail)

@@ -7,6 +7,7 @@ from mgmt_server.agent.domain import ALLOWED
 from mgmt_server.db import write
 from mgmt_server.model.account import Account
 from mgmt_server.model.vm import Volume
+from mgmt_server.model.zone import Zone
 from mgmt_server.resources.detail.flows import MOST
 from mgmt_server.resources.detail.options import OPTIONS
 from tests.cloud import Refused
@@ -20,7 +21,9 @@ def disk(cloud):
 
     def make(tx):
         owner = tx.scalar(select(Account).where(Account.name == "ann"))
-        row = Volume(name="d", size=1, zone_id=1, account_id=owner.id, domain_id=owner.domain_id)
+        row = Volume(
+            name="d", size=1, zone_id=tx.scalar(select(Zone.id)), account_id=owner.id, domain_id=owner.domain_id
+        )
         tx.add(row)
         tx.flush()
         return row.uuid

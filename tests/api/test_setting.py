@@ -9,6 +9,7 @@ from mgmt_server.model.groups import group_of
 from mgmt_server.model.scopes import of_account
 from mgmt_server.model.settings import Setting, settings
 from mgmt_server.model.storage import Pool
+from mgmt_server.model.zone import Zone
 from mgmt_server.resources.networkoffering.views import THROTTLING
 from mgmt_server.resources.setting.values import checked
 from tests.cloud import Refused
@@ -126,7 +127,7 @@ def test_a_pool_has_the_value_of_its_zone_until_it_has_its_own(cloud, nested):
     zone = cloud.ask("createZone", name="east", **ZONE)["zone"]["id"]
 
     def make(tx):
-        pool = Pool(name="p", zone_id=1, scope="ZONE", type="NetworkFilesystem", path="/p")
+        pool = Pool(name="p", zone_id=tx.scalar(select(Zone.id)), scope="ZONE", type="NetworkFilesystem", path="/p")
         tx.add(pool)
         tx.flush()
         return pool.uuid

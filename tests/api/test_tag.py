@@ -8,6 +8,7 @@ from mgmt_server.db import reading, write
 from mgmt_server.model.account import Account, User
 from mgmt_server.model.event import Tag
 from mgmt_server.model.vm import Volume
+from mgmt_server.model.zone import Zone
 from mgmt_server.resources.tag.flows import MOST
 from mgmt_server.resources.tag.kinds import TAGGED
 from mgmt_server.resources.tag.timers import follow
@@ -24,7 +25,13 @@ def disks(cloud):
     def make(tx):
         for name in ("ann", "bob"):
             owner = tx.scalar(select(Account).where(Account.name == name))
-            row = Volume(name=f"d-{name}", size=1, zone_id=1, account_id=owner.id, domain_id=owner.domain_id)
+            row = Volume(
+                name=f"d-{name}",
+                size=1,
+                zone_id=tx.scalar(select(Zone.id)),
+                account_id=owner.id,
+                domain_id=owner.domain_id,
+            )
             tx.add(row)
             tx.flush()
             found[name] = row.uuid
