@@ -4,6 +4,9 @@ import pytest
 
 from tests.api.test_project import refused
 from tests.projects import add, add_user, members, project, second_user, world
+from tests.simulated import build
+
+ISOLATED = "DefaultIsolatedNetworkOfferingWithSourceNatService"
 
 
 @pytest.fixture
@@ -83,6 +86,18 @@ def test_rules_hold_for_what_belongs_to_the_project_too(cloud, alpha):
     for command in ("listSSHKeyPairs", "createSSHKeyPair"):
         sent = {"account": account, "name": "k", "job": False}
         assert refused(cloud, command, user="bob", **sent).status == 431, "nor by the name of the project's account"
+
+
+def test_rules_hold_where_the_kind_of_a_thing_is_sent_along(cloud, alpha):
+    zone = build()["zone"]
+    offering = cloud.ask("listNetworkOfferings", name=ISOLATED)["networkoffering"][0]["id"]
+    sent = {"zoneid": zone, "networkofferingid": offering, "name": "n"}
+    made = cloud.ask("createNetwork", user="ann", projectid=alpha, **sent)["network"]["id"]
+    add(cloud, alpha, "bob", projectroleid=role(cloud, alpha, "deny *Tags", "deny listNetworks"))
+    tag = {"resourceids": made, "resourcetype": "Network", "tags[0].key": "k", "tags[0].value": "v"}
+    assert refused(cloud, "createTags", user="bob", **tag).status == 432
+    assert cloud.job("createTags", user="ann", **tag)["success"]
+    assert refused(cloud, "listNetworks", user="bob", id=made, job=False).status == 432
 
 
 def test_a_role_narrows_and_gives_nothing(cloud, alpha):

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import no_entity
+from mgmt_server.api.projects import check_allowed
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs.rows import Node
 from mgmt_server.model.account import ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Domain, Project, User
@@ -119,6 +120,7 @@ def find(ctx: Context, parameter: str, kind: Kind, text: str, access: str = "ope
     row = ctx.session.scalar(select(kind.table).where(key, kind.there(), mine).limit(1)) if text else None
     if row is None:
         raise no_entity(parameter, text)
+    check_allowed(ctx, row)
     if access == "operable_by":
         _rank(ctx, row)
     return row
