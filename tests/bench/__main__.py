@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import mariadb
-from tests.bench import fill
+from tests.bench import fill, wire
 from tests.bench.tenants import DOMAINS, tenants
 from tests.server import Server
 
@@ -129,6 +129,7 @@ def one_database(kind: str, database: str, rows: int, quick: bool) -> None:
             zone = fill.prepare(url, Path(folder) / "cloud", server.client())
             deploys(server, zone, 1, 5 if quick else 30)
             deploys(server, zone, 32, 3 if quick else 15)
+            wire.measure(server, say, cpu_of)
             calls(server, "listZones", 300, lambda c: c.ask("listZones"), "<= 1 ms CPU", "CloudStack 5.4 ms CPU")
             began = time.perf_counter()
             fill.machines(url, Path(folder) / "cloud", rows)
