@@ -107,3 +107,18 @@ def test_the_document_is_one(cloud):
         assert form["required"][0] == "command" and form["properties"]["command"]["const"] == name
         answer = both["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         assert list(answer["properties"]) == [registry[name].response_name]
+
+
+def test_a_call_that_breaks_is_told(cloud, monkeypatch):
+    """The check itself: an exception inside is seen as one."""
+    from mgmt_server import install
+    from mgmt_server.web import front
+
+    cloud.keys = install.give_keys()
+    assert not broken(cloud, "listZones", {})
+
+    def breaks(*_):
+        raise KeyError("inside")
+
+    monkeypatch.setattr(front, "answer", breaks)
+    assert "530" in broken(cloud, "listZones", {})
