@@ -376,6 +376,13 @@ def test_a_link_is_taken_away(cloud, directory):
     assert cloud.ask("listLdapLinks") == {}
 
 
+def test_the_link_of_an_account_that_is_gone_lets_nobody_in(cloud, directory):
+    told = cloud.ask("linkAccountToLdap", domainid=domain(cloud), account="team", ldapdomain=CLOUD)
+    cloud.job("deleteAccount", id=told["linkAccountToLdap"]["accountid"])
+    refused(cloud, "ann")
+    assert row("ann") is None and cloud.ask("listLdapLinks") == {}
+
+
 def test_a_domain_has_settings_and_servers_of_its_own(cloud, directory):
     cloud.ask("updateConfiguration", name="ldap.basedn", value=STAFF, domainid=domain(cloud))
     assert [u["username"] for u in cloud.ask("listLdapUsers", user="boss")["LdapUser"]] == ["dan"]

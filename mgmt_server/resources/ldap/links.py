@@ -158,7 +158,8 @@ def list_links(ctx: Context, domainid: Operate[Domain] | None = None) -> list[di
     """
     found = select(LdapLink, Domain.uuid, Account.uuid, Account.name).join(Domain, Domain.id == LdapLink.domain_id)
     found = found.outerjoin(Account, Account.id == LdapLink.account_id).where(LdapLink.removed.is_(None))
-    found = found.where(Domain.operable_by(ctx.caller), Domain.removed.is_(None)).order_by(LdapLink.id)
+    found = found.where(Domain.operable_by(ctx.caller), Domain.removed.is_(None), Account.removed.is_(None))
+    found = found.order_by(LdapLink.id)
     if domainid is not None:
         found = found.where(LdapLink.domain_id == domainid.id)
     told = []

@@ -28,7 +28,8 @@ def prove(domain_id: int, user_id: int | None, name: str, password: str) -> bool
     """Whether it is the password of the user, or of somebody who becomes one now. Never raises for what it hears."""
     with reading() as session:
         directory = directory_of(session, domain_id)
-        rows = select(LdapLink).where(LdapLink.domain_id == domain_id, LdapLink.removed.is_(None))
+        rows = select(LdapLink).outerjoin(Account, Account.id == LdapLink.account_id)
+        rows = rows.where(LdapLink.domain_id == domain_id, LdapLink.removed.is_(None), Account.removed.is_(None))
         links = list(session.scalars(rows.order_by(LdapLink.id)))
     if directory is None or not name or not password or (user_id is None and not links):
         return False
