@@ -20,10 +20,11 @@ from mgmt_server.model.scopes import of_account
 from mgmt_server.model.tenancy import ADMIN, ADMINS, DOMAIN_ADMIN, EVERYONE, ROOT
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.account import flows, states  # noqa: F401  states: the commands that shut out and let in
+from mgmt_server.resources.account.flows import LEAVING
 from mgmt_server.resources.account.rights import OfAccounts, check_account
-from mgmt_server.resources.account.rows import the_account
+from mgmt_server.resources.account.rows import of_people, the_account
 from mgmt_server.resources.account.totals import rows
-from mgmt_server.resources.account.views import LEAVING, account_view, brief_view
+from mgmt_server.resources.account.views import account_view, brief_view
 from mgmt_server.resources.checks import domain_name
 from mgmt_server.resources.offering.scope import MAY_TAG
 from mgmt_server.resources.physicalnetwork.flows import done
@@ -211,7 +212,7 @@ def delete(ctx: Context, id: Operate[Account]) -> Accepted:
 
     id: the account
     """
-    states.check_may_go(ctx, the_account(ctx, id, None, None), "delete")
+    states.check_may_go(ctx, of_people(id), "delete")
     ctx.describe(f"deleting account {id.name}")
     flows.shut(ctx.session, id)
     return ctx.start(flows.delete, id)

@@ -8,12 +8,13 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import no_entity
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain
+from mgmt_server.resources.account.flows import LEAVING
 
 
 def the_account(ctx: Context, id: Account | None, name: str | None, domain: Domain | None) -> Account:
     """The account of that id, or of that name in a domain (by default the caller's), which the caller may change."""
     if id is not None:
-        return of_people(id)
+        return _staying(of_people(id))
     if name is None:
         raise InvalidValue("which account? Send its id, or account with domainid")
     place = domain.id if domain is not None else ctx.caller.domain_id
@@ -27,7 +28,13 @@ def the_account(ctx: Context, id: Account | None, name: str | None, domain: Doma
     found = ctx.session.scalar(rows)
     if found is None:
         raise no_entity("account", name)
-    return found
+    return _staying(found)
+
+
+def _staying(account: Account) -> Account:
+    if account.state == LEAVING:
+        raise InvalidValue(f"the account {account.name} is being deleted: that cannot be taken back")
+    return account
 
 
 def of_people(account: Account) -> Account:

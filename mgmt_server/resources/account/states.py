@@ -14,7 +14,7 @@ from mgmt_server.model.tenancy import ADMINS
 from mgmt_server.resources.account import flows
 from mgmt_server.resources.account.rights import check_account, check_not_default
 from mgmt_server.resources.account.rows import the_account
-from mgmt_server.resources.account.views import LEAVING, account_view
+from mgmt_server.resources.account.views import account_view
 
 
 @command("enableAccount", roles=ADMINS, answers=account_view, event="ACCOUNT.ENABLE")
@@ -32,7 +32,6 @@ def enable(
     """
     row = the_account(ctx, id, account, domainid)
     check_account(ctx.session, ctx.caller, row)
-    _not_leaving(row)
     row.state = "enabled"
     after_commit(callers.forget)
     ctx.describe(f"enabling account {row.name}")
@@ -56,7 +55,6 @@ def disable(
     """
     row = the_account(ctx, id, account, domainid)
     check_may_go(ctx, row, "lock" if lock else "disable")
-    _not_leaving(row)
     row.state = "locked" if lock else "disabled"
     after_commit(callers.forget)
     ctx.describe(f"{'locking' if lock else 'disabling'} account {row.name}")
@@ -72,7 +70,6 @@ def lock(ctx: Context, account: str, domainid: Operate[Domain]) -> Account:
     """
     row = the_account(ctx, None, account, domainid)
     check_may_go(ctx, row, "lock")
-    _not_leaving(row)
     row.state = "locked"
     after_commit(callers.forget)
     return row
@@ -84,8 +81,3 @@ def check_may_go(ctx: Context, row: Account, verb: str) -> None:
     check_not_default(row.id, f"the account {row.name}")
     if row.id == ctx.caller.account_id:
         raise InvalidValue(f"nobody can {verb} their own account: ask another administrator")
-
-
-def _not_leaving(row: Account) -> None:
-    if row.state == LEAVING:
-        raise InvalidValue(f"the account {row.name} is being deleted: that cannot be taken back")

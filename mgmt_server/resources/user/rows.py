@@ -27,8 +27,11 @@ def access(text: str) -> bool | None:
     return ACCESS[str(one_of("apikeyaccess", text, list(ACCESS)))]
 
 
+_SPOKEN = {meant: word.upper() for word, meant in ACCESS.items()}
+
+
 def spoken_access(value: bool | None) -> str:
-    return next(word.upper() for word, meant in ACCESS.items() if meant is value)
+    return _SPOKEN[value]
 
 
 def given_uuid(session: Session, table: type[Account | User | Domain], parameter: str, text: str) -> str:
