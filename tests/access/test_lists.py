@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -254,6 +254,7 @@ def property_of(examples):
         deadline=None,
         derandomize=True,
         database=None,
+        phases=(Phase.generate,),  # the message says who saw what by which call: making it smaller takes minutes
         suppress_health_check=list(HealthCheck),
     )
     @given(tree=trees, asked=asks)

@@ -68,6 +68,11 @@ def of_project(tx: Any, kind: Any, owner: Account) -> None:
         row(tx, kind, owner, project_id=project.id)
 
 
+def directory(tx: Any, kind: Any, owner: Account) -> None:
+    """A server that refuses at once, on loopback: lists of people ask it."""
+    row(tx, kind, owner, hostname="127.0.0.1", port=9)
+
+
 def row(tx: Any, kind: Any, owner: Account, **values: Any) -> Any:
     """A row of any kind, its columns filled with what fits their types."""
     given = {"account_id": owner.id, "domain_id": owner.domain_id} | values
@@ -135,6 +140,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(THERE, there),
     **dict.fromkeys(OWNED, owned),
     **dict.fromkeys(OF_PROJECT, of_project),
+    "LdapServer": directory,
 }
 
 
