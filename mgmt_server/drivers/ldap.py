@@ -109,7 +109,7 @@ def knows(directory: Directory, dn: str, password: str) -> bool:
     """Whether a bind with that name and password is let in. An empty password would bind as nobody: it is none."""
     if not dn or not password or "\0" in password:
         return False
-    return _try_each(directory, lambda server: _bind(directory, server, dn, password))
+    return bool(_try_each(directory, lambda server: _bind(directory, server, dn, password)))
 
 
 def check_dn(name: str, text: str) -> str:
