@@ -189,8 +189,12 @@ def test_a_suspended_project_stands_still(cloud, people, zone):
         no = refused(cloud, command, user="ann", **sent)
         assert no.status == 531 and "is suspended" in no.text, command
     assert refused_deploy(cloud, zone, where).status == 531
+    cloud.job("destroyVirtualMachine", user="ann", id=vm["id"])
+    with pytest.raises(Refused, match="is suspended"):
+        cloud.ask("recoverVirtualMachine", id=vm["id"])
     assert cloud.job("suspendProject", user="ann", id=where)["project"]["state"] == "Suspended"
     assert cloud.job("activateProject", user="ann", id=where)["project"]["state"] == "Active"
+    cloud.ask("recoverVirtualMachine", id=vm["id"])
     assert cloud.job("startVirtualMachine", user="bob", id=vm["id"])["virtualmachine"]["state"] == "Running"
 
 

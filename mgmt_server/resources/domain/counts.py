@@ -34,7 +34,8 @@ def _add(tx: Session, domain: Domain, type: str, tag: str, used: int) -> None:
     owner = Owner(f"domain:{domain.id}", "domain", domain_id=domain.id)
     limits.make_rows(tx, [(owner, type, tag)])
     row = ResourceCount
-    most = limits.kept(UNLIMITED if tag else limits.default("domain", type), type)
+    above = limits.inherited(domain.path).get((type, tag))
+    most = limits.kept(UNLIMITED if tag else limits.default("domain", type), type) if above is None else above
     more = update(row).where(
         row.key == key_of(owner.key, type, tag), or_(row.used + used <= func.coalesce(row.most, most), used <= 0)
     )

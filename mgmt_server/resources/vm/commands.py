@@ -11,6 +11,7 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.owner import owner
 from mgmt_server.api.parameters import Length, Operate, Use
+from mgmt_server.api.projects import check_allowed
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import Domain, Project, User
@@ -182,6 +183,7 @@ def _networks(
         )
         if row is None:
             raise InvalidValue(f"iptonetworklist names no network that can be used: networkid={uuid[:100]}")
+        check_allowed(ctx, row)
         if pair.get("ipv6") or pair.get("mac"):
             raise InvalidValue("iptonetworklist: ipv6 and mac are not supported in this version")
         networks.append(row)

@@ -115,6 +115,7 @@ def recover(ctx: Context, id: Operate[Vm]) -> Vm:
     _may_expunge(ctx)
     if id.state != "Destroyed":
         raise InvalidValue(f"The machine {id.display_name} is {id.state}: only a destroyed one can be recovered")
+    check_active(ctx.session, id)
     STATES.move(ctx.session, id.id, "Destroyed", "Stopped")
     counted.machine_comes(ctx.session, id)
     ctx.session.expire(id)
