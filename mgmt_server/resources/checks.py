@@ -11,16 +11,23 @@ from sqlalchemy import ColumnElement, func, select
 
 from mgmt_server.api.context import Context
 from mgmt_server.errors import ApiError, InUse, InvalidValue
+from mgmt_server.model.account import ROOT_DOMAIN, Domain
 
 LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
 def free_name(ctx: Context, table: Any, name: str, *within: ColumnElement[bool]) -> str:
-    """Refuse a name that another row (not removed, of those `within`) has."""
+    """Refuse a name that another row (not removed, of those `within`) has. Nobody else takes it until the call ends."""
+    hold_names(ctx)
     taken = select(table.uuid).where(table.name == name, table.removed.is_(None), *within)
     if ctx.session.scalar(taken.limit(1)) is not None:
         raise InvalidValue(f"A {_spoken(table)} with the name {name} already exists: choose another name")
     return name
+
+
+def hold_names(ctx: Context) -> None:
+    """Make calls that give names wait for each other: a unique key cannot leave out what is removed."""
+    ctx.session.scalar(select(Domain.id).where(Domain.id == ROOT_DOMAIN).with_for_update())
 
 
 def one_of(parameter: str, value: str | None, allowed: Sequence[str]) -> str | None:

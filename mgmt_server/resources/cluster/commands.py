@@ -14,7 +14,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.tenancy import ROOT
 from mgmt_server.model.zone import Cluster, Pod, Zone
-from mgmt_server.resources.checks import alone, one_of, unused
+from mgmt_server.resources.checks import alone, hold_names, one_of, unused
 from mgmt_server.resources.cluster import rows
 from mgmt_server.resources.cluster.views import cluster_view, cluster_with_capacity
 from mgmt_server.resources.dedication import rows as dedication
@@ -153,6 +153,7 @@ def list_clusters(
 
 
 def _free_name(ctx: Context, pod_id: int, name: str) -> None:
+    hold_names(ctx)
     taken = select(Cluster.id).where(Cluster.pod_id == pod_id, Cluster.name == name, Cluster.removed.is_(None))
     if ctx.session.scalar(taken) is not None:
         raise Failed(f"a cluster with the name {name} is in that pod already: choose another name")
