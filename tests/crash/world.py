@@ -19,7 +19,7 @@ from mgmt_server.jobs.rows import JobRow
 from tests.conftest import KEY
 from tests.crash.invariants import broken
 from tests.server import Client, Server
-from tests.simulated import GIB, simulated_zone
+from tests.simulated import simulated_zone
 
 ISOLATED = "DefaultIsolatedNetworkOfferingWithSourceNatService"
 TAKE_OVER = 20.0  # seconds within which a job goes on after a crash
@@ -29,13 +29,13 @@ class World:
     """A server, its zone, and what was asked of it. Job ids are the test's own, so that an answer that was lost in a
     crash leaves no doubt which job is meant."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory: int) -> None:
         self.server = Server(folder / "cloud")
         self.server.data.mkdir()
         (self.server.data / "secret.key").write_text(base64.b64encode(KEY).decode() + "\n")
         self.server.start()
         db.connect(f"sqlite:///{self.server.data}/cloud.db")
-        self.zone = db.write(lambda tx: simulated_zone(tx, hosts=2, memory=256 * GIB, cpu=640_000))
+        self.zone = db.write(lambda tx: simulated_zone(tx, hosts=2, memory=memory, cpu=640_000))
         client = self.client()
         self.offering = client.ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
         self.network_offering = client.ask("listNetworkOfferings", name=ISOLATED)["networkoffering"][0]["id"]
@@ -127,8 +127,8 @@ def state(job: str) -> str | None:
 
 
 @contextlib.contextmanager
-def world(folder: Path) -> Iterator[World]:
-    made = World(folder)
+def world(folder: Path, memory: int) -> Iterator[World]:
+    made = World(folder, memory)
     try:
         yield made
     finally:
