@@ -13,7 +13,7 @@ from tests.collection.servers import ROOT, simulator
 
 from ansible.module_utils.urls import Request  # isort: skip
 from ansible_collections.cloudwright.cloud.plugins.module_utils._client import API_SPEC, Client, is_read
-from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, EntityInfo, api_name
+from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Choice, Entity, EntityInfo, api_name
 from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import KINDS
 from ansible_collections.cloudwright.cloud.tests.unit.cycle import life
 from ansible_collections.cloudwright.cloud.tests.unit.runner import Runner, furnish
@@ -28,8 +28,6 @@ INFOS = [name for name in MODULES if name.endswith("_info")]
 # what modules offer for other servers of the same API, and this one does not have
 NOT_HERE = {
     "addImageStore details",
-    "createVlanIpRange account",
-    "createVlanIpRange domainid",
     "deployVirtualMachine affinitygroupids",
     "deployVirtualMachine securitygroupids",
     "updateVirtualMachine securitygroupids",
@@ -107,15 +105,24 @@ def test_life(run, module):
 def test_info(run, module):
     """What the zone has is found, by name and by id; what it has not is not."""
     entity = import_module(f"ansible_collections.cloudwright.cloud.plugins.modules.{module}").ENTITY
-    sample = SAMPLES[module.removesuffix("_info")]["create"]
+    sample = SAMPLES.get(module.removesuffix("_info"), {}).get("create", {})
+    if isinstance(entity, Choice):
+        entity = entity.entities[sample[entity.option]]
     filters = {name: sample[name] for name in entity.filters if name in sample and name != "state"}
     if "zone" in filters:
         filters["zone"] = "lab"
     if module in ("ssh_key_pair_info", "vm_info"):  # of these the zone has none
         made = {name: value for name, value in sample.items() if name != "public_key"}
         run.ok(module.removesuffix("_info"), **{**made, "name": "shown"})
+    if module in ("dedication_info", "tag_info"):
+        run.ok(module.removesuffix("_info"), **sample)
+    if module == "alert_info":
+        params = {"type": 14, "name": "ALERT.MANAGEMENT", "description": "shown"}
+        run.ok("api_request", command="generateAlert", params=params)
     found = run.ok(module, check=True, **filters)["entities"]
     assert found, module
+    if "name" not in entity.by:
+        return
     named = found[0].get(KINDS[entity.kind].names[0])
     if isinstance(named, str):
         ids = [e.get("id") for e in run.ok(module, name=named, **filters)["entities"]]
@@ -140,21 +147,39 @@ def used():
     """(command, names of parameters) that the modules can send."""
     for module in MODULES:
         entity = import_module(f"ansible_collections.cloudwright.cloud.plugins.modules.{module}").ENTITY
-        if isinstance(entity, EntityInfo):
-            named = {api_name(n, e) for n, e in entity.filters.items() if "use" not in e}
-            yield KINDS[entity.kind].listing, named
-        if not isinstance(entity, Entity):
-            continue
+        for one in entity.entities.values() if isinstance(entity, Choice) else [entity]:
+            yield from sent_by(one)
+
+
+def command(entity, named, option):
+    """The command that an entity names, where the only option given decides that."""
+    return named(dict.fromkeys(entity.fields) | {option: "x"}) if callable(named) else named
+
+
+def sent_by(entity):
+    """The same of one entity, or of a list of some."""
+    if isinstance(entity, EntityInfo):
+        named = {api_name(n, e) for n, e in entity.filters.items() if "use" not in e}
+        yield KINDS[entity.kind].listing, named
+    if isinstance(entity, Entity):
+        found = {entity.api(n) if f["find"] is True else f["find"] for n, f in entity.fields.items() if f.get("find")}
+        yield KINDS[entity.kind].listing, found
         fields = {name: field for name, field in entity.fields.items() if "use" not in field}
-        create = entity.create({"public_key": "x"}) if callable(entity.create) else entity.create
-        if create:
-            yield create, {entity.api(n) for n, f in fields.items() if f.get("create") is not False}
+        made = {name for name, field in fields.items() if field.get("create") is not False}
+        if callable(entity.create):
+            yield from ((command(entity, entity.create, name), {entity.api(name)}) for name in made)
+        elif entity.create:
+            yield entity.create, {entity.api(name) for name in made} | set(entity.derived)
+        yield from ((to, set(named)) for to, named in entity.address.items())
         for name, field in fields.items():
-            command = field.get("via") or entity.update
-            if command and field.get("update") is not False and field.get("shown") is not False:
-                yield command, {field["update"] if isinstance(field.get("update"), str) else entity.api(name)}
-        if entity.delete:
-            yield entity.delete, {entity.api(n) for n, f in entity.fields.items() if f.get("use") == "delete"}
+            by = field.get("via") or entity.update
+            if by and field.get("update") is not False and field.get("shown") is not False:
+                yield by, {field["update"] if isinstance(field.get("update"), str) else entity.api(name)}
+        for name in entity.fields if entity.delete else ():
+            yield (
+                command(entity, entity.delete, name),
+                {entity.api(n) for n, f in entity.fields.items() if f.get("use") == "delete"},
+            )
         for state in entity.states.values():
             steps = [step for path in state.path.values() for step in path]
             yield from ((step, set()) if isinstance(step, str) else (step[0], set(step[1])) for step in steps)

@@ -98,3 +98,23 @@ attributes:
     details:
       - This action does not modify state.
 """
+
+    NAMED = r"""
+options:
+  name:
+    description: Return only what has exactly this name.
+    type: str
+attributes:
+  diff_mode:
+    support: N/A
+    details:
+      - This action does not modify state.
+"""
+
+    LISTED = r"""
+attributes:
+  diff_mode:
+    support: N/A
+    details:
+      - This action does not modify state.
+"""

@@ -206,15 +206,15 @@ class Client:
         except (ValueError, AttributeError, StopIteration) as exc:
             raise ApiError(f"{command}: {self.url} does not answer as an API: {body[:80]!r}", 200) from exc
 
-    def list(self, command, **params):
-        """All pages of a list command."""
-        found, page = [], 1
+    def list(self, command, most=None, **params):
+        """All pages of a list command, or its first entries up to ``most``."""
+        found, page, size = [], 1, min(PAGE, most or PAGE)
         while True:
-            answer = self.call(command, **params, page=page, pagesize=PAGE)
+            answer = self.call(command, **params, page=page, pagesize=size)
             items = next((value for value in answer.values() if isinstance(value, list)), [])
             found += items
-            if not items or len(found) >= answer.get("count", 0):
-                return found
+            if not items or len(found) >= min(answer.get("count", 0), most or len(found) + 1):
+                return found[:most]
             page += 1
 
     def run(self, command, params, wait=True, timeout=300):

@@ -10,7 +10,13 @@ from collections import namedtuple
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._client import ApiError, NotFound, pauses
 from ansible_collections.cloudwright.cloud.plugins.module_utils._compare import UNKNOWN, same
-from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import by_id, by_name, lookup
+from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import (
+    by_id,
+    by_name,
+    list_entities,
+    lookup,
+    the_one,
+)
 
 Step = namedtuple("Step", "command params")
 TRANSIENT = {
@@ -35,6 +41,7 @@ class Convergence:
         self.rule = entity.states[params["state"]]
         self.aim = {entity.state_field: self.rule.goal[0]} if self.rule.goal else {}
         self.resolved = {}
+        self.referred = {}  # option -> the entity that it names
         self.before = {}
         self.after = {}
         self.created = False
@@ -45,6 +52,8 @@ class Convergence:
 
     def run(self):
         """The whole task; returns its result."""
+        if self.entity.check:
+            self.entity.check(self.params)
         try:
             current = self.find()
         except NotFound:
@@ -78,27 +87,43 @@ class Convergence:
                 where += f" in {option} {self.params[option]!r}"
         if isinstance(value, list):
             return [lookup(self.client, entry["ref"], item, where, **scope)["id"] for item in value]
-        return lookup(self.client, entry["ref"], value, where, **scope)["id"]
+        self.referred[name] = lookup(self.client, entry["ref"], value, where, **scope)
+        return self.referred[name]["id"]
+
+    def only_scope(self, name):
+        """Whether an option does no more than say where another one is looked for."""
+        return any(self.params.get(other) for other in self.entity.fields[name].get("unless", ()))
 
     def scope(self):
         """The filters of the list in which the entity is searched."""
         found = {**self.entity.always}
         for name, entry in self.entity.fields.items():
-            if entry.get("find") and self.wanted(name) is not None:
+            if entry.get("find") and self.wanted(name) is not None and not self.only_scope(name):
                 found[self.entity.api(name) if entry["find"] is True else entry["find"]] = self.wanted(name)
         return found
 
     def find(self):
         """The entity as the server has it, or None."""
-        entity, name = self.entity, self.params.get(self.entity.key)
+        entity = self.entity
         scope = self.scope()
         if self.params.get("id"):
             current = by_id(self.client, entity.kind, self.params["id"], **scope)
             if current is None and not self.rule.gone:
                 raise NotFound(f"no {entity.kind} with id {self.params['id']!r}; to create one, leave id out")
+        elif entity.key:
+            current = by_name(self.client, entity.kind, self.params[entity.key], **scope)
         else:
-            current = by_name(self.client, entity.kind, name, **scope)
+            found = [one for one in list_entities(self.client, entity.kind, **scope) if self.matches(one)]
+            current = the_one(entity.kind, found, "what the task names")
         return None if current and current.get(entity.state_field) in entity.ignore else current
+
+    def matches(self, entity):
+        """Whether an answer shows what the options with ``match`` ask for."""
+        for name in [n for n, entry in self.entity.fields.items() if entry.get("match")]:
+            value, have = self.wanted(name), self.entity.have(name, entity)
+            if not (same(value, have) if value is not None else have in (None, "")):
+                return False
+        return True
 
     # -- creating ------------------------------------------------------------------------------------------------
 
@@ -121,15 +146,19 @@ class Convergence:
                 body[entity.api(name)] = value
                 if not entry.get("no_log"):
                     self.after[name] = value
+        body.update({name: value(self) for name, value in entity.derived.items()})
         body.update(self.rule.create)
         self.after.update(self.aim)
+        later = [n for n, e in entity.fields.items() if e.get("create") is False and not e.get("no_log")]
+        self.after.update({n: self.wanted(n) for n in later if self.wanted(n) is not None})
         if self.check_mode:
-            later = [n for n, e in entity.fields.items() if e.get("create") is False and not e.get("no_log")]
-            self.after.update({n: self.wanted(n) for n in later if self.wanted(n) is not None})
             return self.result(True, {**body, **self.aim})
         more = [n for n, e in entity.fields.items() if e.get("create") is False and self.params.get(n) is not None]
         command = entity.create(self.params) if callable(entity.create) else entity.create
-        created = self.send(Step(command, body), last=not more and not self.rule.set)
+        last = not more and not self.rule.set
+        created = self.send(Step(command, body), last)
+        if created is None and (self.params["wait"] or not last or not self.job_id):
+            created = self.find()  # the command answers with success only
         if created is None:  # the job was not waited for
             return self.result(True, body)
         self.created = True
@@ -196,7 +225,7 @@ class Convergence:
 
     def steps(self, current, updates):
         """The steps of {command: parameters}."""
-        return [Step(command, {**self.target(current), **params}) for command, params in updates.items()]
+        return [Step(command, {**self.target(current, command), **params}) for command, params in updates.items()]
 
     def path(self, current, rule):
         """The commands of a state, for where the entity is now."""
@@ -211,7 +240,7 @@ class Convergence:
         steps = []
         for command in commands:
             name, more = (command, {}) if isinstance(command, str) else command
-            steps.append(Step(name, {**self.target(current), **more}))
+            steps.append(Step(name, {**self.target(current, name), **more}))
         return steps
 
     def note(self, name, before, after, secret=False):
@@ -219,11 +248,16 @@ class Convergence:
         if not secret:
             self.before[name], self.after[name] = before, after
 
-    def target(self, current):
+    def target(self, current, command=None):
         """The parameters that name the entity in a command."""
-        if not self.entity.target:
+        entity = self.entity
+        if command in entity.address:
+            fields = entity.address[command].items()
+            return {name: field(current) if callable(field) else current.get(field) for name, field in fields}
+        if not entity.target:
             return {"id": current["id"]}
-        return {self.entity.api(n): self.wanted(n) for n in self.entity.target if self.wanted(n) is not None}
+        named = [n for n in entity.target if self.wanted(n) is not None and not self.only_scope(n)]
+        return {entity.api(n): self.wanted(n) for n in named}
 
     # -- removing ------------------------------------------------------------------------------------------------
 
@@ -233,9 +267,10 @@ class Convergence:
         if current is None or current.get(entity.state_field) in self.rule.goal:
             return self.result(False, current)
         more = {entity.api(n): self.wanted(n) for n, e in entity.fields.items() if e.get("use") == "delete"}
-        steps = self.path(current, self.rule) or [Step(entity.delete, self.target(current))]
-        if more.get("forced") and entity.delete:
-            steps = [Step(entity.delete, self.target(current))]  # force needs no detour
+        delete = entity.delete(self.params) if callable(entity.delete) else entity.delete
+        steps = self.path(current, self.rule) or [Step(delete, self.target(current, delete))]
+        if more.get("forced") and delete:
+            steps = [Step(delete, self.target(current, delete))]  # force needs no detour
         steps[-1] = Step(steps[-1].command, {**steps[-1].params, **{k: v for k, v in more.items() if v is not None}})
         shown = [n for n, e in entity.fields.items() if not e.get("no_log") and e.get("shown") is not False]
         have = {name: entity.have(name, current) for name in shown}
@@ -265,6 +300,8 @@ class Convergence:
 
     def again(self, current):
         """The entity as the server has it now."""
+        if not current.get("id"):
+            return self.find() or current
         return by_id(self.client, self.entity.kind, current["id"], **self.entity.always) or current
 
     def send(self, step, last=True):

@@ -10,6 +10,8 @@ field    its name in answers, by default the same as ``api``
 ref      the kind to look the option's value up in: the task gives a name or an id, the API gets the id
 within   options whose entities the reference is looked for in (a pod in its zone)
 find     True, or the parameter's name, when it narrows the list in which the entity is searched
+match    True when the entity is the one whose answer shows this value, or shows none where the task gives none
+unless   options beside which it only says where they are looked for (the zone beside its cluster)
 needed   True when nothing can be created without it
 initial  what a creation sends when the task does not say: a value, or a callable taking the options
 create   False when the creating command does not take it; it is then set right after
@@ -19,7 +21,8 @@ read     a callable that picks the value out of an answer
 encode   a callable that turns the option's value into what requests carry
 shown    False when answers never show it: it is sent at creation, and not compared.  Or a callable that turns the value
          into what answers show (a key into its fingerprint)
-use      "delete" when only the deleting command takes it, "scope" when it only says where references are looked for
+use      "delete" when only the deleting command takes it, "scope" when it only says where references are looked for,
+         "task" when only the module itself needs it
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from ansible_collections.cloudwright.cloud.plugins.module_utils._converge import
 from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import KINDS, list_entities, lookup
 
 OUR_KEYS = (
-    "api", "field", "ref", "within", "find", "needed", "initial", "create",
+    "api", "field", "ref", "within", "find", "match", "unless", "needed", "initial", "create",
     "update", "via", "read", "encode", "shown", "use",
 )  # fmt: skip
 SECRETS = ("password", "secretkey", "privatekey", "publickey", "userdata")
@@ -104,6 +107,7 @@ class Runnable:
 class Entity(Runnable):
     """One kind of entity and what can be done with it.
 
+    key          the option that has its name; None when options with ``match`` or ``find`` say which it is
     state_field  the field of answers that the states speak of
     ready        fields and values to wait for after creation, where the job's end is not enough
     broken       a callable that returns why an entity will never be ready, or None
@@ -113,12 +117,16 @@ class Entity(Runnable):
     reveal       fields of the creation's answer -> names in the result; everywhere else secrets are taken out
     ignore       values of state_field of entities that are as good as gone
     needs        what the options must fulfil together, as AnsibleModule has it
+    check        a callable taking the options that raises ApiError for what AnsibleModule cannot check
+    derived      parameters of the creating command that follow from options: name -> a callable taking the convergence
+    address      for commands that name the entity otherwise than by ``id``: command -> parameter -> field of answers,
+                 or a callable taking an answer
     """
 
     kind: str
-    create: str = None
+    create: object = None
     update: str = None
-    delete: str = None
+    delete: object = None
     fields: dict = field(default_factory=dict)
     states: dict = field(default_factory=lambda: dict(PRESENT_ABSENT))
     state_field: str = "state"
@@ -131,18 +139,23 @@ class Entity(Runnable):
     reveal: dict = field(default_factory=dict)
     ignore: tuple = ()
     needs: dict = field(default_factory=dict)
+    check: object = None
+    derived: dict = field(default_factory=dict)
+    address: dict = field(default_factory=dict)
 
     @property
     def argument_spec(self):
         """The options of the module."""
         state = {"type": "str", "choices": list(self.states), "default": next(iter(self.states))}
-        ident = {} if self.target else {"id": {"type": "str"}}
+        ident = {} if self.target or not self.key else {"id": {"type": "str"}}
         return {**API_SPEC, **WAIT_SPEC, **ident, **options(self.fields), "state": state}
 
     @property
     def constraints(self):
         """What the options must fulfil together."""
-        return self.needs if self.target else {"required_one_of": [(self.key, "id")], **self.needs}
+        if self.target or not self.key:
+            return self.needs
+        return {**self.needs, "required_one_of": [(self.key, "id"), *self.needs.get("required_one_of", ())]}
 
     def converge(self, client, params, check_mode=False):
         """Make the entity what the task says; returns the task's result."""
@@ -167,37 +180,82 @@ class Entity(Runnable):
 
 @dataclass
 class EntityInfo(Runnable):
-    """List one kind of entity.  ``filters`` are fields as of an Entity: ``api`` and ``ref`` and ``within``."""
+    """List one kind of entity.
+
+    filters  fields as of an Entity: ``api``, ``ref``, ``within``, ``unless``, ``encode`` and ``use``, which may be
+             "limit" for the number of entities that are enough
+    by       what a single one can be asked for by: name, id, both or none
+    """
 
     kind: str
     filters: dict = field(default_factory=dict)
     always: dict = field(default_factory=dict)
+    by: tuple = ("name", "id")
+    needs: dict = field(default_factory=dict)
+
+    @property
+    def constraints(self):
+        """What the options must fulfil together."""
+        return self.needs
 
     @property
     def argument_spec(self):
         """The options of the module."""
-        return {**API_SPEC, "name": {"type": "str"}, "id": {"type": "str"}, **options(self.filters)}
+        return {**API_SPEC, **{name: {"type": "str"} for name in self.by}, **options(self.filters)}
 
     def converge(self, client, params, check_mode=False):
         """List; the server filters, and an exact name is checked here."""
-        query, ids = dict(self.always), {}
+        query, ids, most = dict(self.always), {}, None
         for name, entry in self.filters.items():
             value = params.get(name)
             if value is None:
                 continue
             if "ref" in entry:
                 scope = {api_name(o, self.filters[o]): ids[o] for o in entry.get("within", ()) if o in ids}
-                value = ids[name] = lookup(client, entry["ref"], value, **scope)["id"]
-            if "use" not in entry:
+                value = lookup(client, entry["ref"], value, **scope)["id"]
+            elif "encode" in entry:
+                value = entry["encode"](value)
+            ids[name] = value
+            if entry.get("use") == "limit":
+                most = value
+            elif "use" not in entry and not any(params.get(other) for other in entry.get("unless", ())):
                 query[api_name(name, entry)] = value
         known = KINDS[self.kind]
         name = params.get("name")
         if name and known.query:
             query[known.query] = name
-        if params.get("id"):
-            query["id"] = params["id"]
-        found = list_entities(client, self.kind, **query)
+        ident = params.get("id")
+        if ident and known.ident:
+            query["id"] = ident
+        found = list_entities(client, self.kind, most, **query)
+        if ident:
+            found = [entity for entity in found if entity.get("id") == ident]
         if name:
             found = [entity for entity in found if name in [entity.get(field_) for field_ in known.names]]
         shown = [{key: value for key, value in entity.items() if key not in SECRETS} for entity in found]
         return {"changed": False, "entities": shown}
+
+
+@dataclass
+class Choice(Runnable):
+    """Entities or lists of them behind one module; the value of ``option`` says which is meant."""
+
+    option: str
+    entities: dict
+
+    @property
+    def argument_spec(self):
+        """The options of all of them."""
+        merged = {}
+        for entity in self.entities.values():
+            merged.update(entity.argument_spec)
+        return {**merged, self.option: {"type": "str", "choices": list(self.entities), "required": True}}
+
+    @property
+    def constraints(self):
+        """What the options must fulfil together, which is the same for each."""
+        return next(iter(self.entities.values())).constraints
+
+    def converge(self, client, params, check_mode=False):
+        """Do what the one that is meant does."""
+        return self.entities[params[self.option]].converge(client, params, check_mode)

@@ -21,23 +21,41 @@ class Kind:
     names    the fields of an answer that a name is compared with; the server may match more loosely
     query    the parameter that lets the server narrow the list to a name, None if it has none
     always   what every call of the list command needs
+    ident    False when the list command does not take the parameter id
+    gather   a callable that makes the entities of what the server lists, where that is not one each
     """
 
     listing: str
     names: tuple = ("name",)
     query: str = "name"
     always: dict = field(default_factory=dict)
+    ident: bool = True
+    gather: object = None
+
+
+def as_one(tags):
+    """The tags of a resource as one thing, which it always has."""
+    return [{"tags": {tag["key"]: tag.get("value") for tag in tags}}]
 
 
 KINDS = {
     "account": Kind("listAccounts", always={"listall": True}),
     "affinity_group": Kind("listAffinityGroups"),
+    "alert": Kind("listAlerts"),
+    "capacity": Kind("listCapacity", names=("name",), query=None, ident=False),
     "cluster": Kind("listClusters"),
     "configuration": Kind("listConfigurations"),
+    "dedicated_cluster": Kind("listDedicatedClusters", names=("clustername",), query=None, ident=False),
+    "dedicated_host": Kind("listDedicatedHosts", names=("hostname",), query=None, ident=False),
+    "dedicated_pod": Kind("listDedicatedPods", names=("podname",), query=None, ident=False),
+    "dedicated_zone": Kind("listDedicatedZones", names=("zonename",), query=None, ident=False),
     "disk_offering": Kind("listDiskOfferings"),
     "domain": Kind("listDomains", names=("name", "path"), query=None, always={"listall": True}),
+    "event": Kind("listEvents", names=("type",), query="type"),
     "host": Kind("listHosts", always={"type": "Routing"}),
     "image_store": Kind("listImageStores"),
+    "iso": Kind("listIsos", always={"isofilter": "executable"}),
+    "management_server": Kind("listManagementServers"),
     "network": Kind("listNetworks"),
     "network_offering": Kind("listNetworkOfferings"),
     "network_service_provider": Kind("listNetworkServiceProviders"),
@@ -45,30 +63,44 @@ KINDS = {
     "physical_network": Kind("listPhysicalNetworks"),
     "pod": Kind("listPods"),
     "project": Kind("listProjects", always={"listall": True}),
+    "project_member": Kind("listProjectAccounts", names=("account", "username"), query=None, ident=False),
+    "public_ip_address": Kind("listPublicIpAddresses", names=("ipaddress",), query="ipaddress"),
+    "resource_limit": Kind("listResourceLimits", names=("resourcetypename",), query=None, ident=False),
+    "role": Kind("listRoles"),
+    "role_permission": Kind("listRolePermissions", names=("rule",), query=None, ident=False),
     "security_group": Kind("listSecurityGroups", query="securitygroupname"),
     "service_offering": Kind("listServiceOfferings"),
     "ssh_key_pair": Kind("listSSHKeyPairs"),
     "storage_pool": Kind("listStoragePools"),
+    "tag": Kind("listTags", names=("key",), query="key", always={"listall": True}, ident=False),
+    "tags": Kind("listTags", always={"listall": True}, ident=False, gather=as_one),
     "template": Kind("listTemplates", always={"templatefilter": "executable"}),
     "traffic_type": Kind("listTrafficTypes", names=("traffictype",), query=None),
     "user": Kind("listUsers", names=("username",), query="username", always={"listall": True}),
     "vlan_ip_range": Kind("listVlanIpRanges", names=("startip",), query=None),
     "vm": Kind("listVirtualMachines"),
+    "volume": Kind("listVolumes"),
     "zone": Kind("listZones"),
 }
 
 
-def list_entities(client, kind, **filters):
-    """All entities of a kind that the server lets through; each id once (templates come once for each zone)."""
+def list_entities(client, kind, most=None, **filters):
+    """All entities of a kind that the server lets through; each id once (templates come once for each zone).
+
+    most: end the list after so many
+    """
     known = KINDS[kind]
-    found = client.list(known.listing, **{**known.always, **filters})
+    found = client.list(known.listing, most, **{**known.always, **filters})
+    if known.gather:
+        return known.gather(found)
     return list({entity.get("id", index): entity for index, entity in enumerate(found)}.values())
 
 
 def by_id(client, kind, value, **filters):
     """The entity with an id, or None."""
+    narrow = {"id": value} if KINDS[kind].ident else {}
     try:
-        found = list_entities(client, kind, id=value, **filters)
+        found = list_entities(client, kind, **{**filters, **narrow})
     except ApiError as exc:
         if exc.code == 431:  # the server's answer for an id that it does not know
             return None
@@ -85,9 +117,14 @@ def by_name(client, kind, value, where="", **filters):
         for entity in list_entities(client, kind, **{**filters, **narrow})
         if value in [entity.get(name) for name in known.names]
     ]
+    return the_one(kind, found, f"named {value!r}{where}")
+
+
+def the_one(kind, found, called):
+    """The single one of those found, or None."""
     if len(found) > 1:
         ids = ", ".join(str(entity.get("id")) for entity in found)
-        raise ApiError(f"{len(found)} of kind {kind} are named {value!r}{where}: use one of the ids {ids}")
+        raise ApiError(f"{len(found)} of kind {kind} are {called}: use one of the ids {ids}")
     return found[0] if found else None
 
 

@@ -48,8 +48,9 @@ def life(run, module):
         assert name in result["msg"]
     if sample.get("rename"):
         ident = run(module, **options)["entity"]["id"]
-        done = cycle(run, module, **{**options, "id": ident, "name": "renamed"})[1]
-        assert done["diff"] == {"before": {"name": "cycle"}, "after": {"name": "renamed"}}
+        new = {"name": "renamed"} if sample["rename"] is True else sample["rename"]
+        done = cycle(run, module, **{**options, "id": ident, **new})[1]
+        assert done["diff"] == {"before": {name: options[name] for name in new}, "after": new}
         cycle(run, module, **{**options, "id": ident})
     if module == "user_keys":
         return

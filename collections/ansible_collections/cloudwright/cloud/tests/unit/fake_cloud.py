@@ -20,6 +20,8 @@ import uuid
 from urllib.error import HTTPError
 from urllib.parse import parse_qsl, quote_plus, urlsplit
 
+from ansible_collections.cloudwright.cloud.tests.unit import fake_identity
+
 KEY, SECRET = "the-key", "the-secret"
 URL = "http://cloud.test:8080/client/api"
 PAGE = 500
@@ -106,8 +108,8 @@ class FakeCloud:
 
     def seed(self):
         """What a new server has."""
-        self.add("user", {"username": "admin", "account": "admin"})
-        self.add("domain", {"name": "ROOT", "path": "ROOT"})
+        root = self.add("domain", {"name": "ROOT", "path": "ROOT"})["id"]
+        self.add("user", {"username": "admin", "account": "admin", "domainid": root})
         self.add("ostype", {"description": "Other Linux (64-bit)", "name": "Other Linux (64-bit)"})
         self.add("configuration", {"name": "expunge.delay", "value": "86400", "defaultvalue": "86400"})
         self.add("serviceoffering", {"name": "Small Instance", "cpunumber": 1, "memory": 512})
@@ -316,11 +318,6 @@ def extend(cloud):
         cloud.kinds["virtualmachine"].pop(params["id"])
         return cloud.job({"success": True})
 
-    def reset(params):
-        setting = cloud.get("configuration", params)
-        setting["value"] = setting["defaultvalue"]
-        return {"configuration": setting}
-
     def make_key(params):
         pair = cloud.add("sshkeypair", {"name": params["name"], "fingerprint": "00:11"})
         return {"keypair": {**pair, "privatekey": "-----BEGIN"}}
@@ -328,7 +325,6 @@ def extend(cloud):
     add("updateTemplatePermissions", permissions)
     add("destroyVirtualMachine", destroy)
     add("expungeVirtualMachine", expunge)
-    add("resetConfiguration", reset)
     add("createSSHKeyPair", make_key)
     return cloud
 
@@ -397,4 +393,4 @@ def public(kind, entity):
 
 def new_cloud():
     """A fresh server."""
-    return extend(FakeCloud())
+    return fake_identity.extend(extend(FakeCloud()), Refused)

@@ -8,6 +8,8 @@ All of it happens in the zone that ZONE describes, the variable ``cloudwright_zo
 
 from __future__ import annotations
 
+from ansible_collections.cloudwright.cloud.tests.unit import samples_identity
+
 NETMASK = "255.255.255.0"
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFro1rTKtb4Hf+Cw53Q7kIKSUwTu6iXSBaGWJePxx2wP cycle@test"
 NET = {"zone": "lab", "physical_network": "net"}
@@ -88,7 +90,8 @@ ZONE = {
 
 # module -> "create": options; "update": options that make a difference; "states": each is a change; "end": options that
 # end it, state=absent unless given; "exists": it is there from the start; "fixed": options that cannot change;
-# "rename": whether it can have another name
+# "rename": whether it can have another name, or the option that holds it with its new value; "called": what _info finds
+# it by, where that is not the option that names it
 SAMPLES = {
     "zone": {
         "create": {"name": "cycle", "dns1": "192.0.2.1"},
@@ -236,4 +239,5 @@ SAMPLES = {
         "end": {"state": "default", "value": None},
     },
     "user_keys": {"create": {"user": "cycle"}},
+    **samples_identity.SAMPLES,
 }

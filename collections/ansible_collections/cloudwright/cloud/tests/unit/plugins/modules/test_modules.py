@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Choice, Entity, EntityInfo
 from ansible_collections.cloudwright.cloud.tests.unit.cycle import cycle, life
 from ansible_collections.cloudwright.cloud.tests.unit.samples import PLACE, SAMPLES, ZONE
 
@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[4]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))
 WRITING = [name for name in MODULES if not name.endswith("_info") and name != "api_request"]
 INFOS = [name for name in MODULES if name.endswith("_info")]
+LISTS_ONLY = ["alert_info", "capacity_info", "event_info", "management_server_info"]
 
 
 def entity(name):
@@ -25,13 +26,19 @@ def entity(name):
     return import_module(f"ansible_collections.cloudwright.cloud.plugins.modules.{name}").ENTITY
 
 
+def meant(name, options):
+    """The entity or list of a module, where it has several that of these options."""
+    found = entity(name)
+    return found.entities[options[found.option]] if isinstance(found, Choice) else found
+
+
 def test_every_module_has_a_sample_a_route_and_a_place_in_the_group():
     runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())
     assert set(WRITING) == set(SAMPLES)
     assert runtime["action_groups"]["cloud"] == MODULES
     assert set(runtime["plugin_routing"]["modules"]) == set(MODULES)
-    listed = {name for name in WRITING if isinstance(entity(name), Entity)}
-    assert {name.replace("_info", "") for name in INFOS} == listed
+    listed = {f"{name}_info" for name in WRITING if isinstance(entity(name), (Entity, Choice))}
+    assert set(INFOS) == listed.union(LISTS_ONLY)
 
 
 @pytest.mark.parametrize("module", WRITING)
@@ -39,14 +46,14 @@ def test_life(run, module):
     life(run, module)
 
 
-@pytest.mark.parametrize("module", INFOS)
+@pytest.mark.parametrize("module", [name for name in INFOS if name not in LISTS_ONLY])
 def test_info_finds_one_and_none(run, module):
     of = module.replace("_info", "")
-    spec = entity(module)
-    assert isinstance(spec, EntityInfo)
     create = SAMPLES[of]["create"]
+    spec = meant(module, create)
+    assert isinstance(spec, EntityInfo)
     run.ok(of, **create)
-    key = create.get("name", create.get("start_ip", create.get("traffic_type")))
+    key = SAMPLES[of].get("called") or create[meant(of, create).key]
     filters = {name: create[name] for name in spec.filters if name in create and name != "state"}
     run.cloud.calls.clear()
     found = run.ok(module, check=True, name=key, **filters)
@@ -55,6 +62,13 @@ def test_info_finds_one_and_none(run, module):
     assert run.ok(module, name="nobody", **filters)["entities"] == []
     assert run.ok(module, **filters)["entities"]
     assert all(call.startswith("list") for call in run.cloud.calls)
+
+
+@pytest.mark.parametrize("module", LISTS_ONLY)
+def test_what_can_only_be_read_is_found(run, module):
+    found = run.ok(module, check=True)
+    assert found["changed"] is False and found["entities"]
+    assert run.cloud.calls and all(call.startswith("list") for call in run.cloud.calls)
 
 
 @pytest.mark.parametrize("module", [name for name in WRITING if "zone" in getattr(entity(name), "fields", {})])
