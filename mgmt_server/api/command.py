@@ -16,6 +16,7 @@ from mgmt_server.api.listing import Rows, scope_parameters
 from mgmt_server.api.parameters import Parameter, entries, parameter
 from mgmt_server.api.projects import check_allowed
 from mgmt_server.api.view import View
+from mgmt_server.db import Base
 from mgmt_server.errors import InvalidValue, NotPermitted, ParameterError
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.tenancy import Caller
@@ -151,7 +152,10 @@ def call(
 ) -> tuple[Context, Any]:
     """Bind the parameters and run the command: its context and what its body returned."""
     ctx = Context(caller, session, asked, sent, correlation, simulator)
-    return ctx, asked.run(ctx, **bind(ctx, asked, sent))
+    bound = bind(ctx, asked, sent)
+    if isinstance(bound.get("id"), Base):
+        ctx.subject = bound["id"]
+    return ctx, asked.run(ctx, **bound)
 
 
 def bind(ctx: Context, asked: Command, sent: Mapping[str, str]) -> dict[str, Any]:

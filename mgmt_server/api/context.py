@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from mgmt_server.api.command import Command
 
 
+# kinds of things that the protocol's events name as the tables do
+KINDS = frozenset(
+    {"Account", "Cluster", "DiskOffering", "Domain", "Host", "ImageStore", "Network", "NetworkOffering"}
+    | {"PhysicalNetwork", "Pod", "Project", "Role", "ServiceOffering", "User", "Volume", "Zone"}
+)
+
+
+def _kind(entity: Any) -> str | None:
+    name = type(entity).__name__
+    return name if name in KINDS else None
+
+
+def _owner(entity: Any) -> tuple[int, int] | None:
+    """Account and domain of what has both: half of a pair would tell what is one's in another's domain."""
+    account, domain = getattr(entity, "account_id", None), getattr(entity, "domain_id", None)
+    return None if account is None or domain is None else (account, domain)
+
+
 @dataclass
 class Context:
     """Who calls, and the session in which the call reads and writes."""
@@ -27,6 +45,7 @@ class Context:
     correlation: str = ""
     simulator: bool = False  # whether this server runs as a simulator
     description: str = ""
+    subject: Any = None  # what the parameter id names: its event is about that
 
     def describe(self, text: str) -> None:
         """Say what the call does, for its event."""
@@ -43,19 +62,17 @@ class Context:
         start: int | None = None,
     ) -> Event:
         """Tell what happened, in the call's own transaction."""
-        owner = (
-            entity if entity is not None and hasattr(entity, "account_id") and hasattr(entity, "domain_id") else None
-        )
+        account, domain = _owner(entity) or (self.caller.account_id, self.caller.domain_id)
         event = Event(
             type=type,
             level=level,
             state=state,
             description=(text or self.description or self.command.description)[:1024],
             user_id=self.caller.user_id,
-            account_id=(owner and owner.account_id) or self.caller.account_id,
-            domain_id=(owner and owner.domain_id) or self.caller.domain_id,
+            account_id=account,
+            domain_id=domain,
             start_id=start,
-            resource_type=self.command.resource_type,
+            resource_type=self.command.resource_type or _kind(entity),
             resource_uuid=getattr(entity, "uuid", None),
             correlation=self.correlation or None,
         )
@@ -71,9 +88,8 @@ class Context:
         domain_id) is whose job it is, the entity's account by default.
         """
         self.session.flush()
-        owner = owner if owner is not None else entity
-        account = getattr(owner, "account_id", None) or self.caller.account_id
-        domain = getattr(owner, "domain_id", None) or self.caller.domain_id
+        mine = self.caller.account_id, self.caller.domain_id
+        account, domain = _owner(owner if owner is not None else entity) or mine
         told = None
         if self.command.event:
             scheduled = self.event(self.command.event, entity, state="Scheduled")

@@ -33,7 +33,7 @@ def answer(
         ctx, result = call(caller, tx, asked, sent, correlation, simulator)
         tx.flush()
         if asked.event and not asked.is_async:
-            ctx.event(asked.event, result if isinstance(result, Base) else None)
+            ctx.event(asked.event, result if isinstance(result, Base) else ctx.subject)
         return _body(ctx, tx, result)
 
     return write(change)

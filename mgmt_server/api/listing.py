@@ -280,12 +280,17 @@ def _of_project(ctx: Context, session: Session, table: Any, project: str, accoun
         owned: ColumnElement[bool] = table.account_id.is_not(None)
         inside: ColumnElement[bool] = table.account_id.in_(mine)
         return owned & table.account_id.not_in(denied) if everything else inside
-    row = session.scalar(select(Project).where(_key(Project, project, ctx.caller), Project.usable_by(ctx.caller)))
-    if row is None:
-        raise no_entity("projectid", project)
-    check_allowed(ctx, row)
-    of_it: ColumnElement[bool] = table.account_id == row.account_id
+    of_it: ColumnElement[bool] = table.account_id == project_of(ctx, session, project).account_id
     return of_it
+
+
+def project_of(ctx: Context, session: Session, text: str) -> Project:
+    """The project that projectid names, one of the caller's."""
+    row = session.scalar(select(Project).where(_key(Project, text, ctx.caller), Project.usable_by(ctx.caller)))
+    if row is None:
+        raise no_entity("projectid", text)
+    check_allowed(ctx, row)
+    return row
 
 
 def _tagged(sent: Mapping[str, str], view: View) -> list[ColumnElement[bool]]:

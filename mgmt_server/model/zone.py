@@ -32,6 +32,7 @@ class Zone(Offered, Base):
     local_storage: Mapped[bool] = mapped_column(default=False)
     dhcp_provider: Mapped[str] = mapped_column(default="VirtualRouter")
     domain_id: Mapped[int | None] = refers("domain")  # dedicated to that domain
+    sort_key: Mapped[int] = mapped_column(default=0)
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
     @classmethod

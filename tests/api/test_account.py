@@ -183,6 +183,10 @@ def test_how_much_is_told_of_an_account(cloud):
     cloud.account("ann", domain="/a/")
     brief, whole = account(cloud, "ann", details="min"), account(cloud, "ann", details="all,resource")
     assert "vmtotal" not in brief and "vmrunning" not in brief and whole["cpulimit"] == "40"
+    for absent in ("backup", "backupstorage", "bucket", "gpu", "objectstorage"):
+        assert f"{absent}total" not in brief
+        told = whole[f"{absent}limit"], whole[f"{absent}total"], whole[f"{absent}available"]
+        assert told == ("Unlimited", 0, "Unlimited")
     assert brief == {k: v for k, v in whole.items() if k in brief}
     assert "details" in refused(cloud, "listAccounts", details="much").text
     assert cloud.ask("listAccounts", listall=True, iscleanuprequired=True) == {}

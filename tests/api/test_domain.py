@@ -210,6 +210,7 @@ def test_details_say_how_much_is_told(cloud):
     cloud.account("ann", domain="/a/")
     (brief,) = cloud.ask("listDomains", name="a", details="min")["domain"]
     (whole,) = cloud.ask("listDomains", name="a")["domain"]
+    assert "gputotal" not in brief and (whole["gpulimit"], whole["gputotal"]) == ("Unlimited", 0)
     assert "vmtotal" not in brief and (whole["vmtotal"], whole["vmlimit"], whole["vmavailable"]) == (0, "40", "40")
     assert brief == {k: v for k, v in whole.items() if k in brief}
     assert "details" in refused(cloud, "listDomains", details="much").text

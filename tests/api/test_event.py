@@ -53,6 +53,32 @@ def test_the_events_of_one_job_belong_together(cloud):
     assert cloud.ask("listEvents", startid=scheduled["id"])["count"] == 2
 
 
+def test_events_tell_what_they_are_about_and_its_name(cloud):
+    zone = cloud.ask("createZone", name="east", **ZONE)["zone"]["id"]
+    ann = cloud.account("ann")
+    user = cloud.ask("listUsers", username="ann", listall=True)["user"][0]["id"]
+    cloud.job("disableUser", id=user)
+    cloud.ask("deleteZone", id=zone)
+    told = {e["type"]: e for e in cloud.ask("listEvents", listall=True)["event"]}
+    for kind, type, uuid, name in (
+        ("ZONE.CREATE", "Zone", zone, "east"),
+        ("ZONE.DELETE", "Zone", zone, "east"),
+        ("USER.DISABLE", "User", user, ann),
+    ):
+        about = told[kind]["resourcetype"], told[kind]["resourceid"], told[kind]["resourcename"]
+        assert about == (type, uuid, name), kind
+
+
+def test_the_end_of_a_deletion_is_told_to_who_asked_for_it(cloud):
+    cloud.account("ann", domain="/sub/")
+    cloud.account("chief", kind=2, domain="/sub/")
+    (gone,) = cloud.ask("listAccounts", name="ann", listall=True)["account"]
+    cloud.job("deleteAccount", id=gone["id"])
+    told = cloud.ask("listEvents", type="ACCOUNT.DELETE")["event"]
+    assert {(e["account"], e["domain"]) for e in told} == {("admin", "ROOT")} and len(told) == 2
+    assert cloud.ask("listEvents", user="chief", listall=True, type="ACCOUNT.DELETE") == {}
+
+
 def test_tenants_see_their_own_events(cloud):
     cloud.account("ann")
     cloud.ask("createSSHKeyPair", user="ann", name="k")

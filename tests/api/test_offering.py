@@ -139,3 +139,25 @@ def _domains():
 
     with reading() as session:
         return [{"name": d.name, "id": d.uuid} for d in session.scalars(select(Domain))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "sent"),
+    [("ServiceOffering", "serviceoffering", SIZE), ("DiskOffering", "diskoffering", {"disksize": 1})],
+)
+def test_a_project_is_shown_the_offerings_of_its_domain(cloud, kind, answer, sent):
+    cloud.account("ann", domain="/a/")
+    cloud.account("bob", domain="/b/")
+    domains = {d["name"]: d["id"] for d in cloud.ask("listDomains", listall=True)["domain"]}
+    for name in ("a", "b"):
+        cloud.ask(f"create{kind}", name=f"for {name}", displaytext="x", domainid=domains[name], **sent)
+    project = cloud.job("createProject", user="ann", name="p", displaytext="p")["project"]["id"]
+
+    def seen(user="admin", **more):
+        return {o["name"] for o in cloud.ask(f"list{kind}s", user=user, **more)[answer]} & {"for a", "for b"}
+
+    assert seen() == seen(projectid=-1) == {"for a", "for b"}
+    assert seen(projectid=project) == seen(user="ann", projectid=project) == {"for a"}
+    with pytest.raises(Refused) as no:
+        seen(user="bob", projectid=project)
+    assert no.value.status == 431

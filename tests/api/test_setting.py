@@ -80,6 +80,42 @@ def test_a_bad_value_is_refused(cloud, odd, name, value, told):
     assert THROTTLING.number() == 200
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("api.allowed.source.cidr.list", "10.0.0.0/8, localhost", "localhost is no network"),
+        ("proxy.cidr", "10.0.0.0/33", "10.0.0.0/33 is no network"),
+        ("password.policy.regex", "(", "not valid"),
+        ("expunge.delay", "0", "at least 1"),
+        ("job.expire.minutes", "-5", "at least 1"),
+        ("vm.password.length", "6", "8 to 100"),
+    ],
+)
+def test_a_slip_that_would_shut_people_out_is_refused(cloud, name, value, told):
+    with pytest.raises(Refused) as no:
+        cloud.ask("updateConfiguration", name=name, value=value)
+    assert told in no.value.text
+
+
+def test_a_text_can_be_made_empty(cloud):
+    cloud.ask("updateConfiguration", name="resource.limit.host.tags", value="gpu")
+    changed = cloud.ask("updateConfiguration", name="resource.limit.host.tags", value="")["configuration"]
+    assert changed["value"] == ""
+    cloud.ask("updateConfiguration", name="guest.domain.suffix", value="")
+    (seen,) = cloud.ask("listConfigurations", name="guest.domain.suffix")["configuration"]
+    assert (seen["value"], seen["defaultvalue"]) == ("", "cloud.internal")
+
+
+def test_the_event_of_a_change_names_whose_value_it_is(cloud):
+    cloud.account("ann")
+    (ann,) = cloud.ask("listAccounts", name="ann", listall=True)["account"]
+    sent = {"name": "api.allowed.source.cidr.list", "accountid": ann["id"]}
+    cloud.ask("updateConfiguration", **sent, value="192.0.2.0/24")
+    cloud.ask("resetConfiguration", **sent)
+    told = [e["description"] for e in cloud.ask("listEvents", type="CONFIGURATION.VALUE.EDIT")["event"]]
+    assert all(f"of account ann ({ann['id']})" in text for text in told) and len(told) == 2
+
+
 def test_a_value_has_one_scope_that_the_setting_has(cloud, odd):
     zone = cloud.ask("createZone", name="east", **ZONE)["zone"]["id"]
     with pytest.raises(Refused) as no:

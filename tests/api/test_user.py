@@ -252,3 +252,17 @@ def test_a_role_with_fewer_commands_is_no_way_to_those_with_more(cloud):
     no = refused(cloud, "updateUser", user="thin", id=users["full"], password="Another-pass-1")
     assert no.status == 432 and "commands that yours does not" in no.text
     assert cloud.ask("updateUser", user="full", id=users["thin"], lastname="X")
+
+
+def test_a_list_tells_whose_domain_is_below_the_callers(cloud):
+    cloud.account("chief", kind=2, domain="/a/")
+    cloud.account("below", domain="/a/b/")
+
+    def told(user):
+        return {
+            u["username"]: u["iscallerchilddomain"] for u in cloud.ask("listUsers", user=user, listall=True)["user"]
+        }
+
+    assert told("chief") == {"chief": False, "below": True}
+    assert told("admin") == {"admin": False, "chief": True, "below": True}
+    assert told("below") == {"below": False}

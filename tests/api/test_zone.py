@@ -69,3 +69,10 @@ def test_a_zone_goes_with_its_physical_networks_and_not_before_its_pods(cloud):
     cloud.ask("deletePod", id=pod["pod"]["id"])
     assert cloud.ask("deleteZone", id=zone) == {"success": True}
     assert cloud.ask("listPhysicalNetworks") == {} and cloud.ask("listVlanIpRanges") == {}
+
+
+def test_zones_are_listed_by_their_sort_keys(cloud):
+    made = [cloud.ask("createZone", **{**ZONE, "name": f"place{n}"})["zone"]["id"] for n in range(3)]
+    for place, zone in enumerate(reversed(made)):
+        cloud.ask("updateZone", id=zone, sortkey=place - 1)
+    assert [z["id"] for z in cloud.ask("listZones", ids=made)["zone"]] == made[::-1]

@@ -19,14 +19,20 @@ from mgmt_server.model.vm import Vm
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.limit.rows import FIELDS, account_key, domain_key, fields, of_owners
 
-SAID = tuple(f"{name}{word}" for name in FIELDS.values() for word in ("limit", "total", "available"))
+# what a cloud without backups, buckets and GPUs answers: clients look for these fields
+ABSENT = {
+    f"{name}{word}": value
+    for name in ("backup", "backupstorage", "bucket", "gpu", "objectstorage")
+    for word, value in (("limit", "Unlimited"), ("total", 0), ("available", "Unlimited"))
+}
+SAID = (*(f"{name}{word}" for name in FIELDS.values() for word in ("limit", "total", "available")), *ABSENT)
 MACHINES = {"Running": "vmrunning", "Stopped": "vmstopped"}
 TAGGED = "taggedresources"
 
 
 def _accounts(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict[str, Any]]:
     have = of_owners(session, [account_key(n) for n in numbers])
-    found = {n: fields(have[account_key(n)]) | {"vmrunning": 0, "vmstopped": 0} for n in numbers}
+    found = {n: fields(have[account_key(n)]) | ABSENT | {"vmrunning": 0, "vmstopped": 0} for n in numbers}
     rows = select(Vm.account_id, Vm.state, func.count()).where(
         Vm.account_id.in_(numbers), Vm.kind == "User", Vm.removed.is_(None), Vm.state.in_(MACHINES)
     )
@@ -37,7 +43,7 @@ def _accounts(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict
 
 def _domains(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict[str, Any]]:
     have = of_owners(session, [domain_key(n) for n in numbers])
-    return _with_tagged(session, ResourceCount.domain_id, {n: fields(have[domain_key(n)]) for n in numbers})
+    return _with_tagged(session, ResourceCount.domain_id, {n: fields(have[domain_key(n)]) | ABSENT for n in numbers})
 
 
 def _with_tagged(

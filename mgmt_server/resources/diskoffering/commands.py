@@ -18,7 +18,7 @@ from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.offering.rules import CACHE, STATES, absent, disk_columns, rate_columns, storage_tags
-from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew
+from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew, usable_in
 from mgmt_server.resources.offering.views import GIB, disk_offering_view
 
 LENGTHS = ("bytesreadratemaxlength", "byteswriteratemaxlength", "iopsreadratemaxlength", "iopswriteratemaxlength")
@@ -238,7 +238,7 @@ def list_offerings(
     if volumeid is not None and volumeid.disk_offering_id is not None:
         rows = rows.where(DiskOffering.id != volumeid.disk_offering_id)
     return rows.where(
-        DiskOffering.for_domain(domainid.path) if domainid else None,
+        usable_in(ctx, DiskOffering, domainid),
         DiskOffering.in_zone(zoneid.id) if zoneid else None,
     )
 

@@ -12,7 +12,7 @@ from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
 from mgmt_server.jobs.worker import every
 from mgmt_server.model.settings import Setting
 
-KEPT = Setting("job.expire.minutes", "Minutes for which an ended job and its answer are kept")
+KEPT = Setting("job.expire.minutes", "Minutes for which an ended job and its answer are kept", least=1)
 AT_ONCE = 500
 
 

@@ -26,7 +26,7 @@ from mgmt_server.resources.offering.rules import (
     is_customized,
     storage_tags,
 )
-from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew
+from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew, usable_in
 from mgmt_server.resources.offering.views import GIB, service_offering_view
 
 PLANNER = "FirstFitPlanner"
@@ -324,6 +324,6 @@ def list_offerings(
         (ServiceOffering.speed >= cpuspeed) if cpuspeed is not None else None,
         (ServiceOffering.memory >= memory) if memory is not None else None,
         DiskOffering.storage_type == storagetype if storagetype else None,
-        ServiceOffering.for_domain(domainid.path) if domainid else None,
+        usable_in(ctx, ServiceOffering, domainid),
         ServiceOffering.in_zone(zoneid.id) if zoneid else None,
     )

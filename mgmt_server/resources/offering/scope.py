@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import String, delete, func, select
+from sqlalchemy import ColumnElement, String, and_, delete, func, select
 
 from mgmt_server.api.context import Context
+from mgmt_server.api.listing import project_of
 from mgmt_server.api.parameters import no_entity
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Domain
@@ -76,6 +77,15 @@ def _below(ctx: Context, domain: Domain) -> Domain:
     if not ctx.caller.is_root and not domain.path.startswith(ctx.caller.domain_path):
         raise no_entity("domainid", domain.uuid)
     return domain
+
+
+def usable_in(ctx: Context, offering: Any, domain: Domain | None) -> ColumnElement[bool] | None:
+    """Which offerings a list shows for the domain, and for the project, that it names."""
+    wanted = [domain] if domain else []
+    project = ctx.sent.get("projectid")
+    if project and project != "-1":
+        wanted.append(ctx.session.get_one(Domain, project_of(ctx, ctx.session, project).domain_id))
+    return and_(*(offering.for_domain(d.path) for d in wanted)) if wanted else None
 
 
 def _joined(column: Any, table: Any, key: Any, offering: Any) -> Any:

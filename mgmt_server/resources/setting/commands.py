@@ -16,7 +16,7 @@ from mgmt_server.model.settings import Scope, Setting, settings
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.tenancy import ADMIN, DOMAIN_ADMIN, ROOT
 from mgmt_server.model.zone import Cluster, Zone
-from mgmt_server.resources.setting.values import chain, checked, drop, has_scope, keep, named, scope_of
+from mgmt_server.resources.setting.values import chain, checked, drop, has_scope, keep, named, scope_of, spoken
 from mgmt_server.resources.setting.views import shown
 
 Long = Annotated[str, Length(4096)]
@@ -140,6 +140,8 @@ def update(
     accountid: for this account alone
     """
     setting = named(name)
+    if value is None and setting.type == "String":
+        value = ctx.sent.get("value")  # an empty text is a value too
     if value is None:
         raise InvalidValue(f"The new value for the [{setting.name}] configuration must be given: send value")
     scope = scope_of(
@@ -152,7 +154,7 @@ def update(
     told = "to a new value"
     if not setting.secret:
         told = f"from '{before if before is not None else setting.text(*chain(ctx.session, scope)[1:])}' to '{kept}'"
-    ctx.describe(f"changing setting {setting.name}{_where(scope)} {told}")
+    ctx.describe(f"changing setting {setting.name}{spoken(ctx.session, scope)} {told}")
     return shown(setting, value=kept)
 
 
@@ -185,14 +187,10 @@ def reset(
     before = drop(ctx.session, setting, scope)
     now = setting.text(*chain(ctx.session, scope)[1:]) if scope else (setting.default or "")
     told = "" if setting.secret or before is None else f" from '{before}' to '{now}'"
-    ctx.describe(f"resetting setting {setting.name}{_where(scope)}{told}")
+    ctx.describe(f"resetting setting {setting.name}{spoken(ctx.session, scope)}{told}")
     return shown(setting, value=now)
 
 
 def _may(ctx: Context, setting: Setting, scope: Scope | None) -> None:
     if not ctx.caller.is_root and (scope is None or scope.kind not in TENANTS):
         raise InvalidValue(f"only root administrators set {setting.name} there: name a domain or an account of yours")
-
-
-def _where(scope: Scope | None) -> str:
-    return f" of {scope.kind.lower()} {scope.id}" if scope else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+import re
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -11,14 +13,20 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import after_commit, changed
 from mgmt_server.errors import InvalidValue
+from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.event import SettingValue
 from mgmt_server.model.scopes import FOR_DOMAINS, of_account, of_domain
 from mgmt_server.model.settings import Scope, Setting, forget, settings, unused
 from mgmt_server.model.storage import ImageStore, Pool
-from mgmt_server.model.zone import Cluster
+from mgmt_server.model.zone import Cluster, Zone
 
 WIDEST = {"Integer": 2**31 - 1, "Long": 2**63 - 1}
 LONGEST = 4096
+NETWORKS = ("api.allowed.source.cidr.list", "management.network.cidr", "proxy.cidr")
+TABLES: dict[str, Any] = {
+    "Zone": Zone, "Cluster": Cluster, "StoragePool": Pool, "ImageStore": ImageStore, "Domain": Domain,
+    "Account": Account,
+}  # fmt: skip
 
 
 def named(name: str) -> Setting:
@@ -59,15 +67,22 @@ def chain(session: Session, scope: Scope | None) -> tuple[Scope, ...]:
         return of_account(session, scope.id)
     if scope.kind == "Domain":
         return of_domain(session, scope.id)
-    tables: dict[str, Any] = {"Cluster": Cluster, "StoragePool": Pool, "ImageStore": ImageStore}
     found = [scope]
-    if scope.kind in tables:
-        row = session.get_one(tables[scope.kind], scope.id)
+    if scope.kind != "Zone":
+        row = session.get_one(TABLES[scope.kind], scope.id)
         if getattr(row, "cluster_id", None) is not None:
             found.append(Scope("Cluster", row.cluster_id))
         if row.zone_id is not None:
             found.append(Scope("Zone", row.zone_id))
     return tuple(found)
+
+
+def spoken(session: Session, scope: Scope | None) -> str:
+    """of account alice (ID): for events."""
+    if scope is None:
+        return ""
+    row = session.get_one(TABLES[scope.kind], scope.id)
+    return f" of {scope.kind.lower()} {row.name} ({row.uuid})"
 
 
 def checked(setting: Setting, value: str) -> str:
@@ -84,7 +99,28 @@ def checked(setting: Setting, value: str) -> str:
     chosen = text.split() if "List" in setting.kind else [text]
     if setting.options and not set(chosen) <= set(setting.options):
         raise InvalidValue(f"Value [{text[:100]}] is not valid for {setting.name}: choose {', '.join(setting.options)}")
+    if setting.name in NETWORKS:
+        _networks(setting, text)
+    if setting.name.endswith(".regex"):
+        _pattern(setting, text)
     return text
+
+
+def _networks(setting: Setting, text: str) -> None:
+    """A slip in a list of networks would shut out everybody, root included."""
+    for word in text.replace(",", " ").split():
+        try:
+            ipaddress.ip_network(word, strict=False)
+        except ValueError:
+            told = f"{word[:50]} is no network such as 192.0.2.0/24 or 2001:db8::/32"
+            raise InvalidValue(f"Value [{text[:100]}] is not valid for {setting.name}: {told}") from None
+
+
+def _pattern(setting: Setting, text: str) -> None:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as wrong:
+        raise InvalidValue(f"Value [{text[:100]}] is not valid for {setting.name}: {wrong}") from None
 
 
 def _number(setting: Setting, text: str) -> None:

@@ -20,10 +20,10 @@ from mgmt_server.resources.account.rows import the_account
 from mgmt_server.resources.physicalnetwork.flows import done
 from mgmt_server.resources.user import flows, keys, rows  # noqa: F401  keys: the commands about them
 from mgmt_server.resources.user.rows import access, known_timezone
-from mgmt_server.resources.user.views import user_view
+from mgmt_server.resources.user.views import listed_view, user_view
 
 
-@command("listUsers", roles=EVERYONE, answers=user_view)
+@command("listUsers", roles=EVERYONE, answers=listed_view)
 def list_users(
     ctx: Context,
     id: Use[User] | None = None,
@@ -45,7 +45,7 @@ def list_users(
     showicon: accepted; there are no icons
     """
     return (
-        Rows(user_view)
+        Rows(listed_view)
         .where(id=id and id.id, username=username, state=state and state.lower(), source=usersource)
         .where(
             User.id != SYSTEM_USER,

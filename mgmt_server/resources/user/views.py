@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from mgmt_server.api.view import View, only, shown
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.api.view import PerPage, View, always, only, shown
 from mgmt_server.model.account import ADMIN_USER, Account, Domain, Role, User
-from mgmt_server.model.tenancy import ADMIN, ADMINS
+from mgmt_server.model.tenancy import ADMIN, ADMINS, Caller
 from mgmt_server.resources.twofactor.rules import is_mandated
 from mgmt_server.resources.user.rows import spoken_access
 
@@ -45,4 +50,16 @@ user_view = View(
     isdefault=shown(is_default, User.id),
     is2faenabled=User.two_factor,
     is2famandated=shown(is_mandated, User.two_factor_mandated, Domain.id),
+    iscallerchilddomain=always(False),
 )
+
+
+def _below(session: Session, caller: Caller, users: list[int]) -> dict[int, dict[str, Any]]:
+    """Whether each user's domain is below the caller's."""
+    rows = select(User.id, Domain.path).join(Account, Account.id == User.account_id)
+    rows = rows.join(Domain, Domain.id == Account.domain_id).where(User.id.in_(users))
+    own = caller.domain_path
+    return {n: {"iscallerchilddomain": path != own and path.startswith(own)} for n, path in session.execute(rows)}
+
+
+listed_view = user_view.extended(more=(PerPage(("iscallerchilddomain",), _below),))

@@ -28,8 +28,10 @@ from mgmt_server.resources.network.create import Wish, create_network
 from mgmt_server.resources.network.nics import add_nic
 from mgmt_server.resources.template.views import status
 
-USER_DATA_LIMIT = Setting("vm.userdata.max.length", "Bytes that user data may have, decoded")
-PASSWORD_LENGTH = Setting("vm.password.length", "Characters of generated passwords of machines")
+USER_DATA_LIMIT = Setting("vm.userdata.max.length", "Bytes that user data may have, decoded", least=0, most=2**20)
+PASSWORD_LENGTH = Setting(
+    "vm.password.length", "Characters of generated passwords of machines", default="8", least=8, most=100
+)
 GIB = 2**30
 
 
@@ -244,7 +246,7 @@ def _password(asked: Request) -> str | None:
         if asked.password:
             raise InvalidValue(f"The template {asked.template.name} cannot take a password: leave it out")
         return None
-    return asked.password or generated(max(PASSWORD_LENGTH.number(), 8))
+    return asked.password or generated(PASSWORD_LENGTH.number())
 
 
 def _free_host_name(tx: Session, name: str, networks: list[Network]) -> None:

@@ -23,7 +23,7 @@ from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.resources.vm import flows, power  # noqa: F401  power listens to what hosts tell
 
 log = logging.getLogger("cloudwright.vm")
-EXPUNGE_DELAY = Setting("expunge.delay", "Seconds after which a destroyed machine is removed for good")
+EXPUNGE_DELAY = Setting("expunge.delay", "Seconds after which a destroyed machine is removed for good", least=1)
 EXPUNGE_INTERVAL = Setting(
     "expunge.interval", "Seconds between two looks for machines to remove for good", default="60", least=1
 )

@@ -106,7 +106,7 @@ def create(
     roles=ROOT,
     answers=zone_view,
     event="ZONE.EDIT",
-    unsupported=("dhcpprovider", "dnssearchorder", "sortkey", "storageaccessgroups"),
+    unsupported=("dhcpprovider", "dnssearchorder", "storageaccessgroups"),
 )
 def update(
     ctx: Context,
@@ -124,6 +124,7 @@ def update(
     allocationstate: str | None = None,
     details: dict[str, str] | None = None,
     ispublic: bool | None = None,
+    sortkey: int | None = None,
 ) -> Zone:
     """Change a zone. What is not sent stays.
 
@@ -141,6 +142,7 @@ def update(
     allocationstate: Enabled or Disabled
     details: free key-value pairs
     ispublic: true lets every domain use a zone that was dedicated
+    sortkey: place in lists: those with lower numbers come first
     """
     if ispublic is False and id.domain_id is None:
         raise InvalidValue("ispublic=false does not say for whom: call dedicateZone")
@@ -163,6 +165,7 @@ def update(
         "local_storage": localstorageenabled,
         "allocation_state": one_of("allocationstate", allocationstate, STATES),
         "details": details,
+        "sort_key": sortkey,
     }
     for column, value in changes.items():
         if value is not None:

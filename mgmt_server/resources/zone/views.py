@@ -21,6 +21,7 @@ zone_view = View(
     Zone,
     response="ZoneResponse",
     keyword=(Zone.name,),
+    order=(Zone.sort_key, Zone.id),
     joins=((Domain, Domain.id == Zone.domain_id),),
     id=Zone.uuid,
     name=Zone.name,

@@ -425,6 +425,7 @@ def upgrade() -> None:
         sa.Column("local_storage", sa.Boolean(), nullable=False),
         sa.Column("dhcp_provider", sa.String(length=255), nullable=False),
         sa.Column("domain_id", NUMBER, nullable=True),
+        sa.Column("sort_key", sa.Integer(), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_zone_domain_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_zone")),
