@@ -10,10 +10,10 @@ import threading
 import time
 
 import pytest
-import requests
 
 from mgmt_server.db import new_uuid
 from tests.crash.test_moments import starts
+from tests.crash.world import LOST
 from tests.simulated import GIB
 
 CLIENTS = 8
@@ -67,7 +67,7 @@ class Tenant(threading.Thread):
         while True:
             try:
                 known = client.ask("queryAsyncJobResult", jobid=job)
-            except requests.ConnectionError:
+            except LOST:
                 time.sleep(0.05)
                 continue
             except RuntimeError as error:

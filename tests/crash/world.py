@@ -22,6 +22,8 @@ from tests.server import Client, Server
 from tests.simulated import simulated_zone
 
 ISOLATED = "DefaultIsolatedNetworkOfferingWithSourceNatService"
+# how a server's death shows in a call: before its answer, or amid it
+LOST = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 TAKE_OVER = 20.0  # seconds within which a job goes on after a crash
 
 
@@ -79,7 +81,7 @@ class World:
     def ask(self, command: str, job: str | None = None, client: Client | None = None, **sent: Any) -> str:
         """Start a job; a server that dies before it answers is none of the caller's business."""
         job = job or new_uuid()
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(*LOST):
             (client or self.client()).ask(command, customjobid=job, **sent)
         return job
 
