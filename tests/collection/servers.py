@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PLAYBOOK = ROOT / "playbooks" / "zone.yml"
 sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.cloudwright.cloud.tests.unit.fake_cloud import KEY, SECRET, new_cloud  # noqa: E402

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from secrets import token_urlsafe
-from unittest.mock import patch
 
 import pytest
-
-from tests.collection.servers import ROOT, simulator
-
-from ansible.module_utils.urls import Request  # isort: skip
 from ansible_collections.cloudwright.cloud.plugins.module_utils._client import API_SPEC, Client, is_read
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Choice, Entity, EntityInfo, api_name
 from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import KINDS
 from ansible_collections.cloudwright.cloud.tests.unit.cycle import life
-from ansible_collections.cloudwright.cloud.tests.unit.runner import Runner, furnish
-from ansible_collections.cloudwright.cloud.tests.unit.samples import SAMPLES, ZONE
+from ansible_collections.cloudwright.cloud.tests.unit.runner import Runner
+from ansible_collections.cloudwright.cloud.tests.unit.samples import SAMPLES
 
-PLAYBOOK = ROOT / "playbooks" / "zone.yml"
+from tests.collection.servers import PLAYBOOK, ROOT
+
 MODULES = sorted(
     p.stem for p in (ROOT / "collections/ansible_collections/cloudwright/cloud/plugins/modules").glob("*.py")
 )
@@ -44,45 +39,6 @@ def have_user(run):
     named = {"username": "cycle", "firstname": "c", "lastname": "c", "email": "c@example.org", "account": "admin"}
     params = {**named, "password": token_urlsafe(12)}
     run.ok("api_request", command="createUser", params=params)
-
-
-class Wire:
-    """Request.open under watch: what could change something goes by POST, and not at all in check mode."""
-
-    def __init__(self) -> None:
-        self.writable = True
-        self.open = Request.open
-
-    def watched(self, request, method, url, **more):
-        assert self.writable or method == "GET", "a module in check mode sent a command that is not a read"
-        return self.open(request, method, url, **more)
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    with simulator(tmp_path_factory.mktemp("server")) as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
-def built(server, tmp_path_factory):
-    """The server with the zone of the samples; the plays that were run for it."""
-    variables = tmp_path_factory.mktemp("zone") / "zone.json"
-    variables.write_text(json.dumps({"cloudwright_zone": ZONE}))
-    options = ["-e", f"@{variables}"]
-    first = server.play(PLAYBOOK, *options)
-    assert first.code == 0, first.text
-    return server, first, options
-
-
-@pytest.fixture(scope="session")
-def run(built):
-    credentials = {**json.loads(built[0].credentials.read_text())}
-    wire = Wire()
-    with patch.object(Request, "open", lambda self, method, url, **more: wire.watched(self, method, url, **more)):
-        runner = Runner(wire, {name: credentials[name] for name in ("api_url", "api_key", "api_secret")})
-        furnish(runner)
-        yield runner
 
 
 def test_the_zone_is_built_once_and_then_left_alone(built):
@@ -162,7 +118,7 @@ def sent_by(entity):
         named = {api_name(n, e) for n, e in entity.filters.items() if "use" not in e}
         yield KINDS[entity.kind].listing, named
     if isinstance(entity, Entity):
-        found = {entity.api(n) if f["find"] is True else f["find"] for n, f in entity.fields.items() if f.get("find")}
+        found = {parameter for name in entity.fields for parameter in entity.narrowing(name)}
         yield KINDS[entity.kind].listing, found
         fields = {name: field for name, field in entity.fields.items() if "use" not in field}
         made = {name for name, field in fields.items() if field.get("create") is not False}

@@ -97,9 +97,10 @@ class Convergence:
     def scope(self):
         """The filters of the list in which the entity is searched."""
         found = {**self.entity.always}
-        for name, entry in self.entity.fields.items():
-            if entry.get("find") and self.wanted(name) is not None and not self.only_scope(name):
-                found[self.entity.api(name) if entry["find"] is True else entry["find"]] = self.wanted(name)
+        for name in self.entity.fields:
+            parameters = self.entity.narrowing(name)
+            if parameters and self.wanted(name) is not None and not self.only_scope(name):
+                found.update(dict.fromkeys(parameters, self.wanted(name)))
         return found
 
     def find(self):

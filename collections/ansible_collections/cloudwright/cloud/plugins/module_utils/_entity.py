@@ -9,7 +9,7 @@ api      its name in requests; by default the option without underscores, with `
 field    its name in answers, by default the same as ``api``
 ref      the kind to look the option's value up in: the task gives a name or an id, the API gets the id
 within   options whose entities the reference is looked for in (a pod in its zone)
-find     True, or the parameter's name, when it narrows the list in which the entity is searched
+find     True, or the parameter's name or names, when it narrows the list in which the entity is searched
 match    True when the entity is the one whose answer shows this value, or shows none where the task gives none
 unless   options beside which it only says where they are looked for (the zone beside its cluster)
 needed   True when nothing can be created without it
@@ -165,6 +165,13 @@ class Entity(Runnable):
         """The name of an option in requests."""
         return api_name(name, self.fields[name])
 
+    def narrowing(self, name):
+        """The parameters by which an option narrows the list in which the entity is searched."""
+        find = self.fields[name].get("find")
+        if not find:
+            return ()
+        return (self.api(name),) if find is True else (find,) if isinstance(find, str) else find
+
     def have(self, name, entity):
         """What an answer shows for an option."""
         entry = self.fields[name]
@@ -191,12 +198,6 @@ class EntityInfo(Runnable):
     filters: dict = field(default_factory=dict)
     always: dict = field(default_factory=dict)
     by: tuple = ("name", "id")
-    needs: dict = field(default_factory=dict)
-
-    @property
-    def constraints(self):
-        """What the options must fulfil together."""
-        return self.needs
 
     @property
     def argument_spec(self):

@@ -11,6 +11,7 @@ module: project_member
 short_description: Manage the members of projects
 description:
   - Add accounts or single users to projects, change their part in them and take them out.
+  - Where the server wants members to be invited, it sends an invitation. Who has not accepted yet is no member.
 version_added: 0.1.0
 author: Cloudwright Project (@cloudwright)
 options:

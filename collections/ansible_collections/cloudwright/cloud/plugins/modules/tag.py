@@ -136,7 +136,7 @@ def tagged(kind):
                 "required": True,
                 "ref": kind,
                 "within": ("zone", "domain", "account", "project"),
-                "find": "resourceid",
+                "find": ("resourceid", "projectid") if kind == "project" else "resourceid",
                 "api": "resourceids",
                 "use": "scope",
             },
