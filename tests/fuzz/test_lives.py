@@ -48,7 +48,7 @@ class Lives(RuleBasedStateMachine):
         try:
             return self.cloud.ask(command, **sent)
         except Refused as refused:
-            assert refused.status in (430, 431, 532, 533, 535, 536, 537), refused
+            assert refused.status in (430, 431, 530, 532, 533, 535, 536, 537), refused
             assert "internal error" not in refused.text
             return None
 
