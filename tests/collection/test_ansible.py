@@ -108,6 +108,28 @@ def test_no_secret_at_the_highest_verbosity(made, tmp_path):
     assert SECRET not in done.text and "hunter2" not in done.text
 
 
+def test_people_by_a_play_whose_passwords_nobody_reads(made, tmp_path):
+    server, cloud = made
+    tasks = """
+    - cloudwright.cloud.domain: {path: ROOT/department}
+    - cloudwright.cloud.account: &person
+        {name: web, domain: ROOT/department, password: "{{ word }}", first_name: A, last_name: B, email: a@b.test}
+    - cloudwright.cloud.user: {<<: *person, name: bob, account: web}
+    - cloudwright.cloud.user: {name: bob, domain: ROOT/department, password: "{{ new }}", update_password: "{{ when }}"}
+    - cloudwright.cloud.tag: {resource_type: Account, resource: web, domain: ROOT/department, tags: {tier: 1}}
+    - cloudwright.cloud.event_info: {limit: 1}
+"""
+    words = {"word": "hunter2-first", "new": "hunter2-new", "when": "on_create"}
+    for when, changed in (("on_create", 4), ("on_create", 0), ("always", 1)):
+        (tmp_path / "words.json").write_text(json.dumps({**words, "when": when}))
+        done = play(server, tasks, "-vvvv", "--diff", "-e", f"@{tmp_path}/words.json")
+        assert (done.code, done.recap("changed")) == (0, changed), done.text
+        assert "hunter2" not in done.text
+    assert [u["password"] for u in cloud.kinds["user"].values() if u["username"] == "bob"] == ["hunter2-new"]
+    told = play(server, "    - cloudwright.cloud.tag: {resource_type: Moon, resource: web, tags: {}}\n")
+    assert told.code != 0 and "value of resource_type must be one of: UserVm" in told.text
+
+
 def test_certificates_are_verified_unless_told_otherwise(tmp_path):
     pem = tmp_path / "server.pem"
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]

@@ -57,6 +57,8 @@ class Convergence:
         try:
             current = self.find()
         except NotFound:
+            if self.rule.moot:
+                return self.result(False, None)
             if not self.rule.gone:
                 raise
             current = None  # what it would be in does not exist either

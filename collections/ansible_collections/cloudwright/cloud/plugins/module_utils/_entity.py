@@ -52,6 +52,7 @@ class State:
             A command is its name, or a tuple of the name and its parameters
     always  act whatever the state is now (a restart)
     first   take the path before the fields are updated, not after
+    moot    there is nothing to do where what the options refer to does not exist
     """
 
     gone: bool = False
@@ -61,6 +62,7 @@ class State:
     path: dict = field(default_factory=dict)
     always: bool = False
     first: bool = False
+    moot: bool = False
 
 
 def switches(parameter):

@@ -37,7 +37,7 @@ options:
       - Cannot change after creation.
     type: str
   state:
-    description: Whether it is dedicated.
+    description: Whether it is dedicated. With V(absent) it is released, whoever it was for.
     type: str
     choices: [present, absent]
     default: present

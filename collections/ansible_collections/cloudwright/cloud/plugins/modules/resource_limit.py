@@ -65,7 +65,7 @@ RETURN = r"""
 entity:
   description:
     - The limit with the fields of the API, as it is now. In check mode, as it would be.
-    - None when there is none any more.
+    - None when what it belongs to does not exist.
   returned: success
   type: dict
 """

@@ -73,10 +73,16 @@ EXAMPLES = r"""
 RETURN = r"""
 entity:
   description:
-    - The tags of the resource with the fields of the API, as it is now. In check mode, as it would be.
-    - None when there is none any more.
+    - What is on the resource now. In check mode, what would be.
+    - None when there is no such resource.
   returned: success
   type: dict
+  contains:
+    tags:
+      description: All tags of the resource, keys with their values.
+      returned: success
+      type: dict
+      sample: {tier: front, owner: shop}
 job_id:
   description: Id of the last job that the server started for the task.
   returned: when there was one
@@ -127,7 +133,7 @@ def tagged(kind):
         "tags",
         key=None,
         target=("resource_type", "resource"),
-        states={"present": State(), "absent": State()},
+        states={"present": State(), "absent": State(moot=True)},
         prepare=differing,
         fields={
             "resource_type": {"type": "str", "required": True, "choices": list(KINDS), "find": True, "use": "scope"},

@@ -12,6 +12,23 @@ from ansible_collections.cloudwright.cloud.tests.unit.samples_identity import PE
 ON_TENANT = {"resource_type": "Account", "resource": "tenant", "domain": "ROOT/tenants"}
 
 
+PLACED = ["account", "user", "project", "project_member", "resource_limit", "tag", "dedication"]
+
+
+@pytest.mark.parametrize("module", PLACED)
+def test_an_unknown_domain_names_itself_and_nothing_is_in_it(run, module):
+    options = {**SAMPLES[module]["create"], "domain": "ROOT/nowhere"}
+    assert "no domain named 'ROOT/nowhere'" in run(module, **options)["msg"]
+    assert run.ok(module, **{**options, "state": "absent"})["changed"] is False
+
+
+def test_what_is_not_waited_for_is_told_by_its_job(run):
+    options = {**SAMPLES["project_member"]["create"], "wait": False}
+    started = run.ok("project_member", **options)
+    assert started["changed"] is True and started["job_id"] and "queryAsyncJobResult" not in run.cloud.calls
+    assert run.ok("project_member", **options)["changed"] is False
+
+
 def test_a_domains_name_alone_is_refused_before_anything_is_read(run):
     for path in ("tenants", "ROOT/", "/ROOT/tenants", "ROOT//tenants"):
         assert "is not the path of a domain" in run("domain", path=path, state="absent")["msg"]
