@@ -34,7 +34,7 @@ def test_the_address_behind_proxies(site, peer, headers, found):
     assert origin.caller(peer, headers) == peer  # by default nothing is believed
     site.set("proxy.header.verify", "true")
     assert origin.caller(peer, headers) == peer  # nor without proxies
-    site.set("proxy.cidr", "10.0.0.0/24, nonsense")
+    site.set("proxy.cidr", "10.0.0.0/24, 2001:db8:1::/48")
     assert origin.caller(peer, headers) == found
 
 
