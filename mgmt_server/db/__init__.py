@@ -85,6 +85,11 @@ def refers(table: str, *, index: bool = True, **options: Any) -> Mapped[Any]:
     return mapped_column(Number, ForeignKey(f"{table}.id"), index=index, **options)
 
 
+def remembers(*, index: bool = True) -> Mapped[Any]:
+    """Like `refers`, without a foreign key: for tables that refer to each other, which no order could create."""
+    return mapped_column(Number, index=index)
+
+
 class _Database:
     """The open database of this process."""
 

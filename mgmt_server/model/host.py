@@ -64,9 +64,11 @@ STATES = States(
 )
 RESOURCE_STATES = States(
     Host.resource_state,
-    Enabled=["Disabled", "PrepareForMaintenance", "Maintenance"],
-    Disabled=["Enabled", "PrepareForMaintenance", "Maintenance"],
-    PrepareForMaintenance=["Maintenance", "Enabled", "ErrorInMaintenance"],
-    ErrorInMaintenance=["Enabled", "Maintenance"],
-    Maintenance=["Enabled"],
+    Enabled=["Disabled", "PrepareForMaintenance", "Maintenance", "Degraded"],
+    Disabled=["Enabled", "PrepareForMaintenance", "Maintenance", "Degraded"],
+    PrepareForMaintenance=["Maintenance", "Enabled", "Disabled", "ErrorInMaintenance", "ErrorInPrepareForMaintenance"],
+    ErrorInPrepareForMaintenance=["Enabled", "Disabled", "PrepareForMaintenance", "ErrorInMaintenance"],
+    ErrorInMaintenance=["Enabled", "Disabled", "Maintenance", "PrepareForMaintenance"],
+    Maintenance=["Enabled", "Disabled"],
+    Degraded=["Enabled", "Disabled"],
 )

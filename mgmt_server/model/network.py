@@ -85,3 +85,16 @@ class Nic(Internal, Base):
     address_id: Mapped[int | None] = refers(
         "address"
     )  # its row in a range of addresses, for shared and public networks
+
+
+class NicAddress(Owned, Base):
+    """A secondary address of a NIC. `taken` like a NIC's: the address while it is held, empty after."""
+
+    __tablename__ = "nic_address"
+    __table_args__ = (UniqueConstraint("network_id", "taken"), Base.__table_args__)
+
+    nic_id: Mapped[int] = refers("nic")
+    network_id: Mapped[int] = refers("network", index=False)
+    address: Mapped[str]
+    taken: Mapped[str | None]
+    address_id: Mapped[int | None] = refers("address")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import String, UniqueConstraint
+from typing import Any
+
+from sqlalchemy import JSON, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, Bytes
@@ -23,6 +25,10 @@ class SimulatedMachine(Internal, Base):
     document_version: Mapped[int] = mapped_column(default=0)  # of the router document that it has
     call: Mapped[str] = mapped_column(String(40))
     starts: Mapped[int] = mapped_column(default=1)  # how often it was really started
+    disks: Mapped[list[str]] = mapped_column(JSON, default=list)  # names, while it runs
+    nics: Mapped[list[str]] = mapped_column(JSON, default=list)  # MACs
+    iso: Mapped[str] = mapped_column(String(1000), default="")
+    points: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # its snapshots: what each holds
 
 
 class SimulatedDisk(Internal, Base):
@@ -35,6 +41,20 @@ class SimulatedDisk(Internal, Base):
     name: Mapped[str] = mapped_column(String(200))
     size: Mapped[Bytes] = mapped_column(default=0)
     backing: Mapped[str] = mapped_column(default="")
+    content: Mapped[int] = mapped_column(default=0)  # a number for what is on it: copies and snapshots carry it along
+    call: Mapped[str] = mapped_column(String(40))
+
+
+class SimulatedFile(Internal, Base):
+    """A disk's content on a store of the simulated world."""
+
+    __tablename__ = "simulated_file"
+    __table_args__ = (UniqueConstraint("place", "name"), Base.__table_args__)
+
+    place: Mapped[str] = mapped_column(String(40))  # SHA-1 of the store's URL
+    name: Mapped[str] = mapped_column(String(600))  # below the store
+    size: Mapped[Bytes] = mapped_column(default=0)
+    content: Mapped[int] = mapped_column(default=0)  # which state of the disk it holds
     call: Mapped[str] = mapped_column(String(40))
 
 

@@ -46,9 +46,12 @@ class Pool(Internal, Base):
 STATES = States(
     Pool.state,
     Initialized=["Up", "Removed"],
-    Up=["Disabled", "Maintenance", "Removed"],
-    Disabled=["Up", "Removed"],
-    Maintenance=["Up", "Removed"],
+    Up=["Disabled", "PrepareForMaintenance", "Maintenance", "Removed"],
+    Disabled=["Up", "PrepareForMaintenance", "Maintenance", "Removed"],
+    PrepareForMaintenance=["Maintenance", "ErrorInMaintenance", "Up"],
+    ErrorInMaintenance=["Up", "PrepareForMaintenance", "Maintenance"],
+    Maintenance=["Up", "CancelMaintenance", "Removed"],
+    CancelMaintenance=["Up", "Maintenance"],
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mgmt_server.db import Base, Bytes, refers
+from mgmt_server.db import Base, Bytes, refers, remembers
 from mgmt_server.model.tenancy import Caller, Internal, Offered, Owned
 
 
@@ -56,6 +56,10 @@ class Template(Owned, Base):
     dynamically_scalable: Mapped[bool] = mapped_column(default=False)
     direct_download: Mapped[bool] = mapped_column(default=False)
     deploy_as_is: Mapped[bool] = mapped_column(default=False)
+    user_data_id: Mapped[int | None] = refers("user_data")  # linked: machines from it read that too
+    user_data_policy: Mapped[str | None] = mapped_column(String(20))  # ALLOWOVERRIDE, APPEND, DENYOVERRIDE
+    source_volume_id: Mapped[int | None] = remembers()  # it was made from
+    source_snapshot_id: Mapped[int | None] = remembers()
     tag: Mapped[str | None]
     size: Mapped[Bytes] = mapped_column(default=0)  # virtual
     state: Mapped[str] = mapped_column(default="Active")

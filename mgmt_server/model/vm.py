@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mgmt_server.db import Base, Bytes, Long, States, refers
+from mgmt_server.db import Base, Bytes, Long, States, refers, remembers
 from mgmt_server.db.secrets import Secret
 from mgmt_server.model.tenancy import Owned
 
@@ -25,12 +25,13 @@ class Vm(Owned, Base):
     display_name: Mapped[str | None]
     kind: Mapped[str] = mapped_column(String(30), default="User")  # DomainRouter, ConsoleProxy, SecondaryStorageVm
     state: Mapped[str] = mapped_column(String(20), default="Stopped")
-    group_name: Mapped[str | None]
+    group_id: Mapped[int | None] = refers("instance_group")
     user_id: Mapped[int | None] = refers("user")
     zone_id: Mapped[int] = refers("zone")
     pod_id: Mapped[int | None] = refers("pod")
     host_id: Mapped[int | None] = refers("host")  # runs there, or is about to
     last_host_id: Mapped[int | None] = refers("host")
+    target_host_id: Mapped[int | None] = refers("host")  # where it migrates to: capacity is held there too
     service_offering_id: Mapped[int] = refers("service_offering")
     template_id: Mapped[int | None] = refers("template")
     iso_id: Mapped[int | None] = refers("template")
@@ -45,6 +46,8 @@ class Vm(Owned, Base):
     delete_protection: Mapped[bool] = mapped_column(default=False)
     display: Mapped[bool] = mapped_column(default=True)
     user_data: Mapped[Long | None]  # base64, as clients send it
+    user_data_id: Mapped[int | None] = refers("user_data")  # registered; `user_data` then is what it came to
+    user_data_details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # values of its variables
     key_pairs: Mapped[str | None]  # names, comma separated
     public_keys: Mapped[Long | None]
     password: Mapped[str | None] = mapped_column(Secret)  # waits for the guest to fetch it
@@ -99,11 +102,15 @@ class Volume(Owned, Base):
     pod_id: Mapped[int | None] = refers("pod")
     pool_id: Mapped[int | None] = refers("pool")
     vm_id: Mapped[int | None] = refers("vm", index=False)
+    iso_id: Mapped[int | None] = refers("template")  # it was installed from
+    snapshot_id: Mapped[int | None] = remembers()  # it was made from
     device: Mapped[int | None]
     slot: Mapped[int | None]  # the device while attached, empty after: no two disks at one place
     attached: Mapped[datetime | None]
     path: Mapped[str | None]  # its name in the pool
     state: Mapped[str] = mapped_column(default="Allocated")
+    state_changed: Mapped[datetime | None]
+    last_pool_id: Mapped[int | None] = refers("pool")  # where it lay before it was moved
     format: Mapped[str] = mapped_column(default="QCOW2")
     template_id: Mapped[int | None] = refers("template")
     disk_offering_id: Mapped[int | None] = refers("disk_offering")
@@ -117,13 +124,25 @@ class Volume(Owned, Base):
 
 VOLUME_STATES = States(
     Volume.state,
-    Allocated=["Creating", "Ready", "Destroy", "Expunging", "Expunged"],
+    Allocated=["Creating", "Ready", "UploadOp", "NotUploaded", "Destroy", "Expunging", "Expunged"],
     Creating=["Ready", "Allocated", "Destroy"],
-    Ready=["Resizing", "Destroy", "Expunging", "Expunged"],
+    Ready=[
+        "Resizing", "Migrating", "Snapshotting", "RevertSnapshotting", "Attaching", "Destroy", "Expunging", "Expunged",
+    ],
     Resizing=["Ready"],
-    Destroy=["Ready", "Allocated", "Expunging", "Expunged"],
+    Migrating=["Ready"],
+    Snapshotting=["Ready"],
+    RevertSnapshotting=["Ready"],
+    Attaching=["Ready"],
+    NotUploaded=["UploadOp", "UploadAbandoned", "UploadError", "Destroy", "Expunged"],  # waits for the browser
+    UploadOp=["Uploaded", "UploadError", "Destroy"],
+    Uploaded=["Copying", "Destroy", "Expunging", "Expunged"],
+    Copying=["Ready", "Uploaded"],
+    UploadAbandoned=["Destroy", "Expunging", "Expunged"],
+    UploadError=["Destroy", "Expunging", "Expunged"],
+    Destroy=["Ready", "Allocated", "Uploaded", "Expunging", "Expunged"],
     Expunging=["Expunged", "Destroy"],
-)
+)  # fmt: skip
 
 
 class SshKeyPair(Owned, Base):

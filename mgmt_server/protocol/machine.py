@@ -52,8 +52,11 @@ class Disk:
     backing: str = ""  # name of the cached template in the same pool, empty for a blank disk
     bus: str = "virtio"
     serial: str = ""
-    bytes_per_second: int = 0  # 0: no limit
+    bytes_per_second: int = 0  # 0: no limit; reading and writing together
     operations_per_second: int = 0
+    limits: dict[str, int] = field(default_factory=dict)  # bytes_read, bytes_write, iops_read, iops_write, each _max
+    cache: str = ""  # none, writeback, writethrough; empty: the host's choice
+    provisioning: str = "thin"  # sparse, fat
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,75 @@ class Machine:
     nics: tuple[Nic, ...]
     os: str = ""  # platform name of the guest OS
     iso: str = ""  # path or URL of an attached ISO
+    boot_type: str = "BIOS"  # UEFI
+    boot_mode: str = "LEGACY"  # SECURE
+    most_cpus: int = 0  # up to which it can be scaled while it runs; 0: it cannot
+    most_memory: int = 0
     vnc_password: str = ""
     boot_arguments: str = ""  # system VMs: key=value words (reference: system VM boot parameters)
     details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A disk that changes its pool while its machine migrates."""
+
+    source: Disk
+    target: Disk
+
+
+@dataclass(frozen=True)
+class File:
+    """A disk's content as a file on secondary storage."""
+
+    store: Store
+    path: str  # below the store, e.g. snapshots/2/17/uuid.qcow2
+    format: str = "QCOW2"  # RAW
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What became of a disk that was saved: sizes in bytes. `whole` tells that it stands on no other file."""
+
+    size: int  # virtual
+    physical_size: int
+    whole: bool = True
+    point: str = ""  # what the disk calls this moment from now on; empty: changes since cannot be followed
+
+
+@dataclass(frozen=True)
+class Unmanaged:
+    """A machine as its host sees it, whoever started it. Sizes are bytes."""
+
+    name: str
+    uuid: str
+    state: str
+    cpus: int
+    memory: int
+    os: str = ""
+    disks: tuple[UnmanagedDisk, ...] = ()
+    nics: tuple[UnmanagedNic, ...] = ()
+    vnc_password: str = ""
+
+
+@dataclass(frozen=True)
+class UnmanagedDisk:
+    label: str  # vda
+    source: str  # path or URL
+    size: int
+    bus: str = "virtio"
+    format: str = "qcow2"
+    pool: str = ""  # uuid of the pool in which it lies, empty for none of ours
+    name: str = ""  # in that pool
+
+
+@dataclass(frozen=True)
+class UnmanagedNic:
+    mac: str
+    bridge: str
+    model: str = "virtio"
+    vlan: int = 0
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

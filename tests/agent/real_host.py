@@ -27,6 +27,7 @@ from mgmt_server.agents.server import Link
 from mgmt_server.db import secrets
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.hypervisor.kvm import Kvm
+from mgmt_server.drivers.storage.kvm import KvmStorage
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.model import agent as model
 from mgmt_server.protocol.machine import Disk, Image, Machine, Nic, Pool, Store
@@ -134,6 +135,7 @@ class Story:
         who = eventually(link.connected, 60)[0]
         self.host = HostRef("h", "kvm1", "KVM", who.uuid)
         self.kvm = Kvm(link)
+        self.disks = KvmStorage(link)
         self.facts = who.facts
         self.nfs = nfs
         self.pool = Pool(str(uuid4()), "Filesystem", str(folder / "pool"))
@@ -151,18 +153,18 @@ class Story:
         assert "169.254.0.1/16" in sh("ip", "address", "show", "dev", "cloud0")
 
     def stored(self) -> Machine:
-        used, there = self.kvm.add_pool(uuid4(), self.host, self.pool)
+        used, there = self.disks.add_pool(uuid4(), self.host, self.pool)
         assert 0 < used < there
         image = template(self.folder)
         if self.nfs:
             image = replace(image, store=Store(f"nfs://127.0.0.1{self.folder}/store"))
-        name = self.kvm.cache_template(uuid4(), self.host, self.pool, image)
-        assert name == self.kvm.cache_template(uuid4(), self.host, self.pool, image)
+        name = self.disks.cache_template(uuid4(), self.host, self.pool, image)
+        assert name == self.disks.cache_template(uuid4(), self.host, self.pool, image)
         disk = Disk("root-1", self.pool, 4 << 20, backing=name, serial="root1")
-        assert 0 < self.kvm.create_disk(uuid4(), self.host, disk) < 4 << 20
-        assert self.kvm.create_disk(uuid4(), self.host, disk) > 0
+        assert 0 < self.disks.create_disk(uuid4(), self.host, disk) < 4 << 20
+        assert self.disks.create_disk(uuid4(), self.host, disk) > 0
         data = Disk("data-1", self.pool, 8 << 20, device=1)
-        self.kvm.create_disk(uuid4(), self.host, data)
+        self.disks.create_disk(uuid4(), self.host, data)
         nics = (
             Nic("02:00:00:00:00:01", 0, "Guest", broadcast="vxlan://5001"),
             Nic("0e:00:a9:fe:00:05", 1, "Control"),
@@ -254,8 +256,8 @@ class Story:
         self.kvm.forget(uuid4(), self.host, machine.name)
         assert self.kvm.machines(self.host) == []
         for disk in machine.disks:
-            self.kvm.delete_disk(uuid4(), self.host, disk)
-            self.kvm.delete_disk(uuid4(), self.host, disk)
+            self.disks.delete_disk(uuid4(), self.host, disk)
+            self.disks.delete_disk(uuid4(), self.host, disk)
         assert [p.name for p in (self.folder / "pool").iterdir()] == [machine.disks[0].backing]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from mgmt_server import db
 from mgmt_server.agents.session import Connected
 from mgmt_server.drivers.hypervisor import dispatch, faults
+from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import Failed
 from mgmt_server.model.agent import Agent
 from mgmt_server.model.event import Alert
@@ -58,8 +59,10 @@ def place(cloud):
 def kvm(database):
     played = Played()
     dispatch.use("KVM", played)
+    disks.use("KVM", played)
     yield played
     dispatch._drivers.pop("KVM", None)
+    disks._drivers.pop("KVM", None)
     faults.forget()
 
 

@@ -1,5 +1,6 @@
 """The simulated host: once for each call id, few statements, and faults that hit what they should."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -7,9 +8,11 @@ from sqlalchemy import select
 
 from mgmt_server import db
 from mgmt_server.drivers.hypervisor import HostRef, dispatch, faults
+from mgmt_server.drivers.storage import dispatch as disks
+from mgmt_server.drivers.storage import simulator as simulated
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedFault, SimulatedMachine
-from mgmt_server.protocol.machine import Disk, Image, Machine, Pool, Store
+from mgmt_server.protocol.machine import Disk, File, Image, Machine, Pool, Store
 from mgmt_server.protocol.router import RouterDocument
 
 HOST = HostRef(str(uuid4()), "h1", "Simulator")
@@ -64,13 +67,13 @@ def test_a_deploy_costs_few_statements():
     image = Image("t-1", Store("nfs://192.0.2.1/s"), "template/tmpl/2/201/x.qcow2", "QCOW2", 1, 1)
     dispatch.start(uuid4(), HOST, machine("warm"))
     before = db.statements
-    backing = dispatch.cache_template(uuid4(), HOST, POOL, image)
-    dispatch.create_disk(uuid4(), HOST, Disk("d-1", POOL, 1 << 30, backing=backing))
+    backing = disks.cache_template(uuid4(), HOST, POOL, image)
+    disks.create_disk(uuid4(), HOST, Disk("d-1", POOL, 1 << 30, backing=backing))
     dispatch.start(uuid4(), HOST, wanted)
     assert db.statements - before <= 6  # on SQLite each BEGIN counts too
     with db.reading() as session:
         assert session.scalars(select(SimulatedDisk.backing).order_by(SimulatedDisk.id)).all() == ["", "t-1"]
-    dispatch.delete_disk(uuid4(), HOST, Disk("d-1", POOL, 1 << 30))
+    disks.delete_disk(uuid4(), HOST, Disk("d-1", POOL, 1 << 30))
     with db.reading() as session:
         assert session.scalars(select(SimulatedDisk.name)).all() == ["t-1"]
 
@@ -105,3 +108,43 @@ def test_a_late_failure_has_had_its_effect_and_a_lost_host_does_not_answer():
 def test_an_unknown_hypervisor_is_told():
     with pytest.raises(Unavailable, match="no driver for hypervisor Hyperv"):
         dispatch.machines(HostRef("x", "x", "Hyperv"))
+
+
+def content(pool, name):
+    with db.reading() as session:
+        rows = select(SimulatedDisk.content).where(SimulatedDisk.pool == pool, SimulatedDisk.name == name)
+        return session.scalar(rows)
+
+
+def test_a_machine_migrates_once_and_takes_what_it_has_along(database):
+    call, wanted = uuid4(), machine()
+    dispatch.start(uuid4(), HOST, wanted)
+    dispatch.attach_disk(uuid4(), HOST, wanted.name, Disk("d-9", POOL, 1 << 30))
+    with pytest.raises(Failed, match="does not run on host"):
+        dispatch.migrate(uuid4(), OTHER, HOST, wanted, ())
+    for _ in range(2):
+        assert dispatch.migrate(call, HOST, OTHER, wanted, ()).state == "Running"
+    assert not dispatch.machines(HOST) and [m.name for m in dispatch.machines(OTHER)] == [wanted.name]
+    with pytest.raises(Failed, match="does not run on host"):
+        dispatch.detach_disk(uuid4(), HOST, wanted.name, Disk("d-9", POOL, 1 << 30))
+
+
+def test_what_a_disk_holds_follows_saves_loads_and_reverts(database):
+    disk, other = Disk("d-1", POOL, 1 << 30), Disk("d-2", POOL, 1 << 30)
+    store = Store("nfs://store/secondary")
+    wanted = replace(machine(), disks=(disk,))
+    disks.create_disk(uuid4(), HOST, disk)
+    dispatch.start(uuid4(), HOST, wanted)
+    before = content(POOL.uuid, "d-1")
+    saved = disks.save_disk(uuid4(), HOST, disk, wanted.name, File(store, "snapshots/1/1/a"), "", "p")
+    assert saved.whole and saved.point == "p"
+    dispatch.snapshot(uuid4(), HOST, wanted.name, "now", True)
+    db.write(simulated.touch, POOL.uuid, "d-1")
+    assert content(POOL.uuid, "d-1") != before
+    disks.load_disk(uuid4(), HOST, other, (Image("s", store, "snapshots/1/1/a", "QCOW2", 1, 1 << 30),))
+    assert content(POOL.uuid, "d-2") == before
+    assert dispatch.revert(uuid4(), HOST, wanted, "now").state == "Running"
+    assert content(POOL.uuid, "d-1") == before
+    dispatch.delete_snapshot(uuid4(), HOST, wanted.name, "now")
+    with pytest.raises(Failed, match="no snapshot now"):
+        dispatch.revert(uuid4(), HOST, wanted, "now")

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from mgmt_server.protocol.machine import Disk, HostStatistics, Image, Machine, MachineState, MachineStatistics, Pool
+from mgmt_server.protocol.machine import (
+    Disk,
+    HostStatistics,
+    Machine,
+    MachineState,
+    MachineStatistics,
+    Move,
+    Nic,
+    Unmanaged,
+)
 from mgmt_server.protocol.router import Applied, RouterDocument
 
 
@@ -42,17 +51,41 @@ class Hypervisor(Protocol):
 
     def machine_statistics(self, host: HostRef, names: list[str]) -> list[MachineStatistics]: ...
 
-    def add_pool(self, call: UUID, host: HostRef, pool: Pool) -> tuple[int, int]:
-        """Make a pool usable on the host: bytes used, bytes there."""
+    def attach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
+        """Give a disk to a running machine. It has to exist."""
 
-    def remove_pool(self, call: UUID, host: HostRef, pool: Pool) -> None: ...
+    def detach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
+        """Take a disk from a running machine; returns when the guest has let go of it. Raises Failed if it does not."""
 
-    def cache_template(self, call: UUID, host: HostRef, pool: Pool, image: Image) -> str:
-        """Have the image in the pool, fetched from its store: the name to use as `Disk.backing`."""
+    def attach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None: ...
 
-    def create_disk(self, call: UUID, host: HostRef, disk: Disk) -> int:
-        """Bytes that the disk takes now."""
+    def detach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None:
+        """By its MAC."""
 
-    def delete_disk(self, call: UUID, host: HostRef, disk: Disk) -> None: ...
+    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str) -> None:
+        """Put an ISO (path or URL, as `Machine.iso`) into the drive of a running machine; empty: take it out."""
+
+    def scale(self, call: UUID, host: HostRef, name: str, cpus: int, speed: int, memory: int) -> None:
+        """CPUs and memory (bytes) of a running machine, within its `most_cpus` and `most_memory`."""
+
+    def migrate(
+        self, call: UUID, host: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]
+    ) -> MachineState:
+        """Move a running machine, with the disks in `moves` to other pools: its state on the target.
+
+        `machine` is what it shall be there, its disks where they will be. It runs on one of the two hosts afterwards,
+        never on both: on `host` when this raises Failed. The sources of `moves` stay; delete_disk removes them.
+        """
+
+    def snapshot(self, call: UUID, host: HostRef, name: str, point: str, memory: bool) -> None:
+        """Keep the state of all disks, and the memory of a running machine, within its disks."""
+
+    def revert(self, call: UUID, host: HostRef, machine: Machine, point: str) -> MachineState:
+        """Back to a snapshot: running when it has memory, else stopped."""
+
+    def delete_snapshot(self, call: UUID, host: HostRef, name: str, point: str) -> None: ...
+
+    def describe(self, host: HostRef) -> list[Unmanaged]:
+        """All machines of the host with their disks and NICs."""
 
     def configure_router(self, call: UUID, host: HostRef, document: RouterDocument) -> Applied: ...

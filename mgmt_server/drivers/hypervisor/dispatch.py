@@ -15,11 +15,12 @@ from mgmt_server.protocol.machine import (
     Disk,
     HostFacts,
     HostStatistics,
-    Image,
     Machine,
     MachineState,
     MachineStatistics,
-    Pool,
+    Move,
+    Nic,
+    Unmanaged,
 )
 from mgmt_server.protocol.router import Applied, RouterDocument
 
@@ -87,26 +88,55 @@ def machine_statistics(host: HostRef, names: list[str]) -> list[MachineStatistic
     return driver(host).machine_statistics(host, names)
 
 
-def add_pool(call: UUID, host: HostRef, pool: Pool) -> tuple[int, int]:
-    return driver(host).add_pool(call, host, pool)
+def attach_disk(call: UUID, host: HostRef, name: str, disk: Disk) -> None:
+    driver(host).attach_disk(call, host, name, disk)
 
 
-def remove_pool(call: UUID, host: HostRef, pool: Pool) -> None:
-    """Also the undo of `add_pool`."""
-    driver(host).remove_pool(call, host, pool)
+def detach_disk(call: UUID, host: HostRef, name: str, disk: Disk) -> None:
+    """Also the undo of `attach_disk`."""
+    driver(host).detach_disk(call, host, name, disk)
 
 
-def cache_template(call: UUID, host: HostRef, pool: Pool, image: Image) -> str:
-    return driver(host).cache_template(call, host, pool, image)
+def attach_nic(call: UUID, host: HostRef, name: str, nic: Nic) -> None:
+    driver(host).attach_nic(call, host, name, nic)
 
 
-def create_disk(call: UUID, host: HostRef, disk: Disk) -> int:
-    return driver(host).create_disk(call, host, disk)
+def detach_nic(call: UUID, host: HostRef, name: str, nic: Nic) -> None:
+    """Also the undo of `attach_nic`."""
+    driver(host).detach_nic(call, host, name, nic)
 
 
-def delete_disk(call: UUID, host: HostRef, disk: Disk) -> None:
-    """Also the undo of `create_disk`."""
-    driver(host).delete_disk(call, host, disk)
+def change_iso(call: UUID, host: HostRef, name: str, iso: str) -> None:
+    driver(host).change_iso(call, host, name, iso)
+
+
+def scale(call: UUID, host: HostRef, name: str, cpus: int, speed: int, memory: int) -> None:
+    driver(host).scale(call, host, name, cpus, speed, memory)
+
+
+def migrate(call: UUID, host: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> MachineState:
+    return driver(host).migrate(call, host, target, machine, moves)
+
+
+def snapshot(call: UUID, host: HostRef, name: str, point: str, memory: bool) -> None:
+    driver(host).snapshot(call, host, name, point, memory)
+
+
+def unsnapshot(call: UUID, host: HostRef, name: str, point: str, memory: bool) -> None:
+    """Undo of `snapshot`."""
+    driver(host).delete_snapshot(call, host, name, point)
+
+
+def revert(call: UUID, host: HostRef, machine: Machine, point: str) -> MachineState:
+    return driver(host).revert(call, host, machine, point)
+
+
+def delete_snapshot(call: UUID, host: HostRef, name: str, point: str) -> None:
+    driver(host).delete_snapshot(call, host, name, point)
+
+
+def describe(host: HostRef) -> list[Unmanaged]:
+    return driver(host).describe(host)
 
 
 def configure_router(call: UUID, host: HostRef, document: RouterDocument) -> Applied:

@@ -20,8 +20,11 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedFault
 
 METHODS = (
-    "start", "stop", "reboot", "forget", "machines", "statistics", "machine_statistics", "add_pool", "remove_pool",
-    "cache_template", "create_disk", "delete_disk", "configure_router",
+    "start", "stop", "reboot", "forget", "machines", "statistics", "machine_statistics", "configure_router",
+    "attach_disk", "detach_disk", "attach_nic", "detach_nic", "change_iso", "scale", "migrate", "snapshot", "revert",
+    "delete_snapshot", "describe",
+    "add_pool", "remove_pool", "cache_template", "create_disk", "delete_disk", "resize_disk", "copy_disk", "move_disk",
+    "limit_disk", "save_disk", "forget_point", "load_disk", "beats",
 )  # fmt: skip
 STANDS = 3.0  # seconds
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from mgmt_server.drivers.hypervisor import HostRef
-from mgmt_server.errors import Unavailable
+from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.protocol.codec import build, plain
 from mgmt_server.protocol.correlation import current
 from mgmt_server.protocol.machine import (
     Disk,
     HostFacts,
     HostStatistics,
-    Image,
     Machine,
     MachineState,
     MachineStatistics,
-    Pool,
+    Move,
+    Nic,
+    Unmanaged,
 )
 from mgmt_server.protocol.router import Applied, RouterDocument
 
 # seconds until the answer of an agent is given up; what is given up is not sent again
-QUICK, USUAL, START, STOP, ROUTER, FETCH = 15.0, 60.0, 120.0, 150.0, 240.0, 3700.0
+QUICK, USUAL, START, STOP, ROUTER, FETCH, MIGRATE = 15.0, 60.0, 120.0, 150.0, 240.0, 3700.0, 7200.0
 
 
 class Ask(Protocol):
@@ -40,7 +41,9 @@ class Ask(Protocol):
     ) -> Any: ...
 
 
-class Kvm:
+class Asking:
+    """Asks the agent of a host."""
+
     def __init__(self, link: Ask) -> None:
         self.link = link
 
@@ -52,6 +55,8 @@ class Kvm:
     def _question(self, host: HostRef, type: str, timeout: float = QUICK, **body: Any) -> Any:
         return self.link.ask(_agent(host), type, body, timeout=timeout)
 
+
+class Kvm(Asking):
     def start(self, call: UUID, host: HostRef, machine: Machine) -> MachineState:
         return build(MachineState, self._tell(call, host, "start", START, machine=machine))
 
@@ -76,20 +81,46 @@ class Kvm:
     def machine_statistics(self, host: HostRef, names: list[str]) -> list[MachineStatistics]:
         return build(list[MachineStatistics], self._question(host, "machine_statistics", USUAL, names=names))
 
-    def add_pool(self, call: UUID, host: HostRef, pool: Pool) -> tuple[int, int]:
-        return build(tuple[int, int], self._tell(call, host, "add_pool", 90.0, pool=pool))
+    def attach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
+        self._tell(call, host, "attach_disk", USUAL, name=name, disk=disk)
 
-    def remove_pool(self, call: UUID, host: HostRef, pool: Pool) -> None:
-        self._tell(call, host, "remove_pool", 90.0, pool=pool)
+    def detach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
+        self._tell(call, host, "detach_disk", START, name=name, disk=disk)
 
-    def cache_template(self, call: UUID, host: HostRef, pool: Pool, image: Image) -> str:
-        return build(str, self._tell(call, host, "cache_template", FETCH, pool=pool, image=image))
+    def attach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None:
+        self._tell(call, host, "attach_nic", USUAL, name=name, nic=nic)
 
-    def create_disk(self, call: UUID, host: HostRef, disk: Disk) -> int:
-        return build(int, self._tell(call, host, "create_disk", STOP, disk=disk))
+    def detach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None:
+        self._tell(call, host, "detach_nic", START, name=name, nic=nic)
 
-    def delete_disk(self, call: UUID, host: HostRef, disk: Disk) -> None:
-        self._tell(call, host, "delete_disk", USUAL, disk=disk)
+    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str) -> None:
+        self._tell(call, host, "change_iso", USUAL, name=name, iso=iso)
+
+    def scale(self, call: UUID, host: HostRef, name: str, cpus: int, speed: int, memory: int) -> None:
+        self._tell(call, host, "scale", USUAL, name=name, cpus=cpus, speed=speed, memory=memory)
+
+    def migrate(
+        self, call: UUID, host: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]
+    ) -> MachineState:
+        ready = self._tell(uuid5(call, "receive"), target, "receive", START, machine=machine, moves=moves)
+        try:
+            self._tell(call, host, "migrate", MIGRATE, machine=machine, moves=moves, target=ready)
+        except Failed:
+            self._tell(uuid5(call, "unreceive"), target, "unreceive", START, machine=machine, moves=moves)
+            raise
+        return build(MachineState, self._tell(uuid5(call, "received"), target, "received", START, machine=machine))
+
+    def snapshot(self, call: UUID, host: HostRef, name: str, point: str, memory: bool) -> None:
+        self._tell(call, host, "snapshot", FETCH, name=name, point=point, memory=memory)
+
+    def revert(self, call: UUID, host: HostRef, machine: Machine, point: str) -> MachineState:
+        return build(MachineState, self._tell(call, host, "revert", FETCH, machine=machine, point=point))
+
+    def delete_snapshot(self, call: UUID, host: HostRef, name: str, point: str) -> None:
+        self._tell(call, host, "delete_snapshot", FETCH, name=name, point=point)
+
+    def describe(self, host: HostRef) -> list[Unmanaged]:
+        return build(list[Unmanaged], self._question(host, "describe", USUAL))
 
     def configure_router(self, call: UUID, host: HostRef, document: RouterDocument) -> Applied:
         return build(Applied, self._tell(call, host, "configure_router", ROUTER, document=document))

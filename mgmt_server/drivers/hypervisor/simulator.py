@@ -7,6 +7,7 @@ a repeat finds its own id and changes nothing.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -17,23 +18,24 @@ from sqlalchemy.orm import Session
 from mgmt_server.db import changed, engine, new_uuid, now, reading, write
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.hypervisor.faults import around
+from mgmt_server.drivers.storage import simulator as disks
 from mgmt_server.errors import Failed
-from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
+from mgmt_server.model.simulator import SimulatedMachine
 from mgmt_server.protocol.machine import (
     Disk,
     HostFacts,
     HostStatistics,
-    Image,
     Machine,
     MachineState,
     MachineStatistics,
-    Pool,
+    Move,
+    Nic,
+    Unmanaged,
+    UnmanagedNic,
 )
 from mgmt_server.protocol.router import Applied, RouterDocument
 
 CPUS, SOCKETS, SPEED, MEMORY = 4, 1, 8000, 8 << 30
-POOL_SIZE = 1 << 40
-EMPTY_CLONE = 196_616  # bytes of a fresh clone on disk
 
 documents: dict[str, RouterDocument] = {}  # what each router of this process was told last, for tests
 
@@ -108,27 +110,57 @@ class Simulator:
             )
             return [MachineStatistics(n, 10.0, 32768, 16384, 0, 0, 0, 0, m >> 10, m >> 11) for n, m in rows]
 
-    def add_pool(self, call: UUID, host: HostRef, pool: Pool) -> tuple[int, int]:
-        with around("add_pool", host):
-            return 0, POOL_SIZE
+    def attach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
+        with around("attach_disk", host):
+            write(_change, str(call), host, name, lambda row: _with(row, "disks", disk.name))
 
-    def remove_pool(self, call: UUID, host: HostRef, pool: Pool) -> None:
-        with around("remove_pool", host):
-            return
+    def detach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
+        with around("detach_disk", host):
+            write(_change, str(call), host, name, lambda row: _without(row, "disks", disk.name))
 
-    def cache_template(self, call: UUID, host: HostRef, pool: Pool, image: Image) -> str:
-        with around("cache_template", host):
-            write(_keep_disk, str(call), pool.uuid, image.uuid, image.virtual_size, "")
-        return image.uuid
+    def attach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None:
+        with around("attach_nic", host):
+            write(_change, str(call), host, name, lambda row: _with(row, "nics", nic.mac))
 
-    def create_disk(self, call: UUID, host: HostRef, disk: Disk) -> int:
-        with around("create_disk", host):
-            write(_keep_disk, str(call), disk.pool.uuid, disk.name, disk.size, disk.backing)
-        return EMPTY_CLONE
+    def detach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None:
+        with around("detach_nic", host):
+            write(_change, str(call), host, name, lambda row: _without(row, "nics", nic.mac))
 
-    def delete_disk(self, call: UUID, host: HostRef, disk: Disk) -> None:
-        with around("delete_disk", host):
-            write(_delete_disk, disk.pool.uuid, disk.name)
+    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str) -> None:
+        with around("change_iso", host):
+            write(_change, str(call), host, name, lambda row: setattr(row, "iso", iso))
+
+    def scale(self, call: UUID, host: HostRef, name: str, cpus: int, speed: int, memory: int) -> None:
+        def grow(row: SimulatedMachine) -> None:
+            row.cpus, row.memory = cpus, memory
+
+        with around("scale", host):
+            write(_change, str(call), host, name, grow)
+
+    def migrate(
+        self, call: UUID, host: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]
+    ) -> MachineState:
+        with around("migrate", host), around("migrate", target):
+            write(_migrate, str(call), host, target, machine, moves)
+        return MachineState(machine.name, machine.uuid, "Running", _port_of(machine.name))
+
+    def snapshot(self, call: UUID, host: HostRef, name: str, point: str, memory: bool) -> None:
+        with around("snapshot", host):
+            write(_snapshot, str(call), host, name, point, memory)
+
+    def revert(self, call: UUID, host: HostRef, machine: Machine, point: str) -> MachineState:
+        with around("revert", host):
+            state = write(_revert, str(call), host, machine, point)
+        return MachineState(machine.name, machine.uuid, state, _port_of(machine.name) if state == "Running" else 0)
+
+    def delete_snapshot(self, call: UUID, host: HostRef, name: str, point: str) -> None:
+        with around("delete_snapshot", host):
+            write(_delete_snapshot, name, point)
+
+    def describe(self, host: HostRef) -> list[Unmanaged]:
+        with around("describe", host), reading() as session:
+            rows = session.scalars(select(SimulatedMachine).where(SimulatedMachine.host == host.uuid))
+            return [_described(session, row) for row in rows]
 
     def configure_router(self, call: UUID, host: HostRef, document: RouterDocument) -> Applied:
         with around("configure_router", host):
@@ -143,7 +175,7 @@ def _port_of(name: str) -> int:
     return 5900 + zlib.crc32(name.encode()) % 100
 
 
-def _insert(table: Any, key: list[str], row: dict[str, Any], update_with: dict[str, Any] | None) -> Any:
+def insert(table: Any, key: list[str], row: dict[str, Any], update_with: dict[str, Any] | None) -> Any:
     """INSERT that leaves a row with this key alone, or changes it by `update_with` (column -> expression)."""
     row = {"uuid": new_uuid(), "created": now(), **row}
     if engine().dialect.name == "sqlite":
@@ -151,9 +183,9 @@ def _insert(table: Any, key: list[str], row: dict[str, Any], update_with: dict[s
         if update_with is None:
             return lite.on_conflict_do_nothing(index_elements=key)
         return lite.on_conflict_do_update(index_elements=key, set_=update_with)
-    insert = mysql.insert(table).values(row)
+    full = mysql.insert(table).values(row)
     # assigned in this order: MariaDB sees the new values of the columns before
-    return insert.on_duplicate_key_update(list(update_with.items()) if update_with else [("id", table.id)])
+    return full.on_duplicate_key_update(list(update_with.items()) if update_with else [("id", table.id)])
 
 
 def _start(tx: Session, call: str, host: str, machine: Machine) -> None:
@@ -168,6 +200,10 @@ def _start(tx: Session, call: str, host: str, machine: Machine) -> None:
         "document_version": 0,
         "call": call,
         "starts": 1,
+        "disks": [d.name for d in machine.disks],
+        "nics": [n.mac for n in machine.nics],
+        "iso": machine.iso,
+        "points": {},
     }
     repeated = table.call == call
     changes = {
@@ -177,9 +213,12 @@ def _start(tx: Session, call: str, host: str, machine: Machine) -> None:
         "document_version": case((repeated, table.document_version), else_=0),
         "cpus": machine.cpus,
         "memory": machine.memory,
+        "disks": fresh["disks"],
+        "nics": fresh["nics"],
+        "iso": machine.iso,
         "call": call,
     }
-    tx.execute(_insert(table, ["name"], fresh, changes))
+    tx.execute(insert(table, ["name"], fresh, changes))
 
 
 def _stop(tx: Session, call: str, host: str, name: str) -> None:
@@ -203,14 +242,77 @@ def _forget(tx: Session, host: str, name: str) -> None:
     tx.execute(gone.execution_options(synchronize_session=False))
 
 
-def _keep_disk(tx: Session, call: str, pool: str, name: str, size: int, backing: str) -> None:
-    row = {"pool": pool, "name": name, "size": size, "backing": backing, "call": call}
-    tx.execute(_insert(SimulatedDisk, ["pool", "name"], row, None))
+def _change(tx: Session, call: str, host: HostRef, name: str, change: Callable[[SimulatedMachine], None]) -> None:
+    """Change a running machine once for this call. Raises Failed where it does not run there."""
+    table = SimulatedMachine
+    row = tx.scalar(select(table).where(table.name == name, table.host == host.uuid).with_for_update())
+    if row is None or row.state != "Running":
+        raise Failed(f"machine {name} does not run on host {host.name}")
+    if row.call != call:
+        change(row)
+        row.call = call
 
 
-def _delete_disk(tx: Session, pool: str, name: str) -> None:
-    gone = delete(SimulatedDisk).where(SimulatedDisk.pool == pool, SimulatedDisk.name == name)
-    tx.execute(gone.execution_options(synchronize_session=False))
+def _with(row: SimulatedMachine, column: str, value: str) -> None:
+    setattr(row, column, [*(v for v in getattr(row, column) if v != value), value])
+
+
+def _without(row: SimulatedMachine, column: str, value: str) -> None:
+    setattr(row, column, [v for v in getattr(row, column) if v != value])
+
+
+def _migrate(tx: Session, call: str, host: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> None:
+    table = SimulatedMachine
+    row = tx.scalar(select(table).where(table.name == machine.name).with_for_update())
+    if row is not None and row.call == call:
+        return
+    if row is None or row.host != host.uuid or row.state != "Running":
+        raise Failed(f"machine {machine.name} does not run on host {host.name}")
+    for move in moves:
+        disks.copy(tx, call, move.source, move.target)
+    row.host, row.call = target.uuid, call
+    row.disks, row.nics = [d.name for d in machine.disks], [n.mac for n in machine.nics]
+
+
+def _snapshot(tx: Session, call: str, host: HostRef, name: str, point: str, memory: bool) -> None:
+    row = tx.scalar(select(SimulatedMachine).where(SimulatedMachine.name == name).with_for_update())
+    if row is None or row.host != host.uuid:
+        raise Failed(f"machine {name} is not on host {host.name}")
+    if memory and row.state != "Running":
+        raise Failed(f"machine {name} does not run on host {host.name}: it has no memory to keep")
+    if point not in row.points:
+        row.points = {**row.points, point: {"memory": memory, "disks": disks.contents(tx, row.disks)}}
+
+
+def _revert(tx: Session, call: str, host: HostRef, machine: Machine, point: str) -> str:
+    table = SimulatedMachine
+    row = tx.scalar(select(table).where(table.name == machine.name).with_for_update())
+    if row is None or point not in row.points:
+        raise Failed(f"machine {machine.name} has no snapshot {point} on host {host.name}")
+    if row.call != call:
+        kept = row.points[point]
+        disks.restore(tx, kept["disks"])
+        row.state, row.host, row.call = "Running" if kept["memory"] else "Stopped", host.uuid, call
+    return row.state
+
+
+def _delete_snapshot(tx: Session, name: str, point: str) -> None:
+    row = tx.scalar(select(SimulatedMachine).where(SimulatedMachine.name == name).with_for_update())
+    if row is not None:
+        row.points = {k: v for k, v in row.points.items() if k != point}
+
+
+def _described(session: Session, row: SimulatedMachine) -> Unmanaged:
+    return Unmanaged(
+        name=row.name,
+        uuid=row.machine,
+        state=row.state,
+        cpus=row.cpus,
+        memory=row.memory,
+        os="Linux",
+        disks=tuple(disks.described(session, row.disks)),
+        nics=tuple(UnmanagedNic(mac, "cloudbr0") for mac in row.nics),
+    )
 
 
 def _configure(tx: Session, host: HostRef, document: RouterDocument) -> str:

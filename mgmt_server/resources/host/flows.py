@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.agents import directory
 from mgmt_server.db import now
-from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.drivers.hypervisor import HostRef
+from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError, Failed, InUse
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import RESOURCE_STATES, Host
@@ -57,7 +58,7 @@ def begin(tx: Session, host_id: int) -> Plan | None:
 def reach(call: UUID, host: HostRef, pool: Pool) -> Reached:
     """Make one pool ready. A pool that is broken is told, and does not keep the others from being looked at."""
     try:
-        used, there = dispatch.add_pool(call, host, pool)
+        used, there = disks.add_pool(call, host, pool)
     except ApiError as error:
         return Reached(0, 0, str(error) or type(error).__name__)
     return Reached(used, there)

@@ -21,6 +21,8 @@ from mgmt_server.agents.server import Link
 from mgmt_server.agents.session import Connected
 from mgmt_server.drivers.hypervisor import dispatch
 from mgmt_server.drivers.hypervisor.kvm import Kvm
+from mgmt_server.drivers.storage import dispatch as disks
+from mgmt_server.drivers.storage.kvm import KvmStorage
 from mgmt_server.errors import ApiError
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
@@ -47,6 +49,7 @@ def on_machines(hook: MachineHook) -> MachineHook:
 def attach(link: Link) -> Watcher:
     """Have this link's agents be hosts: their coming, going and reports change rows, and KVM goes through it."""
     dispatch.use("KVM", Kvm(link))
+    disks.use("KVM", KvmStorage(link))
     link.on_connect.append(connected)
     link.on_disconnect.append(disconnected)
     link.on_report.append(reported)

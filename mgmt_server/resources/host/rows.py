@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import Conflict, changed, new_uuid, now
 from mgmt_server.drivers.hypervisor import simulator
+from mgmt_server.drivers.storage.simulator import POOL_SIZE
 from mgmt_server.jobs.queue import enqueue
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.host import STATES, Host
@@ -48,7 +49,7 @@ def simulated(tx: Session, cluster: Cluster, pod: Pod, url: str, tags: str | Non
     for pool in storage.of_host(tx, host):
         storage.reaches(tx, pool.id, host.id)
     if tx.get_one(Zone, cluster.zone_id).local_storage:
-        local = storage.add_local(tx, host, facts.local_pool_path, FACTOR.fraction(), simulator.POOL_SIZE)
+        local = storage.add_local(tx, host, facts.local_pool_path, FACTOR.fraction(), POOL_SIZE)
         storage.reaches(tx, local.id, host.id)
     set_capacity(host, cluster)
     return host

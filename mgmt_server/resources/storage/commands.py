@@ -15,8 +15,10 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows, page_of_objects
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import new_uuid, write
-from mgmt_server.drivers.hypervisor import HostRef, dispatch, simulator
+from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.image.download import shown
+from mgmt_server.drivers.storage import dispatch as disks
+from mgmt_server.drivers.storage import simulator
 from mgmt_server.errors import ApiError, Failed, InvalidValue, Unavailable
 from mgmt_server.jobs import Accepted
 from mgmt_server.jobs.queue import enqueue
@@ -300,7 +302,7 @@ def _try(ctx: Context, pool: Pool) -> HostRef | None:
     if not hosts:
         return None  # each host is told when it comes up
     try:
-        used, there = dispatch.add_pool(uuid4(), hosts[0], rows.as_seen(pool))
+        used, there = disks.add_pool(uuid4(), hosts[0], rows.as_seen(pool))
     except (Failed, Unavailable) as error:
         raise Failed(f"url={shown(pool.url)} cannot be used: host {hosts[0].name} says: {error}") from None
     pool.used, pool.capacity = used, pool.capacity or there

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import now
-from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.drivers.hypervisor import HostRef
+from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError, Failed
 from mgmt_server.jobs import Job
 from mgmt_server.model.storage import STATES, Pool
@@ -52,7 +53,7 @@ def planned(tx: Session, pool_id: int) -> Plan | None:
 
 def reach(call: UUID, host: HostRef, pool: machine.Pool) -> Reached:
     try:
-        used, there = dispatch.add_pool(call, host, pool)
+        used, there = disks.add_pool(call, host, pool)
     except ApiError as error:
         return Reached(0, 0, str(error) or type(error).__name__)
     return Reached(used, there)
@@ -94,7 +95,7 @@ def leaving(tx: Session, pool_id: int) -> Plan:
 def leave(call: UUID, host: HostRef, pool: machine.Pool) -> str:
     """Why the host still has it, or nothing."""
     try:
-        dispatch.remove_pool(call, host, pool)
+        disks.remove_pool(call, host, pool)
     except ApiError as error:
         return str(error)
     return ""

@@ -24,6 +24,7 @@ from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import LABEL
+from mgmt_server.resources.instancegroup.rows import group_named
 from mgmt_server.resources.vm import flows
 from mgmt_server.resources.vm.deploy import Request, add_machine, bad_name, networks_for, user_data
 from mgmt_server.resources.vm.lifecycle import only_users
@@ -364,7 +365,7 @@ def update(
     changes: dict[str, Any] = {
         "name": name,
         "display_name": displayname,
-        "group_name": group,
+        "group_id": group_named(ctx, id.account_id, id.domain_id, group).id if group else None,
         "ha_enabled": haenable,
         "os_type_id": ostypeid and ostypeid.id,
         "user_data": user_data(userdata),

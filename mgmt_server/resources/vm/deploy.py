@@ -24,6 +24,7 @@ from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import SshKeyPair, Vm, Volume
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.instancegroup.rows import group_named
 from mgmt_server.resources.network.create import Wish, create_network
 from mgmt_server.resources.network.nics import add_nic
 from mgmt_server.resources.template.views import status
@@ -88,7 +89,7 @@ def add_machine(ctx: Context, asked: Request) -> Vm:
         ha_enabled=asked.offering.offer_ha,
         dynamically_scalable=asked.dynamic,
         display=asked.display,
-        group_name=asked.group,
+        group_id=group_named(ctx, asked.owner.id, asked.owner.domain_id, asked.group).id if asked.group else None,
         user_data=user_data(asked.user_data),
         key_pairs=names or None,
         public_keys=keys or None,

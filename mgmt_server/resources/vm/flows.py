@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from mgmt_server.allocation import counted, hosts, pools
 from mgmt_server.db import Conflict, now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Job, gives_up
 from mgmt_server.model.host import Host
@@ -33,7 +34,7 @@ def start(job: Job, vm_id: int, options: Options, networks: list[int], told: lis
     plan = job.write(starting.begin, vm_id, options, undo=starting.abandon)
     create, machine = plan.create, plan.machine
     for fetch in plan.fetch:
-        name = job.call(dispatch.cache_template, plan.host, fetch.pool, fetch.image)
+        name = job.call(disks.cache_template, plan.host, fetch.pool, fetch.image)
         job.write(starting.cached, fetch.template_id, fetch.pool_id, name, fetch.image.virtual_size)
         create = _on(create, name, fetch.pool.uuid)
         machine = replace(machine, disks=_on(machine.disks, name, fetch.pool.uuid))
@@ -102,7 +103,7 @@ def expunge(job: Job, vm_id: int) -> None:
     if plan.machine is not None:
         job.call(dispatch.forget, plan.machine.host, plan.machine.name)
     for gone in plan.disks:
-        job.call(dispatch.delete_disk, gone.host, gone.disk)
+        job.call(disks.delete_disk, gone.host, gone.disk)
     for network in job.write(expunged, vm_id):
         job.call(document.tell, network)
 

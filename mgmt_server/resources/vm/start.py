@@ -13,6 +13,7 @@ from mgmt_server.allocation.hosts import Need
 from mgmt_server.allocation.pools import Space
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import InvalidValue, NoCapacity, Unavailable
 from mgmt_server.model.host import Host
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
@@ -306,7 +307,7 @@ def cached(tx: Session, template_id: int, pool_id: int, name: str, size: int) ->
 def make(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> MachineState:
     """Create the missing disks and start."""
     for disk in create:
-        dispatch.create_disk(uuid5(call, disk.name), host, disk)
+        disks.create_disk(uuid5(call, disk.name), host, disk)
     return dispatch.start(uuid5(call, "start"), host, machine)
 
 
@@ -314,7 +315,7 @@ def unmake(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine
     """Leave nothing of `make` behind."""
     dispatch.stop_forced(uuid5(call, "stop"), host, machine)
     for disk in create:
-        dispatch.delete_disk(uuid5(call, disk.name), host, disk)
+        disks.delete_disk(uuid5(call, disk.name), host, disk)
 
 
 def started(tx: Session, vm_id: int) -> None:

@@ -15,6 +15,7 @@ from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import ADMIN
+from mgmt_server.model.userdata import InstanceGroup
 from mgmt_server.model.vm import Vm, Volume, instance_name
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.annotation.marks import has_annotations
@@ -56,6 +57,7 @@ vm_view = View(
         (Iso, Iso.id == Vm.iso_id),
         (OsType, OsType.id == Vm.os_type_id),
         (ServiceOffering, ServiceOffering.id == Vm.service_offering_id),
+        (InstanceGroup, InstanceGroup.id == Vm.group_id),
         (Root, (Root.vm_id == Vm.id) & (Root.slot == 0)),
         (RootPool, RootPool.id == Root.pool_id),
         *owner_joins(Vm),
@@ -69,7 +71,8 @@ vm_view = View(
     lastupdated=Vm.state_changed,
     state=Vm.state,
     haenable=Vm.ha_enabled,
-    group=Vm.group_name,
+    groupid=InstanceGroup.uuid,
+    group=InstanceGroup.name,
     zoneid=Zone.uuid,
     zonename=Zone.name,
     hostid=only(ADMIN, Host.uuid),

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, pools
 from mgmt_server.db import now
-from mgmt_server.drivers.hypervisor import dispatch
+from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Job
 from mgmt_server.model.storage import Pool
@@ -20,7 +20,7 @@ def delete(job: Job, volume_id: int) -> None:
     """Delete a disk that no machine has: its file first, then its row."""
     file = job.write(begin_delete, volume_id)
     if file is not None:
-        job.call(dispatch.delete_disk, file.host, file.disk)
+        job.call(disks.delete_disk, file.host, file.disk)
     job.write(deleted, volume_id)
 
 

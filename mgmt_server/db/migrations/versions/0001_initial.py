@@ -234,6 +234,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("backing", sa.String(length=255), nullable=False),
+        sa.Column("content", sa.Integer(), nullable=False),
         sa.Column("call", sa.String(length=40), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_simulated_disk")),
         sa.UniqueConstraint("pool", "name", name=op.f("uq_simulated_disk_pool_name")),
@@ -267,6 +268,24 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_table(
+        "simulated_file",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("place", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=600), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.Integer(), nullable=False),
+        sa.Column("call", sa.String(length=40), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_simulated_file")),
+        sa.UniqueConstraint("place", "name", name=op.f("uq_simulated_file_place_name")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_simulated_file_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
         "simulated_machine",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -281,6 +300,10 @@ def upgrade() -> None:
         sa.Column("document_version", sa.Integer(), nullable=False),
         sa.Column("call", sa.String(length=40), nullable=False),
         sa.Column("starts", sa.Integer(), nullable=False),
+        sa.Column("disks", sa.JSON(), nullable=False),
+        sa.Column("nics", sa.JSON(), nullable=False),
+        sa.Column("iso", sa.String(length=1000), nullable=False),
+        sa.Column("points", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_simulated_machine")),
         sa.UniqueConstraint("name", name=op.f("uq_simulated_machine_name")),
         sa.UniqueConstraint("uuid", name=op.f("uq_simulated_machine_uuid")),
@@ -596,6 +619,29 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pod_zone_id"), "pod", ["zone_id"], unique=False)
     op.create_table(
+        "affinity_group",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.String(length=255), nullable=True),
+        sa.Column("type", sa.String(length=255), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_affinity_group_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_affinity_group_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_affinity_group")),
+        sa.UniqueConstraint("account_id", "name", "removed", name=op.f("uq_affinity_group_account_id_name_removed")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_affinity_group_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_affinity_group_account_id"), "affinity_group", ["account_id"], unique=False)
+    op.create_index(op.f("ix_affinity_group_domain_id"), "affinity_group", ["domain_id"], unique=False)
+    op.create_table(
         "cluster",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -644,6 +690,39 @@ def upgrade() -> None:
     op.create_index(op.f("ix_dedication_account_id"), "dedication", ["account_id"], unique=False)
     op.create_index(op.f("ix_dedication_domain_id"), "dedication", ["domain_id"], unique=False)
     op.create_table(
+        "extract_link",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=255), nullable=False),
+        sa.Column("subject", sa.String(length=40), nullable=False),
+        sa.Column("file_name", sa.String(length=255), nullable=False),
+        sa.Column("store_id", NUMBER, nullable=False),
+        sa.Column("path", sa.String(length=1000), nullable=False),
+        sa.Column("temporary", sa.Boolean(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("expires", MOMENT, nullable=False),
+        sa.Column("state", sa.String(length=255), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_extract_link_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_extract_link_domain_id")),
+        sa.ForeignKeyConstraint(["store_id"], ["image_store.id"], name=op.f("fk_extract_link_store_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_extract_link")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_extract_link_token_hash")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_extract_link_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_extract_link_account_id"), "extract_link", ["account_id"], unique=False)
+    op.create_index(op.f("ix_extract_link_domain_id"), "extract_link", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_extract_link_expires"), "extract_link", ["expires"], unique=False)
+    op.create_index(op.f("ix_extract_link_store_id"), "extract_link", ["store_id"], unique=False)
+    op.create_index(op.f("ix_extract_link_subject"), "extract_link", ["subject"], unique=False)
+    op.create_table(
         "guest_vlan_range",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -670,6 +749,26 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_guest_vlan_range_physical_network_id"), "guest_vlan_range", ["physical_network_id"], unique=False
     )
+    op.create_table(
+        "instance_group",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_instance_group_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_instance_group_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_instance_group")),
+        sa.UniqueConstraint("account_id", "name", "removed", name=op.f("uq_instance_group_account_id_name_removed")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_instance_group_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_instance_group_account_id"), "instance_group", ["account_id"], unique=False)
+    op.create_index(op.f("ix_instance_group_domain_id"), "instance_group", ["domain_id"], unique=False)
     op.create_table(
         "ldap_link",
         sa.Column("id", NUMBER, nullable=False),
@@ -962,52 +1061,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_tag_domain_id"), "tag", ["domain_id"], unique=False)
     op.create_index("ix_tag_key_value", "tag", ["resource_type", "key"], unique=False)
     op.create_table(
-        "template",
-        sa.Column("id", NUMBER, nullable=False),
-        sa.Column("uuid", sa.String(length=40), nullable=False),
-        sa.Column("created", MOMENT, nullable=False),
-        sa.Column("removed", MOMENT, nullable=True),
-        sa.Column("name", sa.String(length=255), nullable=False),
-        sa.Column("display_text", sa.String(length=4096), nullable=True),
-        sa.Column("unique_name", sa.String(length=255), nullable=False),
-        sa.Column("type", sa.String(length=255), nullable=False),
-        sa.Column("format", sa.String(length=255), nullable=False),
-        sa.Column("hypervisor", sa.String(length=255), nullable=False),
-        sa.Column("arch", sa.String(length=255), nullable=False),
-        sa.Column("url", sa.String(length=2048), nullable=True),
-        sa.Column("checksum", sa.String(length=255), nullable=True),
-        sa.Column("os_type_id", NUMBER, nullable=True),
-        sa.Column("public", sa.Boolean(), nullable=False),
-        sa.Column("featured", sa.Boolean(), nullable=False),
-        sa.Column("extractable", sa.Boolean(), nullable=False),
-        sa.Column("cross_zones", sa.Boolean(), nullable=False),
-        sa.Column("bootable", sa.Boolean(), nullable=False),
-        sa.Column("requires_hvm", sa.Boolean(), nullable=False),
-        sa.Column("password_enabled", sa.Boolean(), nullable=False),
-        sa.Column("ssh_key_enabled", sa.Boolean(), nullable=False),
-        sa.Column("dynamically_scalable", sa.Boolean(), nullable=False),
-        sa.Column("direct_download", sa.Boolean(), nullable=False),
-        sa.Column("deploy_as_is", sa.Boolean(), nullable=False),
-        sa.Column("tag", sa.String(length=255), nullable=True),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.String(length=255), nullable=False),
-        sa.Column("sort_key", sa.Integer(), nullable=False),
-        sa.Column("details", sa.JSON(), nullable=False),
-        sa.Column("account_id", NUMBER, nullable=False),
-        sa.Column("domain_id", NUMBER, nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_template_account_id")),
-        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_template_domain_id")),
-        sa.ForeignKeyConstraint(["os_type_id"], ["os_type.id"], name=op.f("fk_template_os_type_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_template")),
-        sa.UniqueConstraint("uuid", name=op.f("uq_template_uuid")),
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_bin",
-        mysql_engine="InnoDB",
-    )
-    op.create_index(op.f("ix_template_account_id"), "template", ["account_id"], unique=False)
-    op.create_index(op.f("ix_template_domain_id"), "template", ["domain_id"], unique=False)
-    op.create_index(op.f("ix_template_os_type_id"), "template", ["os_type_id"], unique=False)
-    op.create_table(
         "traffic_type",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -1029,6 +1082,32 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     op.create_index(op.f("ix_traffic_type_physical_network_id"), "traffic_type", ["physical_network_id"], unique=False)
+    op.create_table(
+        "upload_ticket",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=255), nullable=False),
+        sa.Column("subject", sa.String(length=40), nullable=False),
+        sa.Column("expires", MOMENT, nullable=False),
+        sa.Column("state", sa.String(length=255), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_upload_ticket_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_upload_ticket_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_upload_ticket")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_upload_ticket_token_hash")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_upload_ticket_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_upload_ticket_account_id"), "upload_ticket", ["account_id"], unique=False)
+    op.create_index(op.f("ix_upload_ticket_domain_id"), "upload_ticket", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_upload_ticket_expires"), "upload_ticket", ["expires"], unique=False)
+    op.create_index(op.f("ix_upload_ticket_subject"), "upload_ticket", ["subject"], unique=False)
     op.create_table(
         "user",
         sa.Column("id", NUMBER, nullable=False),
@@ -1067,6 +1146,28 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_user_account_id"), "user", ["account_id"], unique=False)
     op.create_index("ix_user_username", "user", ["username"], unique=False)
+    op.create_table(
+        "user_data",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("data", LONG, nullable=False),
+        sa.Column("params", sa.String(length=255), nullable=True),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_user_data_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_user_data_domain_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_user_data")),
+        sa.UniqueConstraint("account_id", "name", "removed", name=op.f("uq_user_data_account_id_name_removed")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_user_data_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_user_data_account_id"), "user_data", ["account_id"], unique=False)
+    op.create_index(op.f("ix_user_data_domain_id"), "user_data", ["domain_id"], unique=False)
     op.create_table(
         "alert",
         sa.Column("id", NUMBER, nullable=False),
@@ -1256,25 +1357,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_job_user_id"), "job", ["user_id"], unique=False)
     op.create_index(op.f("ix_job_waits_for"), "job", ["waits_for"], unique=False)
     op.create_table(
-        "launch_permission",
-        sa.Column("id", NUMBER, nullable=False),
-        sa.Column("uuid", sa.String(length=40), nullable=False),
-        sa.Column("created", MOMENT, nullable=False),
-        sa.Column("removed", MOMENT, nullable=True),
-        sa.Column("template_id", NUMBER, nullable=False),
-        sa.Column("account_id", NUMBER, nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_launch_permission_account_id")),
-        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_launch_permission_template_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_launch_permission")),
-        sa.UniqueConstraint("template_id", "account_id", name=op.f("uq_launch_permission_template_id_account_id")),
-        sa.UniqueConstraint("uuid", name=op.f("uq_launch_permission_uuid")),
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_bin",
-        mysql_engine="InnoDB",
-    )
-    op.create_index(op.f("ix_launch_permission_account_id"), "launch_permission", ["account_id"], unique=False)
-    op.create_index(op.f("ix_launch_permission_template_id"), "launch_permission", ["template_id"], unique=False)
-    op.create_table(
         "login",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -1329,58 +1411,59 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_router_element_provider_id"), "router_element", ["provider_id"], unique=False)
     op.create_table(
-        "template_in_zone",
+        "template",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
         sa.Column("created", MOMENT, nullable=False),
         sa.Column("removed", MOMENT, nullable=True),
-        sa.Column("template_id", NUMBER, nullable=False),
-        sa.Column("zone_id", NUMBER, nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("display_text", sa.String(length=4096), nullable=True),
+        sa.Column("unique_name", sa.String(length=255), nullable=False),
+        sa.Column("type", sa.String(length=255), nullable=False),
+        sa.Column("format", sa.String(length=255), nullable=False),
+        sa.Column("hypervisor", sa.String(length=255), nullable=False),
+        sa.Column("arch", sa.String(length=255), nullable=False),
+        sa.Column("url", sa.String(length=2048), nullable=True),
+        sa.Column("checksum", sa.String(length=255), nullable=True),
+        sa.Column("os_type_id", NUMBER, nullable=True),
+        sa.Column("public", sa.Boolean(), nullable=False),
+        sa.Column("featured", sa.Boolean(), nullable=False),
+        sa.Column("extractable", sa.Boolean(), nullable=False),
+        sa.Column("cross_zones", sa.Boolean(), nullable=False),
+        sa.Column("bootable", sa.Boolean(), nullable=False),
+        sa.Column("requires_hvm", sa.Boolean(), nullable=False),
+        sa.Column("password_enabled", sa.Boolean(), nullable=False),
+        sa.Column("ssh_key_enabled", sa.Boolean(), nullable=False),
+        sa.Column("dynamically_scalable", sa.Boolean(), nullable=False),
+        sa.Column("direct_download", sa.Boolean(), nullable=False),
+        sa.Column("deploy_as_is", sa.Boolean(), nullable=False),
+        sa.Column("user_data_id", NUMBER, nullable=True),
+        sa.Column("user_data_policy", sa.String(length=20), nullable=True),
+        sa.Column("source_volume_id", NUMBER, nullable=True),
+        sa.Column("source_snapshot_id", NUMBER, nullable=True),
+        sa.Column("tag", sa.String(length=255), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=255), nullable=False),
+        sa.Column("sort_key", sa.Integer(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("account_id", NUMBER, nullable=False),
         sa.Column("domain_id", NUMBER, nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_template_in_zone_account_id")),
-        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_template_in_zone_domain_id")),
-        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_template_in_zone_template_id")),
-        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_template_in_zone_zone_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_template_in_zone")),
-        sa.UniqueConstraint("template_id", "zone_id", name=op.f("uq_template_in_zone_template_id_zone_id")),
-        sa.UniqueConstraint("uuid", name=op.f("uq_template_in_zone_uuid")),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_template_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_template_domain_id")),
+        sa.ForeignKeyConstraint(["os_type_id"], ["os_type.id"], name=op.f("fk_template_os_type_id")),
+        sa.ForeignKeyConstraint(["user_data_id"], ["user_data.id"], name=op.f("fk_template_user_data_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_template")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_template_uuid")),
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
-    op.create_index(op.f("ix_template_in_zone_account_id"), "template_in_zone", ["account_id"], unique=False)
-    op.create_index(op.f("ix_template_in_zone_domain_id"), "template_in_zone", ["domain_id"], unique=False)
-    op.create_index(op.f("ix_template_in_zone_template_id"), "template_in_zone", ["template_id"], unique=False)
-    op.create_index(op.f("ix_template_in_zone_zone_id"), "template_in_zone", ["zone_id"], unique=False)
-    op.create_table(
-        "template_on_store",
-        sa.Column("id", NUMBER, nullable=False),
-        sa.Column("uuid", sa.String(length=40), nullable=False),
-        sa.Column("created", MOMENT, nullable=False),
-        sa.Column("removed", MOMENT, nullable=True),
-        sa.Column("template_id", NUMBER, nullable=False),
-        sa.Column("store_id", NUMBER, nullable=False),
-        sa.Column("zone_id", NUMBER, nullable=False),
-        sa.Column("state", sa.String(length=255), nullable=False),
-        sa.Column("path", sa.String(length=1000), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("physical_size", sa.BigInteger(), nullable=False),
-        sa.Column("progress", sa.Integer(), nullable=False),
-        sa.Column("error", LONG, nullable=True),
-        sa.ForeignKeyConstraint(["store_id"], ["image_store.id"], name=op.f("fk_template_on_store_store_id")),
-        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_template_on_store_template_id")),
-        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_template_on_store_zone_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_template_on_store")),
-        sa.UniqueConstraint("template_id", "store_id", name=op.f("uq_template_on_store_template_id_store_id")),
-        sa.UniqueConstraint("uuid", name=op.f("uq_template_on_store_uuid")),
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_bin",
-        mysql_engine="InnoDB",
-    )
-    op.create_index(op.f("ix_template_on_store_store_id"), "template_on_store", ["store_id"], unique=False)
-    op.create_index(op.f("ix_template_on_store_template_id"), "template_on_store", ["template_id"], unique=False)
-    op.create_index(op.f("ix_template_on_store_zone_id"), "template_on_store", ["zone_id"], unique=False)
+    op.create_index(op.f("ix_template_account_id"), "template", ["account_id"], unique=False)
+    op.create_index(op.f("ix_template_domain_id"), "template", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_template_os_type_id"), "template", ["os_type_id"], unique=False)
+    op.create_index(op.f("ix_template_source_snapshot_id"), "template", ["source_snapshot_id"], unique=False)
+    op.create_index(op.f("ix_template_source_volume_id"), "template", ["source_volume_id"], unique=False)
+    op.create_index(op.f("ix_template_user_data_id"), "template", ["user_data_id"], unique=False)
     op.create_table(
         "vlan_range",
         sa.Column("id", NUMBER, nullable=False),
@@ -1448,6 +1531,26 @@ def upgrade() -> None:
     op.create_index(op.f("ix_vnet_network_id"), "vnet", ["network_id"], unique=False)
     op.create_index(op.f("ix_vnet_physical_network_id"), "vnet", ["physical_network_id"], unique=False)
     op.create_table(
+        "host_ha",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("host_id", NUMBER, nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("provider", sa.String(length=255), nullable=False),
+        sa.Column("state", sa.String(length=255), nullable=False),
+        sa.Column("changed", MOMENT, nullable=True),
+        sa.Column("timeline", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["host_id"], ["host.id"], name=op.f("fk_host_ha_host_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_host_ha")),
+        sa.UniqueConstraint("host_id", name=op.f("uq_host_ha_host_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_host_ha_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
         "job_step",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -1465,6 +1568,48 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job_step")),
         sa.UniqueConstraint("job_id", "position", name=op.f("uq_job_step_job_id_position")),
         sa.UniqueConstraint("uuid", name=op.f("uq_job_step_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
+        "launch_permission",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("template_id", NUMBER, nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_launch_permission_account_id")),
+        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_launch_permission_template_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_launch_permission")),
+        sa.UniqueConstraint("template_id", "account_id", name=op.f("uq_launch_permission_template_id_account_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_launch_permission_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_launch_permission_account_id"), "launch_permission", ["account_id"], unique=False)
+    op.create_index(op.f("ix_launch_permission_template_id"), "launch_permission", ["template_id"], unique=False)
+    op.create_table(
+        "out_of_band",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("host_id", NUMBER, nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("driver", sa.String(length=255), nullable=False),
+        sa.Column("address", sa.String(length=255), nullable=False),
+        sa.Column("port", sa.Integer(), nullable=False),
+        sa.Column("username", sa.String(length=255), nullable=False),
+        sa.Column("password", LONG, nullable=True),
+        sa.Column("power", sa.String(length=255), nullable=False),
+        sa.Column("told", LONG, nullable=True),
+        sa.ForeignKeyConstraint(["host_id"], ["host.id"], name=op.f("fk_out_of_band_host_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_out_of_band")),
+        sa.UniqueConstraint("host_id", name=op.f("uq_out_of_band_host_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_out_of_band_uuid")),
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
@@ -1602,6 +1747,59 @@ def upgrade() -> None:
         op.f("ix_project_role_permission_project_id"), "project_role_permission", ["project_id"], unique=False
     )
     op.create_table(
+        "template_in_zone",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("template_id", NUMBER, nullable=False),
+        sa.Column("zone_id", NUMBER, nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_template_in_zone_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_template_in_zone_domain_id")),
+        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_template_in_zone_template_id")),
+        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_template_in_zone_zone_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_template_in_zone")),
+        sa.UniqueConstraint("template_id", "zone_id", name=op.f("uq_template_in_zone_template_id_zone_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_template_in_zone_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_template_in_zone_account_id"), "template_in_zone", ["account_id"], unique=False)
+    op.create_index(op.f("ix_template_in_zone_domain_id"), "template_in_zone", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_template_in_zone_template_id"), "template_in_zone", ["template_id"], unique=False)
+    op.create_index(op.f("ix_template_in_zone_zone_id"), "template_in_zone", ["zone_id"], unique=False)
+    op.create_table(
+        "template_on_store",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("template_id", NUMBER, nullable=False),
+        sa.Column("store_id", NUMBER, nullable=False),
+        sa.Column("zone_id", NUMBER, nullable=False),
+        sa.Column("state", sa.String(length=255), nullable=False),
+        sa.Column("path", sa.String(length=1000), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("physical_size", sa.BigInteger(), nullable=False),
+        sa.Column("progress", sa.Integer(), nullable=False),
+        sa.Column("error", LONG, nullable=True),
+        sa.ForeignKeyConstraint(["store_id"], ["image_store.id"], name=op.f("fk_template_on_store_store_id")),
+        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_template_on_store_template_id")),
+        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_template_on_store_zone_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_template_on_store")),
+        sa.UniqueConstraint("template_id", "store_id", name=op.f("uq_template_on_store_template_id_store_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_template_on_store_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_template_on_store_store_id"), "template_on_store", ["store_id"], unique=False)
+    op.create_index(op.f("ix_template_on_store_template_id"), "template_on_store", ["template_id"], unique=False)
+    op.create_index(op.f("ix_template_on_store_zone_id"), "template_on_store", ["zone_id"], unique=False)
+    op.create_table(
         "vm",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -1611,12 +1809,13 @@ def upgrade() -> None:
         sa.Column("display_name", sa.String(length=255), nullable=True),
         sa.Column("kind", sa.String(length=30), nullable=False),
         sa.Column("state", sa.String(length=20), nullable=False),
-        sa.Column("group_name", sa.String(length=255), nullable=True),
+        sa.Column("group_id", NUMBER, nullable=True),
         sa.Column("user_id", NUMBER, nullable=True),
         sa.Column("zone_id", NUMBER, nullable=False),
         sa.Column("pod_id", NUMBER, nullable=True),
         sa.Column("host_id", NUMBER, nullable=True),
         sa.Column("last_host_id", NUMBER, nullable=True),
+        sa.Column("target_host_id", NUMBER, nullable=True),
         sa.Column("service_offering_id", NUMBER, nullable=False),
         sa.Column("template_id", NUMBER, nullable=True),
         sa.Column("iso_id", NUMBER, nullable=True),
@@ -1631,6 +1830,8 @@ def upgrade() -> None:
         sa.Column("delete_protection", sa.Boolean(), nullable=False),
         sa.Column("display", sa.Boolean(), nullable=False),
         sa.Column("user_data", LONG, nullable=True),
+        sa.Column("user_data_id", NUMBER, nullable=True),
+        sa.Column("user_data_details", sa.JSON(), nullable=False),
         sa.Column("key_pairs", sa.String(length=255), nullable=True),
         sa.Column("public_keys", LONG, nullable=True),
         sa.Column("password", LONG, nullable=True),
@@ -1650,6 +1851,7 @@ def upgrade() -> None:
         sa.Column("domain_id", NUMBER, nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_vm_account_id")),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_vm_domain_id")),
+        sa.ForeignKeyConstraint(["group_id"], ["instance_group.id"], name=op.f("fk_vm_group_id")),
         sa.ForeignKeyConstraint(["host_id"], ["host.id"], name=op.f("fk_vm_host_id")),
         sa.ForeignKeyConstraint(["iso_id"], ["template.id"], name=op.f("fk_vm_iso_id")),
         sa.ForeignKeyConstraint(["last_host_id"], ["host.id"], name=op.f("fk_vm_last_host_id")),
@@ -1659,7 +1861,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["service_offering_id"], ["service_offering.id"], name=op.f("fk_vm_service_offering_id")
         ),
+        sa.ForeignKeyConstraint(["target_host_id"], ["host.id"], name=op.f("fk_vm_target_host_id")),
         sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_vm_template_id")),
+        sa.ForeignKeyConstraint(["user_data_id"], ["user_data.id"], name=op.f("fk_vm_user_data_id")),
         sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_vm_user_id")),
         sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_vm_zone_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_vm")),
@@ -1671,6 +1875,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_vm_account_id"), "vm", ["account_id"], unique=False)
     op.create_index("ix_vm_account_kind", "vm", ["account_id", "kind", "removed", "id"], unique=False)
     op.create_index(op.f("ix_vm_domain_id"), "vm", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_vm_group_id"), "vm", ["group_id"], unique=False)
     op.create_index(op.f("ix_vm_host_id"), "vm", ["host_id"], unique=False)
     op.create_index(op.f("ix_vm_iso_id"), "vm", ["iso_id"], unique=False)
     op.create_index("ix_vm_kind_removed", "vm", ["kind", "removed", "id", "account_id"], unique=False)
@@ -1679,7 +1884,9 @@ def upgrade() -> None:
     op.create_index(op.f("ix_vm_os_type_id"), "vm", ["os_type_id"], unique=False)
     op.create_index(op.f("ix_vm_pod_id"), "vm", ["pod_id"], unique=False)
     op.create_index(op.f("ix_vm_service_offering_id"), "vm", ["service_offering_id"], unique=False)
+    op.create_index(op.f("ix_vm_target_host_id"), "vm", ["target_host_id"], unique=False)
     op.create_index(op.f("ix_vm_template_id"), "vm", ["template_id"], unique=False)
+    op.create_index(op.f("ix_vm_user_data_id"), "vm", ["user_data_id"], unique=False)
     op.create_index(op.f("ix_vm_user_id"), "vm", ["user_id"], unique=False)
     op.create_index(op.f("ix_vm_zone_id"), "vm", ["zone_id"], unique=False)
     op.create_table(
@@ -1718,6 +1925,24 @@ def upgrade() -> None:
     op.create_index(op.f("ix_address_range_id"), "address", ["range_id"], unique=False)
     op.create_index(op.f("ix_address_vm_id"), "address", ["vm_id"], unique=False)
     op.create_index(op.f("ix_address_zone_id"), "address", ["zone_id"], unique=False)
+    op.create_table(
+        "affinity_member",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("group_id", NUMBER, nullable=False),
+        sa.Column("vm_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["group_id"], ["affinity_group.id"], name=op.f("fk_affinity_member_group_id")),
+        sa.ForeignKeyConstraint(["vm_id"], ["vm.id"], name=op.f("fk_affinity_member_vm_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_affinity_member")),
+        sa.UniqueConstraint("group_id", "vm_id", name=op.f("uq_affinity_member_group_id_vm_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_affinity_member_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_affinity_member_vm_id"), "affinity_member", ["vm_id"], unique=False)
     op.create_table(
         "pod_address",
         sa.Column("id", NUMBER, nullable=False),
@@ -1785,6 +2010,50 @@ def upgrade() -> None:
     op.create_index(op.f("ix_template_on_pool_pool_id"), "template_on_pool", ["pool_id"], unique=False)
     op.create_index(op.f("ix_template_on_pool_template_id"), "template_on_pool", ["template_id"], unique=False)
     op.create_table(
+        "vm_snapshot",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("display_name", sa.String(length=255), nullable=True),
+        sa.Column("description", sa.String(length=1000), nullable=True),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("vm_id", NUMBER, nullable=False),
+        sa.Column("zone_id", NUMBER, nullable=False),
+        sa.Column("parent_id", NUMBER, nullable=True),
+        sa.Column("current", sa.Boolean(), nullable=False),
+        sa.Column("hypervisor", sa.String(length=255), nullable=False),
+        sa.Column("service_offering_id", NUMBER, nullable=True),
+        sa.Column("cpus", sa.Integer(), nullable=False),
+        sa.Column("speed", sa.Integer(), nullable=False),
+        sa.Column("memory", sa.Integer(), nullable=False),
+        sa.Column("state_changed", MOMENT, nullable=True),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_vm_snapshot_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_vm_snapshot_domain_id")),
+        sa.ForeignKeyConstraint(["parent_id"], ["vm_snapshot.id"], name=op.f("fk_vm_snapshot_parent_id")),
+        sa.ForeignKeyConstraint(
+            ["service_offering_id"], ["service_offering.id"], name=op.f("fk_vm_snapshot_service_offering_id")
+        ),
+        sa.ForeignKeyConstraint(["vm_id"], ["vm.id"], name=op.f("fk_vm_snapshot_vm_id")),
+        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_vm_snapshot_zone_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_vm_snapshot")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_vm_snapshot_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_vm_snapshot_account_id"), "vm_snapshot", ["account_id"], unique=False)
+    op.create_index(op.f("ix_vm_snapshot_domain_id"), "vm_snapshot", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_vm_snapshot_parent_id"), "vm_snapshot", ["parent_id"], unique=False)
+    op.create_index(op.f("ix_vm_snapshot_service_offering_id"), "vm_snapshot", ["service_offering_id"], unique=False)
+    op.create_index(op.f("ix_vm_snapshot_vm_id"), "vm_snapshot", ["vm_id"], unique=False)
+    op.create_index(op.f("ix_vm_snapshot_zone_id"), "vm_snapshot", ["zone_id"], unique=False)
+    op.create_table(
         "volume",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -1798,11 +2067,15 @@ def upgrade() -> None:
         sa.Column("pod_id", NUMBER, nullable=True),
         sa.Column("pool_id", NUMBER, nullable=True),
         sa.Column("vm_id", NUMBER, nullable=True),
+        sa.Column("iso_id", NUMBER, nullable=True),
+        sa.Column("snapshot_id", NUMBER, nullable=True),
         sa.Column("device", sa.Integer(), nullable=True),
         sa.Column("slot", sa.Integer(), nullable=True),
         sa.Column("attached", MOMENT, nullable=True),
         sa.Column("path", sa.String(length=255), nullable=True),
         sa.Column("state", sa.String(length=255), nullable=False),
+        sa.Column("state_changed", MOMENT, nullable=True),
+        sa.Column("last_pool_id", NUMBER, nullable=True),
         sa.Column("format", sa.String(length=255), nullable=False),
         sa.Column("template_id", NUMBER, nullable=True),
         sa.Column("disk_offering_id", NUMBER, nullable=True),
@@ -1817,6 +2090,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_volume_account_id")),
         sa.ForeignKeyConstraint(["disk_offering_id"], ["disk_offering.id"], name=op.f("fk_volume_disk_offering_id")),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_volume_domain_id")),
+        sa.ForeignKeyConstraint(["iso_id"], ["template.id"], name=op.f("fk_volume_iso_id")),
+        sa.ForeignKeyConstraint(["last_pool_id"], ["pool.id"], name=op.f("fk_volume_last_pool_id")),
         sa.ForeignKeyConstraint(["pod_id"], ["pod.id"], name=op.f("fk_volume_pod_id")),
         sa.ForeignKeyConstraint(["pool_id"], ["pool.id"], name=op.f("fk_volume_pool_id")),
         sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_volume_template_id")),
@@ -1832,8 +2107,11 @@ def upgrade() -> None:
     op.create_index(op.f("ix_volume_account_id"), "volume", ["account_id"], unique=False)
     op.create_index(op.f("ix_volume_disk_offering_id"), "volume", ["disk_offering_id"], unique=False)
     op.create_index(op.f("ix_volume_domain_id"), "volume", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_volume_iso_id"), "volume", ["iso_id"], unique=False)
+    op.create_index(op.f("ix_volume_last_pool_id"), "volume", ["last_pool_id"], unique=False)
     op.create_index(op.f("ix_volume_pod_id"), "volume", ["pod_id"], unique=False)
     op.create_index(op.f("ix_volume_pool_id"), "volume", ["pool_id"], unique=False)
+    op.create_index(op.f("ix_volume_snapshot_id"), "volume", ["snapshot_id"], unique=False)
     op.create_index(op.f("ix_volume_template_id"), "volume", ["template_id"], unique=False)
     op.create_index(op.f("ix_volume_zone_id"), "volume", ["zone_id"], unique=False)
     op.create_table(
@@ -1869,3 +2147,168 @@ def upgrade() -> None:
     op.create_index(op.f("ix_nic_address_id"), "nic", ["address_id"], unique=False)
     op.create_index(op.f("ix_nic_mac"), "nic", ["mac"], unique=False)
     op.create_index(op.f("ix_nic_vm_id"), "nic", ["vm_id"], unique=False)
+    op.create_table(
+        "snapshot_policy",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("volume_id", NUMBER, nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("schedule", sa.String(length=255), nullable=False),
+        sa.Column("timezone", sa.String(length=255), nullable=False),
+        sa.Column("keep", sa.Integer(), nullable=False),
+        sa.Column("next_run", MOMENT, nullable=True),
+        sa.Column("display", sa.Boolean(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_snapshot_policy_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_snapshot_policy_domain_id")),
+        sa.ForeignKeyConstraint(["volume_id"], ["volume.id"], name=op.f("fk_snapshot_policy_volume_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot_policy")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_snapshot_policy_uuid")),
+        sa.UniqueConstraint("volume_id", "kind", "removed", name=op.f("uq_snapshot_policy_volume_id_kind_removed")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_snapshot_policy_account_id"), "snapshot_policy", ["account_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_policy_domain_id"), "snapshot_policy", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_policy_next_run"), "snapshot_policy", ["next_run"], unique=False)
+    op.create_table(
+        "volume_on_store",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("volume_id", NUMBER, nullable=False),
+        sa.Column("store_id", NUMBER, nullable=False),
+        sa.Column("zone_id", NUMBER, nullable=False),
+        sa.Column("state", sa.String(length=255), nullable=False),
+        sa.Column("url", sa.String(length=2048), nullable=True),
+        sa.Column("path", sa.String(length=1000), nullable=False),
+        sa.Column("format", sa.String(length=255), nullable=False),
+        sa.Column("checksum", sa.String(length=255), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("physical_size", sa.BigInteger(), nullable=False),
+        sa.Column("progress", sa.Integer(), nullable=False),
+        sa.Column("error", LONG, nullable=True),
+        sa.ForeignKeyConstraint(["store_id"], ["image_store.id"], name=op.f("fk_volume_on_store_store_id")),
+        sa.ForeignKeyConstraint(["volume_id"], ["volume.id"], name=op.f("fk_volume_on_store_volume_id")),
+        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_volume_on_store_zone_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_on_store")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_volume_on_store_uuid")),
+        sa.UniqueConstraint("volume_id", "store_id", name=op.f("uq_volume_on_store_volume_id_store_id")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_volume_on_store_store_id"), "volume_on_store", ["store_id"], unique=False)
+    op.create_index(op.f("ix_volume_on_store_volume_id"), "volume_on_store", ["volume_id"], unique=False)
+    op.create_index(op.f("ix_volume_on_store_zone_id"), "volume_on_store", ["zone_id"], unique=False)
+    op.create_table(
+        "nic_address",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("nic_id", NUMBER, nullable=False),
+        sa.Column("network_id", NUMBER, nullable=False),
+        sa.Column("address", sa.String(length=255), nullable=False),
+        sa.Column("taken", sa.String(length=255), nullable=True),
+        sa.Column("address_id", NUMBER, nullable=True),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_nic_address_account_id")),
+        sa.ForeignKeyConstraint(["address_id"], ["address.id"], name=op.f("fk_nic_address_address_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_nic_address_domain_id")),
+        sa.ForeignKeyConstraint(["network_id"], ["network.id"], name=op.f("fk_nic_address_network_id")),
+        sa.ForeignKeyConstraint(["nic_id"], ["nic.id"], name=op.f("fk_nic_address_nic_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_nic_address")),
+        sa.UniqueConstraint("network_id", "taken", name=op.f("uq_nic_address_network_id_taken")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_nic_address_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_nic_address_account_id"), "nic_address", ["account_id"], unique=False)
+    op.create_index(op.f("ix_nic_address_address_id"), "nic_address", ["address_id"], unique=False)
+    op.create_index(op.f("ix_nic_address_domain_id"), "nic_address", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_nic_address_nic_id"), "nic_address", ["nic_id"], unique=False)
+    op.create_table(
+        "snapshot",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("volume_id", NUMBER, nullable=False),
+        sa.Column("zone_id", NUMBER, nullable=False),
+        sa.Column("policy_id", NUMBER, nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("physical_size", sa.BigInteger(), nullable=False),
+        sa.Column("hypervisor", sa.String(length=255), nullable=False),
+        sa.Column("os_type_id", NUMBER, nullable=True),
+        sa.Column("template_id", NUMBER, nullable=True),
+        sa.Column("was_root", sa.Boolean(), nullable=False),
+        sa.Column("point", sa.String(length=255), nullable=True),
+        sa.Column("vm_snapshot_id", NUMBER, nullable=True),
+        sa.Column("state_changed", MOMENT, nullable=True),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("account_id", NUMBER, nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_snapshot_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_snapshot_domain_id")),
+        sa.ForeignKeyConstraint(["os_type_id"], ["os_type.id"], name=op.f("fk_snapshot_os_type_id")),
+        sa.ForeignKeyConstraint(["policy_id"], ["snapshot_policy.id"], name=op.f("fk_snapshot_policy_id")),
+        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_snapshot_template_id")),
+        sa.ForeignKeyConstraint(["vm_snapshot_id"], ["vm_snapshot.id"], name=op.f("fk_snapshot_vm_snapshot_id")),
+        sa.ForeignKeyConstraint(["volume_id"], ["volume.id"], name=op.f("fk_snapshot_volume_id")),
+        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_snapshot_zone_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_snapshot_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_snapshot_account_id"), "snapshot", ["account_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_domain_id"), "snapshot", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_os_type_id"), "snapshot", ["os_type_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_policy_id"), "snapshot", ["policy_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_template_id"), "snapshot", ["template_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_vm_snapshot_id"), "snapshot", ["vm_snapshot_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_volume_id"), "snapshot", ["volume_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_zone_id"), "snapshot", ["zone_id"], unique=False)
+    op.create_table(
+        "snapshot_on_store",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("snapshot_id", NUMBER, nullable=False),
+        sa.Column("store_id", NUMBER, nullable=False),
+        sa.Column("zone_id", NUMBER, nullable=False),
+        sa.Column("parent_id", NUMBER, nullable=True),
+        sa.Column("state", sa.String(length=255), nullable=False),
+        sa.Column("path", sa.String(length=1000), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("physical_size", sa.BigInteger(), nullable=False),
+        sa.Column("error", LONG, nullable=True),
+        sa.ForeignKeyConstraint(["parent_id"], ["snapshot_on_store.id"], name=op.f("fk_snapshot_on_store_parent_id")),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshot.id"], name=op.f("fk_snapshot_on_store_snapshot_id")),
+        sa.ForeignKeyConstraint(["store_id"], ["image_store.id"], name=op.f("fk_snapshot_on_store_store_id")),
+        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_snapshot_on_store_zone_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot_on_store")),
+        sa.UniqueConstraint("snapshot_id", "store_id", name=op.f("uq_snapshot_on_store_snapshot_id_store_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_snapshot_on_store_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_snapshot_on_store_parent_id"), "snapshot_on_store", ["parent_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_on_store_snapshot_id"), "snapshot_on_store", ["snapshot_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_on_store_store_id"), "snapshot_on_store", ["store_id"], unique=False)
+    op.create_index(op.f("ix_snapshot_on_store_zone_id"), "snapshot_on_store", ["zone_id"], unique=False)

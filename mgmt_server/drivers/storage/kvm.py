@@ -1,0 +1,54 @@
+"""The pools of KVM hosts, through the agent that runs on each of them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from mgmt_server.drivers.hypervisor import HostRef
+from mgmt_server.drivers.hypervisor.kvm import FETCH, STOP, USUAL, Asking
+from mgmt_server.protocol.codec import build
+from mgmt_server.protocol.machine import Disk, File, Image, Pool, Saved
+
+
+class KvmStorage(Asking):
+    def add_pool(self, call: UUID, host: HostRef, pool: Pool) -> tuple[int, int]:
+        return build(tuple[int, int], self._tell(call, host, "add_pool", 90.0, pool=pool))
+
+    def remove_pool(self, call: UUID, host: HostRef, pool: Pool) -> None:
+        self._tell(call, host, "remove_pool", 90.0, pool=pool)
+
+    def cache_template(self, call: UUID, host: HostRef, pool: Pool, image: Image) -> str:
+        return build(str, self._tell(call, host, "cache_template", FETCH, pool=pool, image=image))
+
+    def create_disk(self, call: UUID, host: HostRef, disk: Disk) -> int:
+        return build(int, self._tell(call, host, "create_disk", STOP, disk=disk))
+
+    def delete_disk(self, call: UUID, host: HostRef, disk: Disk) -> None:
+        self._tell(call, host, "delete_disk", USUAL, disk=disk)
+
+    def resize_disk(self, call: UUID, host: HostRef, disk: Disk, size: int, machine: str) -> int:
+        return build(int, self._tell(call, host, "resize_disk", STOP, disk=disk, size=size, machine=machine))
+
+    def copy_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk) -> int:
+        return build(int, self._tell(call, host, "copy_disk", FETCH, source=source, target=target))
+
+    def move_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
+        self._tell(call, host, "move_disk", FETCH, source=source, target=target, machine=machine)
+
+    def limit_disk(self, call: UUID, host: HostRef, disk: Disk, machine: str) -> None:
+        self._tell(call, host, "limit_disk", USUAL, disk=disk, machine=machine)
+
+    def save_disk(
+        self, call: UUID, host: HostRef, disk: Disk, machine: str, file: File, since: str, point: str
+    ) -> Saved:
+        body = {"disk": disk, "machine": machine, "file": file, "since": since, "point": point}
+        return build(Saved, self._tell(call, host, "save_disk", FETCH, **body))
+
+    def forget_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, point: str) -> None:
+        self._tell(call, host, "forget_point", USUAL, disk=disk, machine=machine, point=point)
+
+    def load_disk(self, call: UUID, host: HostRef, disk: Disk, chain: tuple[Image, ...]) -> int:
+        return build(int, self._tell(call, host, "load_disk", FETCH, disk=disk, chain=chain))
+
+    def beats(self, host: HostRef, pool: Pool) -> dict[str, float]:
+        return build(dict[str, float], self._question(host, "beats", pool=pool))
