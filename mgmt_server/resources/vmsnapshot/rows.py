@@ -1,0 +1,29 @@
+"""What a machine's snapshots keep others from doing."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.errors import InvalidValue
+from mgmt_server.model.snapshot import VmSnapshot
+
+
+def of_machine(tx: Session, vm_id: int) -> list[VmSnapshot]:
+    """Those that are there or are being made, the oldest first."""
+    rows = select(VmSnapshot).where(VmSnapshot.vm_id == vm_id, VmSnapshot.removed.is_(None))
+    return list(tx.scalars(rows.order_by(VmSnapshot.id)))
+
+
+def refuse_with_snapshots(tx: Session, vm_id: int, what: str) -> None:
+    """Raises InvalidValue while the machine has snapshots: they are kept in its disks as these are now.
+
+    what: what cannot be done, as the end of a sentence: "a disk cannot be attached"
+    """
+    found = [s.display_name or s.name for s in of_machine(tx, vm_id) if s.state != "Error"]
+    if found:
+        more = ", ..." if len(found) > 3 else ""
+        raise InvalidValue(
+            f"The machine has snapshots ({', '.join(found[:3])}{more}): {what} while it has. Delete them with "
+            "deleteVMSnapshot first"
+        )
