@@ -304,6 +304,14 @@ def cached(tx: Session, template_id: int, pool_id: int, name: str, size: int) ->
         row.state, row.name = "Ready", name
 
 
+def described(tx: Session, vm_id: int, places: dict[int, Pool], hypervisor: str) -> Machine:
+    """A machine that runs already as another host is told of it: its disks in `places`, volume id -> pool."""
+    parts = _parts(tx, vm_id)
+    disks, _, _ = _disks(tx, parts, places)
+    nics, _ = nics_of(tx, parts.vm, hypervisor)
+    return _machine(parts, tuple(disks), tuple(nics))
+
+
 def make(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> MachineState:
     """Create the missing disks and start."""
     for disk in create:
