@@ -111,6 +111,7 @@ class Volume(Owned, Base):
     state: Mapped[str] = mapped_column(default="Allocated")
     state_changed: Mapped[datetime | None]
     last_pool_id: Mapped[int | None] = refers("pool")  # where it lay before it was moved
+    target_pool_id: Mapped[int | None] = refers("pool")  # where it moves to: its size is held there too
     format: Mapped[str] = mapped_column(default="QCOW2")
     template_id: Mapped[int | None] = refers("template")
     disk_offering_id: Mapped[int | None] = refers("disk_offering")

@@ -2076,6 +2076,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=255), nullable=False),
         sa.Column("state_changed", MOMENT, nullable=True),
         sa.Column("last_pool_id", NUMBER, nullable=True),
+        sa.Column("target_pool_id", NUMBER, nullable=True),
         sa.Column("format", sa.String(length=255), nullable=False),
         sa.Column("template_id", NUMBER, nullable=True),
         sa.Column("disk_offering_id", NUMBER, nullable=True),
@@ -2094,6 +2095,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["last_pool_id"], ["pool.id"], name=op.f("fk_volume_last_pool_id")),
         sa.ForeignKeyConstraint(["pod_id"], ["pod.id"], name=op.f("fk_volume_pod_id")),
         sa.ForeignKeyConstraint(["pool_id"], ["pool.id"], name=op.f("fk_volume_pool_id")),
+        sa.ForeignKeyConstraint(["target_pool_id"], ["pool.id"], name=op.f("fk_volume_target_pool_id")),
         sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_volume_template_id")),
         sa.ForeignKeyConstraint(["vm_id"], ["vm.id"], name=op.f("fk_volume_vm_id")),
         sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_volume_zone_id")),
@@ -2112,6 +2114,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_volume_pod_id"), "volume", ["pod_id"], unique=False)
     op.create_index(op.f("ix_volume_pool_id"), "volume", ["pool_id"], unique=False)
     op.create_index(op.f("ix_volume_snapshot_id"), "volume", ["snapshot_id"], unique=False)
+    op.create_index(op.f("ix_volume_target_pool_id"), "volume", ["target_pool_id"], unique=False)
     op.create_index(op.f("ix_volume_template_id"), "volume", ["template_id"], unique=False)
     op.create_index(op.f("ix_volume_zone_id"), "volume", ["zone_id"], unique=False)
     op.create_table(
