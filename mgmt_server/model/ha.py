@@ -26,6 +26,7 @@ class OutOfBand(Internal, Base):
     port: Mapped[int] = mapped_column(default=623)
     username: Mapped[str] = mapped_column(default="")
     password: Mapped[str | None] = mapped_column(Secret)
+    next_password: Mapped[str | None] = mapped_column(Secret)  # while a job changes it
     power: Mapped[str] = mapped_column(default="Unknown")  # On, Off, Disabled
     told: Mapped[Long | None]  # what it said last
 

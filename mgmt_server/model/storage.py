@@ -36,6 +36,7 @@ class Pool(Internal, Base):
     overprovision: Mapped[float] = mapped_column(default=2.0)
     tags: Mapped[str | None] = mapped_column(String(1000))
     capacity_iops: Mapped[int | None]
+    stopped: Mapped[list[int]] = mapped_column(JSON, default=list)  # machines that its maintenance stopped
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
     @property
