@@ -114,6 +114,16 @@ def remove(tx: Session, store: str, path: str) -> None:
     tx.execute(gone.execution_options(synchronize_session=False))
 
 
+def copy_file(tx: Session, store: str, path: str, target: str, target_path: str) -> None:
+    """A file of a store under a path of another one, or of the same."""
+    rows = select(SimulatedFile).where(SimulatedFile.place == place_of(store), SimulatedFile.name == path)
+    old = tx.scalar(rows)
+    if old is None:
+        raise Failed(f"there is no file {path} on {store}")
+    row = {"place": place_of(target), "name": target_path, "size": old.size, "content": old.content, "call": ""}
+    tx.execute(_insert(SimulatedFile, ["place", "name"], row))
+
+
 def place_of(store: str) -> str:
     return hashlib.sha1(store.encode(), usedforsecurity=False).hexdigest()
 
