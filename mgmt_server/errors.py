@@ -10,9 +10,12 @@ class ApiError(Exception):
     code = 530
     cs_code = 9999
 
-    def __init__(self, text: str, *, uuids: tuple[tuple[str, str], ...] = (), cs_code: int | None = None) -> None:
+    def __init__(
+        self, text: str, *, uuids: tuple[tuple[str, str], ...] = (), cs_code: int | None = None, inventory: str = ""
+    ) -> None:
         super().__init__(text)
         self.uuids = uuids  # (uuid, what it is) of the entities the text is about
+        self.inventory = inventory  # what root administrators read instead: it names hosts and pools
         if cs_code is not None:
             self.cs_code = cs_code
 

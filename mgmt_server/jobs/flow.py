@@ -248,8 +248,8 @@ class Job:
         if changed(tx.execute(mine.values(**values).execution_options(synchronize_session=False))) != 1:
             raise Fenced
 
-    def _turn_back(self, tx: Session, error: str, code: int, cs_code: int) -> None:
-        self._hold(tx, undoing=True, error=error, error_code=code, cs_code=cs_code)
+    def _turn_back(self, tx: Session, error: str, code: int, cs_code: int, inventory: str | None) -> None:
+        self._hold(tx, undoing=True, error=error, error_code=code, cs_code=cs_code, inventory=inventory)
         if self._half_done:  # a call that failed may have done something: its undo comes first
             self._note(tx, self._half_done)
         self._half_done = None
@@ -308,19 +308,20 @@ class ApiErrorOf(Failed):
     """The failure of a job that this one waited for."""
 
     def __init__(self, row: JobRow) -> None:
-        super().__init__(row.error or "it failed")
+        super().__init__(row.error or "it failed", inventory=row.inventory or "")
         self.code, self.cs_code = row.error_code or 530, row.cs_code or 4250
 
 
-def _told(failure: Exception) -> tuple[str, int, int]:
+def _told(failure: Exception) -> tuple[str, int, int, str | None]:
     if isinstance(failure, ApiError):
-        return str(failure), failure.code, failure.cs_code
+        return str(failure), failure.code, failure.cs_code, failure.inventory or None
     if isinstance(failure, Conflict):
-        return f"{failure}: something else changed it meanwhile; look at its state and try again", 530, 4300
+        return f"{failure}: something else changed it meanwhile; look at its state and try again", 530, 4300, None
     return (
         f"internal error ({type(failure).__name__}); the log has the details under the job's correlation id",
         530,
         4250,
+        None,
     )
 
 

@@ -63,6 +63,7 @@ class JobRow(Base):
     note: Mapped[str | None] = mapped_column(Secret)  # JSON that is added to the answer, such as a password
     result: Mapped[str | None] = mapped_column(Secret)  # JSON
     error: Mapped[Long | None]
+    inventory: Mapped[Long | None]  # what root administrators read instead of the error: it names hosts and pools
     error_code: Mapped[int] = mapped_column(default=0)
     cs_code: Mapped[int] = mapped_column(default=0)
     completed: Mapped[datetime | None]

@@ -54,6 +54,17 @@ class Host(Internal, Base):
     statistics: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # HostStatistics, last seen
 
 
+class HypervisorLimits(Internal, Base):
+    """What an operator changed of a hypervisor's limits. Without a row those built in hold."""
+
+    __tablename__ = "hypervisor_limits"
+
+    hypervisor: Mapped[str] = mapped_column(unique=True)
+    machines: Mapped[int]  # on one host
+    data_disks: Mapped[int]  # of one machine
+    hosts: Mapped[int | None]  # in one cluster
+
+
 STATES = States(
     Host.state,
     Connecting=["Up", "Down", "Alert", "Removed", "Disconnected"],

@@ -96,6 +96,10 @@ class Setting:
         value = values.get((self.name, "Global", 0))
         return value if value is not None else (self.default or "")
 
+    def own(self, kind: str) -> dict[int, str]:
+        """The values that rows of a scope have of their own."""
+        return {n: v for (name, scope, n), v in _values().items() if name == self.name and scope == kind and v}
+
     def number(self, *scopes: Scope) -> int:
         return int(float(self.text(*scopes) or 0))
 

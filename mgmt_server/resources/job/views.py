@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
-from mgmt_server.api.view import View, shown
+from mgmt_server.api.view import View, only, shown
 from mgmt_server.jobs.rows import OPEN, JobRow, Node
 from mgmt_server.model.account import Account, Domain, User
+from mgmt_server.model.tenancy import ADMIN
 
 STATUS = {"done": 1, "failed": 2}
 
@@ -19,6 +20,11 @@ def _status(state: str) -> int:
 
 def _result(state: str, result: str | None) -> dict[str, Any] | None:
     return orjson.loads(result) if result and state not in OPEN else None
+
+
+def _result_with_names(state: str, result: str | None, inventory: str | None) -> dict[str, Any] | None:
+    found = _result(state, result)
+    return found | {"errortext": inventory} if found and inventory else found
 
 
 def _type(state: str, result: str | None) -> str | None:
@@ -41,7 +47,11 @@ job_view = View(
     jobprocstatus=shown(lambda _: 0, JobRow.state),
     jobresultcode=shown(lambda code: code or 0, JobRow.error_code),
     jobresulttype=shown(_type, JobRow.state, JobRow.result),
-    jobresult=shown(_result, JobRow.state, JobRow.result),
+    jobresult=only(
+        ADMIN,
+        shown(_result_with_names, JobRow.state, JobRow.result, JobRow.inventory),
+        shown(_result, JobRow.state, JobRow.result),
+    ),
     jobinstancetype=JobRow.instance_type,
     jobinstanceid=JobRow.instance_uuid,
     created=JobRow.created,

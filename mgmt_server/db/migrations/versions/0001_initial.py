@@ -153,6 +153,23 @@ def upgrade() -> None:
     op.create_index(op.f("ix_domain_parent_id"), "domain", ["parent_id"], unique=False)
     op.create_index("ix_domain_path", "domain", ["path"], unique=True)
     op.create_table(
+        "hypervisor_limits",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("hypervisor", sa.String(length=255), nullable=False),
+        sa.Column("machines", sa.Integer(), nullable=False),
+        sa.Column("data_disks", sa.Integer(), nullable=False),
+        sa.Column("hosts", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_hypervisor_limits")),
+        sa.UniqueConstraint("hypervisor", name=op.f("uq_hypervisor_limits_hypervisor")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_hypervisor_limits_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_table(
         "node",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -1332,6 +1349,7 @@ def upgrade() -> None:
         sa.Column("note", LONG, nullable=True),
         sa.Column("result", LONG, nullable=True),
         sa.Column("error", LONG, nullable=True),
+        sa.Column("inventory", LONG, nullable=True),
         sa.Column("error_code", sa.Integer(), nullable=False),
         sa.Column("cs_code", sa.Integer(), nullable=False),
         sa.Column("completed", MOMENT, nullable=True),
