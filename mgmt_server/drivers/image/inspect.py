@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from oslo_utils.imageutils import format_inspector
 
@@ -18,6 +23,13 @@ FORMATS = {
     "VHDX": ("vhdx",),
     "VMDK": ("vmdk",),
 }
+LARGEST = 2 << 40
+L1_LARGEST = 32 << 20  # bytes; QEMU takes no larger table either, and would read it whole
+CHUNK = 1 << 16
+MEMBERS = 100  # files in an OVA
+SLACK = 1 << 20  # an ISO's own size is rounded up by some programs
+VHDX_METADATA = UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e")
+VHDX_PARENT = UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c")
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,7 @@ class Inspected:
     physical_size: int
 
 
-def inspect(file: Path, registered: str, largest: int = 2 << 40) -> Inspected:
+def inspect(file: Path, registered: str, largest: int = LARGEST) -> Inspected:
     """Raises Failed when the image is something else than `registered`, refers to other files, cannot be read, or
     would be larger than `largest` bytes."""
     allowed = FORMATS.get(registered.upper())
@@ -37,18 +49,171 @@ def inspect(file: Path, registered: str, largest: int = 2 << 40) -> Inspected:
     if not size:
         raise Failed("the image is empty")
     try:
-        found = format_inspector.detect_file_format(str(file))
-        kind = str(found) if found is not None else "unknown"
-        if found is None or kind not in allowed:
+        if registered.upper() == "VHD" and _is_fixed_vhd(file, size):
+            return _within(Inspected("vhd", size - 512, size), largest)
+        found = _content(file)
+        kind = "+".join(sorted(found)) or "unknown"
+        wanted = set(found) <= {"iso", "gpt"} and "iso" in found if registered.upper() == "ISO" else len(found) == 1
+        if not wanted or not set(found) <= set(allowed):
             raise Failed(f"the image was registered as {registered}, and its content is {kind}: register it as that")
-        if kind not in ("raw", "gpt", "iso"):
-            found.safety_check()
-        virtual = size if kind in ("raw", "gpt", "iso") else int(found.virtual_size)
+        kind = "iso" if "iso" in found else kind
+        for inspector in found.values():
+            if str(inspector) not in ("raw", "gpt", "iso"):
+                inspector.safety_check()
+        virtual = size if kind in ("raw", "gpt", "iso") else int(found[kind].virtual_size)
+        with open(file, "rb") as source:
+            why = CHECKS[kind](source, size) if kind in CHECKS else ""
     except format_inspector.SafetyCheckFailed as error:
         why = "; ".join(str(e) for e in error.failures.values())
         raise Failed(f"the image is refused, since it could make a host read other files: {why}") from None
-    except (format_inspector.ImageFormatError, ValueError, OSError) as error:
+    except (format_inspector.ImageFormatError, ValueError, KeyError, struct.error, OSError) as error:
         raise Failed(f"the image cannot be read: {error}") from None
-    if not 0 < virtual <= largest:
-        raise Failed(f"the image would be a disk of {virtual} bytes: at most {largest} are allowed")
-    return Inspected(kind, virtual, size)
+    if why:
+        raise Failed(f"the image is refused: {why}")
+    return _within(Inspected(kind, virtual, size), largest)
+
+
+def _within(found: Inspected, largest: int) -> Inspected:
+    if not 0 < found.virtual_size <= largest:
+        raise Failed(f"the image would be a disk of {found.virtual_size} bytes: at most {largest} are allowed")
+    return found
+
+
+def _is_fixed_vhd(file: Path, size: int) -> bool:
+    """Whether it is a bare disk with a VHD's footer behind it: from the front it looks like any raw disk."""
+    with open(file, "rb") as source:
+        start = source.read(8)
+        source.seek(max(0, size - 512))
+        footer = source.read(512)
+    return start != b"conectix" and footer[:8] == b"conectix" and footer[60:64] == b"\0\0\0\2"
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """Everything that the content could be taken for. More than one thing is a trap, but for ISOs that boot."""
+    with open(file, "rb") as source:
+        wrapper = format_inspector.InspectWrapper(source)
+        while wrapper.formats is None and wrapper.read(CHUNK):
+            pass
+        wrapper.close()
+    return {str(i): i for i in wrapper.formats or ()}
+
+
+# --- what the formats' own headers tell: why an image is refused, or nothing ------------------------------------------
+
+
+def _qcow2(source: Any, size: int) -> str:
+    head = source.read(104).ljust(104, b"\0")
+    version, _, _, bits, virtual, encryption, l1_entries, l1_at, table_at, table_clusters = struct.unpack(
+        ">IQIIQIIQQI", head[4:60]
+    )
+    features = struct.unpack(">Q", head[72:80])[0] if version >= 3 else 0
+    if encryption:
+        return "it is encrypted, and hosts have no key for it"
+    if features & 2:
+        return "it is marked as corrupt: repair it with qemu-img check -r all"
+    if not 9 <= bits <= 21:
+        return f"its clusters are of 2^{bits} bytes, which no program writes"
+    needed = -(-virtual >> (2 * bits - 3)) if virtual else 0  # an L2 table maps 2^(bits-3) clusters
+    if l1_entries * 8 > L1_LARGEST or l1_entries < needed:
+        return f"its table of {l1_entries} entries does not fit a disk of {virtual} bytes"
+    if l1_at + l1_entries * 8 > size or table_at >= size or (table_clusters << bits) > L1_LARGEST:
+        return "its tables lie behind its end: it was cut off, or made to be read wrongly"
+    return ""
+
+
+def _vhd(source: Any, size: int) -> str:
+    source.seek(max(0, size - 512))
+    footer = source.read(512)
+    if footer[:8] != b"conectix":
+        return "its footer is missing: it was cut off"
+    (kind,) = struct.unpack(">I", footer[60:64])
+    return "" if kind in (2, 3) else "it holds only what differs from another disk: merge it with that first"
+
+
+def _vhdx(source: Any, size: int) -> str:
+    source.seek(192 << 10)
+    regions = source.read(64 << 10)
+    (count,) = struct.unpack("<I", regions[8:12])
+    if regions[:4] != b"regi" or count > 2047:
+        return "its region table cannot be read"
+    for n in range(count):
+        at = 16 + 32 * n
+        if UUID(bytes_le=regions[at : at + 16]) == VHDX_METADATA:
+            source.seek(struct.unpack("<Q", regions[at + 16 : at + 24])[0])
+            table = source.read(64 << 10)
+            return _vhdx_metadata(table)
+    return "it has no metadata"
+
+
+def _vhdx_metadata(table: bytes) -> str:
+    (count,) = struct.unpack("<H", table[10:12])
+    if table[:8] != b"metadata" or count > 2047:
+        return "its metadata cannot be read"
+    items = {UUID(bytes_le=table[32 + 32 * n : 48 + 32 * n]) for n in range(count)}
+    return "it holds only what differs from another disk: merge it with that first" if VHDX_PARENT in items else ""
+
+
+def _vmdk(source: Any, size: int) -> str:
+    head = source.read(64)
+    if head[:4] != b"KDMV":
+        return "it is a description of other files, and no disk by itself: export it as one file (streamOptimized)"
+    return "" if struct.unpack("<Q", head[12:20])[0] else "it has no size of its own and would be read as a description"
+
+
+def _iso(source: Any, size: int) -> str:
+    source.seek(32 << 10)
+    volume = source.read(2048)
+    if volume[1:6] != b"CD001" or volume[0] != 1:
+        return "it is no ISO 9660 image: its first volume descriptor is missing"
+    (blocks,), (length,) = struct.unpack("<L", volume[80:84]), struct.unpack("<H", volume[128:130])
+    if blocks * length > size + SLACK:
+        return f"it was cut off: it tells of {blocks * length} bytes and has {size}"
+    return ""
+
+
+CHECKS: dict[str, Callable[[Any, int], str]] = {
+    "qcow2": _qcow2, "vhd": _vhd, "vhdx": _vhdx, "vmdk": _vmdk, "iso": _iso,
+}  # fmt: skip
+
+
+# --- archives ---------------------------------------------------------------------------------------------------------
+
+
+def disk_of_ova(file: Path, target: Path, largest: int = LARGEST) -> None:
+    """Take the one disk out of an OVA. Raises Failed for an archive that holds anything that it should not.
+
+    Nothing is unpacked by its name, and its description is not read: what the machine should be, its owner says.
+    """
+    try:
+        with tarfile.open(file, "r:") as archive:
+            disk = _the_disk(archive, largest)
+            source = archive.extractfile(disk)
+            if source is None:
+                raise Failed(f"{disk.name[:100]} in the archive is no file")
+            with source, open(target, "wb") as sink:
+                while piece := source.read(1 << 20):
+                    sink.write(piece)
+    except tarfile.TarError as error:
+        raise Failed(f"the image was registered as OVA, and is no archive that can be read: {error}") from None
+    if target.stat().st_size != disk.size:
+        raise Failed(f"{disk.name[:100]} in the archive was cut off")
+
+
+def _the_disk(archive: tarfile.TarFile, largest: int) -> tarfile.TarInfo:
+    disks, descriptions = [], 0
+    for count, member in enumerate(archive, 1):
+        name = member.name
+        if count > MEMBERS:
+            raise Failed(f"the archive is refused: it holds more than {MEMBERS} files")
+        if not member.isreg() or name.startswith("/") or ".." in name.split("/"):
+            raise Failed(f"the archive is refused: {name[:100]!r} is a link, a device or lies outside of it")
+        descriptions += name.lower().endswith(".ovf")
+        if name.lower().endswith(".vmdk"):
+            disks.append(member)
+    if not descriptions:
+        raise Failed("the archive is no OVA: there is no .ovf in it")
+    if len(disks) != 1:
+        raise Failed(f"the archive holds {len(disks)} disks (.vmdk): one is supported; register each by itself as VMDK")
+    if disks[0].size > largest:
+        raise Failed(f"the disk in the archive has {disks[0].size} bytes: at most {largest} are allowed")
+    return disks[0]
