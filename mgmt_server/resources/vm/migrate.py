@@ -1,0 +1,123 @@
+"""Moving a machine while it runs: users' machines, routers and system VMs alike."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.db import now
+from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.drivers.storage import dispatch as disks
+from mgmt_server.errors import ApiError, Failed, InvalidValue, Unavailable
+from mgmt_server.jobs import Job
+from mgmt_server.model.host import Host
+from mgmt_server.model.vm import STATES, Vm, Volume
+from mgmt_server.protocol.machine import Disk, Machine, Move
+from mgmt_server.resources.vm import start as starting
+from mgmt_server.resources.vm import target as targets
+from mgmt_server.resources.vm.release import spoken
+from mgmt_server.resources.vm.target import Wish
+from mgmt_server.resources.volume.places import disk_in
+
+__all__ = ["Wish", "migrate"]
+log = logging.getLogger("cloudwright.vm")
+
+
+@dataclass(frozen=True)
+class Trip:
+    """All that a migration does, decided in one transaction."""
+
+    source: HostRef
+    target: HostRef
+    machine: Machine
+    moves: tuple[Move, ...]
+
+
+def migrate(job: Job, vm_id: int, wish: Wish) -> None:
+    """Move a running machine to another host. It runs where it was when this fails.
+
+    Start it under the machine's lock, `vm:ID`. Raises NoCapacity when nothing has room, with the reasons of each host.
+    """
+    trip = job.write(begin, vm_id, wish, undo=stay)
+    job.call(go, trip.source, trip.target, trip.machine, trip.moves, undo=tidy)
+    job.write(arrived, vm_id)
+    for move in trip.moves:
+        job.call(drop, trip.source, move.source)
+
+
+def begin(tx: Session, vm_id: int, wish: Wish) -> Trip:
+    """Running -> Migrating: hold a place at the target."""
+    vm = tx.get_one(Vm, vm_id)
+    if vm.state != "Running" or vm.host_id is None:
+        raise InvalidValue(f"{spoken(vm)} is {vm.state}: only a running machine moves to another host")
+    if wish.host_id == vm.host_id:
+        raise InvalidValue(f"{spoken(vm)} runs on that host already: choose another")
+    source = starting.reference_of(tx.get_one(Host, vm.host_id))
+    found = targets.take(tx, vm, wish)
+    lying = {d.volume.id: d for d in targets.lying(tx, vm_id)}
+    machine = starting.described(
+        tx, vm_id, {n: found.moves.get(n, d.pool) for n, d in lying.items()}, found.host.hypervisor
+    )
+    moves = [Move(disk_in(lying[n].pool, lying[n].volume), disk_in(p, lying[n].volume)) for n, p in found.moves.items()]
+    return Trip(source, starting.reference_of(found.host), machine, tuple(moves))
+
+
+def go(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> None:
+    """Move it. An answer that got lost is no failure: the target is asked whether it runs there.
+
+    A host says Running only of a machine that has been handed over to it: the other one has let go then.
+    """
+    try:
+        dispatch.migrate(call, source, target, machine, moves)
+    except (Failed, Unavailable):
+        if not _runs_on(target, machine.name):
+            raise
+
+
+def _runs_on(host: HostRef, name: str) -> bool:
+    """Raises Unavailable where nobody can tell."""
+    return any(m.name == name and m.state == "Running" for m in dispatch.machines(host))
+
+
+def tidy(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> None:
+    """Undo of `go`, which failed: remove copies of disks, once it is sure that nothing runs with them."""
+    if not moves:
+        return
+    if _runs_on(target, machine.name):
+        raise Failed(f"{machine.name} runs on {target.name}: its disks stay there")
+    for move in moves:
+        disks.delete_disk(uuid5(call, move.target.name), target, move.target)
+
+
+def stay(tx: Session, vm_id: int, wish: Wish) -> None:
+    """Undo of `begin`."""
+    vm = tx.get_one(Vm, vm_id)
+    targets.let_go(tx, vm_id)
+    if vm.state == "Migrating":
+        STATES.move(tx, vm_id, "Migrating", "Running", state_changed=now())
+
+
+def arrived(tx: Session, vm_id: int) -> None:
+    """Migrating -> Running on the target; the source is free."""
+    vm = tx.get_one(Vm, vm_id)
+    source, host = vm.host_id, tx.get_one(Host, vm.target_host_id)
+    STATES.move(
+        tx, vm_id, "Migrating", "Running",
+        host_id=host.id, target_host_id=None, last_host_id=source, pod_id=host.pod_id, state_changed=now(),
+    )  # fmt: skip
+    if source is not None:
+        targets.untake(tx, source, vm)
+    for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.target_pool_id.is_not(None))):
+        targets.disk_moved(tx, volume)
+
+
+def drop(call: UUID, host: HostRef, disk: Disk) -> None:
+    """Delete what a disk left behind. The machine has moved: a file that stays is told, and fails nothing."""
+    try:
+        disks.delete_disk(call, host, disk)
+    except ApiError as error:
+        log.warning("the disk %s stays in the pool %s, where it is no longer: %s", disk.name, disk.pool.uuid, error)
