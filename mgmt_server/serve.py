@@ -21,6 +21,7 @@ from mgmt_server.config import Config, ConfigurationError
 from mgmt_server.install import open_database
 from mgmt_server.jobs.worker import Workers
 from mgmt_server.logs import set_up
+from mgmt_server.resources.transfer import links
 from mgmt_server.web import certificate
 from mgmt_server.web.app import create, open_port
 from mgmt_server.web.metrics import Metrics
@@ -78,6 +79,7 @@ class Server:
                 raise ConfigurationError("the web server did not start; see the log")
             await asyncio.sleep(0.01)
         host, port = listening.getsockname()[:2]
+        links.use_base(self._address(host, port))
         gc.freeze()  # what was loaded stays: looking through it again and again holds up calls by 0.1 s each time
         ready(f"http://{host}:{port}")
         await asyncio.wait([asyncio.create_task(self._stop.wait()), *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -90,6 +92,13 @@ class Server:
             self.link.stop()
         await asyncio.to_thread(self.workers.stop)
         db.disconnect()
+
+    def _address(self, host: str, port: int) -> str:
+        """Where clients reach this server, as far as it knows."""
+        name = self.config.advertise or (socket.getfqdn() if host in ("0.0.0.0", "::") else host)  # noqa: S104
+        if self.config.tls_listen:
+            return f"https://{name}:{bootstrap.address(self.config.tls_listen)[1]}"
+        return f"http://{name}:{port}"
 
     async def _renew(self, server: uvicorn.Server) -> None:
         """Take a new certificate into use without a restart: ours near its end, or what stands in the files by then."""

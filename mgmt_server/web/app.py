@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from mgmt_server.api.describe import openapi
 from mgmt_server.db import reading
 from mgmt_server.errors import ApiError, ParameterError
-from mgmt_server.web import docs, requests
+from mgmt_server.web import docs, requests, transfer
 from mgmt_server.web.front import Answered, Asked, Front
 from mgmt_server.web.metrics import Metrics
 from mgmt_server.web.requests import LARGEST, MOST_KEYS, Receive, Scope, Send, read_pairs
@@ -91,6 +91,7 @@ def create(
     async def every_command() -> HTMLResponse:
         return HTMLResponse(docs.page())
 
+    transfer.add_routes(app, pool)
     return Application(front, pool, app)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -123,6 +123,28 @@ def read(url: str, path: str, limit: int = 1 << 20) -> bytes | None:
         file = Path(folder) / "file"
         place.get(_below(path), file)
         return file.read_bytes()
+
+
+@contextmanager
+def opened(url: str, path: str) -> Iterator[BinaryIO | None]:
+    """A file of the store to read from at any place; None where there is none. Through libnfs it is copied first."""
+    with _open(url) as place:
+        if place.size(_below(path)) is None:
+            yield None
+            return
+        if isinstance(place, Folder):
+            with open(place.root / _below(path), "rb") as file:
+                yield file
+            return
+        with tempfile.NamedTemporaryFile(prefix="cloudwright-link-", dir=large_files()) as copy:
+            place.get(_below(path), Path(copy.name))
+            with open(copy.name, "rb") as file:
+                yield file
+
+
+def large_files() -> Path:
+    """A place that holds large files, which /tmp on many systems does not."""
+    return Path(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108
 
 
 def remove(url: str, path: str) -> None:

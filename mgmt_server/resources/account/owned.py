@@ -31,18 +31,24 @@ from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.template import LaunchPermission, Template, TemplateInZone
 from mgmt_server.model.tenancy import Owned
+from mgmt_server.model.transfer import ExtractLink
+from mgmt_server.model.userdata import InstanceGroup, UserData
 from mgmt_server.model.vm import SshKeyPair, Vm, Volume
 from mgmt_server.model.zone import Address, GuestVlanRange, VlanRange
 from mgmt_server.resources.dedication.rows import release_all
 from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.project import flows as project_flows
 from mgmt_server.resources.template import flows as template_flows
+from mgmt_server.resources.transfer import flows as transfer_flows
 from mgmt_server.resources.user import flows as user_flows
 from mgmt_server.resources.vm import flows as vm_flows
 from mgmt_server.resources.volume import flows as volume_flows
 
 KEPT = (Event,)  # what happened stays told
-ROWS: tuple[Any, ...] = (SshKeyPair, Tag, ResourceDetail, Annotation, TemplateInZone, GuestVlanRange, LaunchPermission)
+ROWS: tuple[Any, ...] = (
+    SshKeyPair, Tag, ResourceDetail, Annotation, TemplateInZone, GuestVlanRange, LaunchPermission, InstanceGroup,
+    UserData,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,16 @@ def forget_template(tx: Session, template_id: int) -> None:
         template_flows.forget(tx, template, None)
 
 
+def links(tx: Session, account_id: int) -> list[Thing]:
+    return _things(tx, _live(ExtractLink, account_id))
+
+
+def _link(thing: Thing) -> Child:
+    return Child(transfer_flows.end, (thing.id,), thing.lock("extract_link"), ("ExtractLink", thing.uuid))
+
+
 PARTS = (
+    Part(links, _link),
     Part(projects, _project),
     Part(machines, _machine),
     Part(volumes, _volume),
@@ -175,6 +190,8 @@ PARTS = (
 
 def drop_rows(tx: Session, account_id: int) -> list[str]:
     """What nothing outside stands for, and what others get back; then the tables in which something is left."""
+    linked = update(Template).where(Template.account_id == account_id, Template.user_data_id.is_not(None))
+    tx.execute(linked.values(user_data_id=None).execution_options(synchronize_session=False))
     for table in ROWS:
         tx.execute(delete(table).where(table.account_id == account_id).execution_options(synchronize_session=False))
     held = select(Address.id).where(Address.account_id == account_id, Address.state != "Free")
