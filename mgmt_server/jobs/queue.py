@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -110,6 +110,9 @@ _FREE = (
     .limit(1)
     .with_for_update(skip_locked=True, of=JobRow)
 )
+_OF_OTHERS = _FREE.where(
+    or_(JobRow.account_id.is_(None), JobRow.account_id.not_in(bindparam("crowding", expanding=True)))
+)
 _TAKE = (
     update(JobRow)
     .where(JobRow.id == bindparam("job"), JobRow.state == "queued")
@@ -118,9 +121,13 @@ _TAKE = (
 )
 
 
-def claim(tx: Session, node: Node) -> JobRow | None:
-    """Take the oldest job that is free: queued, due, and no older job with its lock unfinished."""
-    row = tx.scalar(_FREE, {"moment": now()})
+def claim(tx: Session, node: Node, crowding: Sequence[int] = ()) -> JobRow | None:
+    """Take the oldest job that is free: queued, due, and no older job with its lock unfinished.
+
+    crowding: accounts whose turn is after all others', because they hold a good part of the workers already
+    """
+    row = tx.scalar(_OF_OTHERS, {"moment": now(), "crowding": list(crowding)}) if crowding else None
+    row = row or tx.scalar(_FREE, {"moment": now()})
     if row is None:
         return None
     taken = tx.connection().execute(_TAKE, {"job": row.id, "node": node.id, "epoch": node.epoch})

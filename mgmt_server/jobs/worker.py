@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -47,12 +48,41 @@ def every(seconds: float | Callable[[], float], name: str) -> Callable[[Callable
     return register
 
 
-def run_next(node: Node) -> bool:
+class Shares:
+    """Which accounts' jobs this process runs now, so that a thousand jobs of one do not keep the others waiting."""
+
+    def __init__(self, threads: int) -> None:
+        self.most = max(2, threads // 2)
+        self._held: Counter[int] = Counter()
+        self._lock = threading.Lock()
+
+    def crowding(self) -> list[int]:
+        with self._lock:
+            return [account for account, jobs in self._held.items() if jobs >= self.most]
+
+    @contextmanager
+    def held(self, account: int | None) -> Iterator[None]:
+        if account is None:
+            yield
+            return
+        with self._lock:
+            self._held[account] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held[account] -= 1
+                if not self._held[account]:
+                    del self._held[account]
+
+
+def run_next(node: Node, shares: Shares | None = None) -> bool:
     """Claim a job and bring it to its end, or to where it waits. False when there is none."""
-    row = write(claim, node)
+    shares = shares or Shares(1)
+    row = write(claim, node, shares.crowding())
     if row is None:
         return False
-    with suppress(Fenced, _Waiting):
+    with shares.held(row.account_id), suppress(Fenced, _Waiting):
         load(row).run()
     return True
 
@@ -63,6 +93,7 @@ class Workers:
     def __init__(self, name: str, *, threads: int = 12, address: str = "", version: str = "") -> None:
         self.node = join_cluster(name, address, version)
         self.busy = 0
+        self._shares = Shares(threads)
         self.on_lost: Callable[[], None] = lambda: None
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._work, name=f"job-{n}", daemon=True) for n in range(threads)]
@@ -100,7 +131,7 @@ class Workers:
     def _one(self) -> bool:
         self.busy += 1
         try:
-            return run_next(self.node)
+            return run_next(self.node, self._shares)
         finally:
             self.busy -= 1
 

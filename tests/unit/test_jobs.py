@@ -13,9 +13,9 @@ from mgmt_server.db import new_uuid, reading, write
 from mgmt_server.errors import Failed
 from mgmt_server.jobs import Job, enqueue, gives_up
 from mgmt_server.jobs.flow import Child, Fenced, load
-from mgmt_server.jobs.queue import claim, join_cluster, recover
+from mgmt_server.jobs.queue import Asker, claim, join_cluster, recover
 from mgmt_server.jobs.rows import JobRow, Node, StepRow
-from mgmt_server.jobs.worker import run_next
+from mgmt_server.jobs.worker import Shares, run_next
 from mgmt_server.model.event import Alert
 
 told: list[Any] = []
@@ -221,3 +221,18 @@ def test_an_unknown_failure_tells_nothing_of_the_inside(node, monkeypatch):
     number = queue(plain_flow, new_uuid())
     run_next(node)
     assert job(number).state == "failed" and "/secret/path" not in job(number).error
+
+
+def test_the_jobs_of_one_account_do_not_keep_others_waiting(database):
+    node = join_cluster("fair")
+    for name, account in (("a1", 1), ("a2", 1), ("a3", 1), ("b1", 2), ("none", None)):
+        asker = Asker(account_id=account)
+        write(lambda tx, n=name, a=asker: enqueue(tx, plain_flow, (n,), lock=f"fair {n}", asker=a))
+    shares = Shares(4)
+    with shares.held(1):
+        assert shares.crowding() == []
+        with shares.held(1), shares.held(None):
+            assert shares.crowding() == [1]
+            taken = [write(claim, node, shares.crowding()).arguments[0] for _ in range(5)]
+    assert taken == ["b1", "none", "a1", "a2", "a3"]  # and nobody is idle while there is work
+    assert shares.crowding() == [] and write(claim, node, [1]) is None
