@@ -17,6 +17,7 @@ from mgmt_server.model.account import SYSTEM_ACCOUNT
 from mgmt_server.model.network import Network
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
 from mgmt_server.model.settings import Setting
+from mgmt_server.model.snapshot import Snapshot
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Vm, Volume
 
@@ -24,8 +25,10 @@ RUNNING_ONLY = Setting(
     "resource.count.running.vms.only",
     "Whether machines count against limits only while they run; what is counted follows at the next recount",
 )
+TENANTS = ("USER", "VNF")  # types of templates that count; the others come with the installation
 GONE = ("Destroyed", "Error", "Expunging")  # a machine in one of these does not count any more
 LEFT = ("Destroy", "Expunging", "Expunged")  # nor a disk in one of these
+UNKEPT = ("Error", "Destroying", "Destroyed")  # nor a snapshot in one of these; its files do until they are gone
 
 
 def words(tags: str | None) -> tuple[str, ...]:
@@ -108,21 +111,41 @@ def address_goes(tx: Session, account_id: int | None) -> None:
 
 
 def template_comes(tx: Session, template: Template) -> None:
-    if template.type == "USER":
+    if template.type in TENANTS:
         limits.take(tx, template.account_id, template=1)
 
 
 def template_goes(tx: Session, template: Template) -> None:
-    if template.type == "USER":
+    if template.type in TENANTS:
         limits.give(tx, template.account_id, template=1)
 
 
 def image_comes(tx: Session, template: Template, size: int) -> None:
     """A template's image is on secondary storage: so many bytes there."""
-    if template.type == "USER" and size:
+    if template.type in TENANTS and size:
         limits.take(tx, template.account_id, secondary_storage=size)
 
 
 def image_goes(tx: Session, template: Template, size: int) -> None:
-    if template.type == "USER" and size:
+    if template.type in TENANTS and size:
         limits.give(tx, template.account_id, secondary_storage=size)
+
+
+def snapshot_comes(tx: Session, snapshot: Snapshot) -> None:
+    """A snapshot was asked for. It counts until it is deleted, or could not be made."""
+    limits.take(tx, snapshot.account_id, snapshot=1)
+
+
+def snapshot_goes(tx: Session, snapshot: Snapshot) -> None:
+    limits.give(tx, snapshot.account_id, snapshot=1)
+
+
+def file_comes(tx: Session, snapshot: Snapshot, size: int) -> None:
+    """A snapshot's file is on secondary storage: so many bytes there, until it is gone."""
+    if size:
+        limits.take(tx, snapshot.account_id, secondary_storage=size)
+
+
+def file_goes(tx: Session, snapshot: Snapshot, size: int) -> None:
+    if size:
+        limits.give(tx, snapshot.account_id, secondary_storage=size)

@@ -22,6 +22,7 @@ from mgmt_server.model.account import ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Doma
 from mgmt_server.model.limit import TYPES, ResourceCount
 from mgmt_server.model.network import Network
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
+from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ancestors
@@ -29,7 +30,7 @@ from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Address, VlanRange
 
 Found = Counter[tuple[int, str, str]]  # account, type, tag
-UNCOUNTED = ("snapshot", "vpc")  # of which there are none to count yet
+UNCOUNTED = ("vpc",)  # of which there are none to count yet
 AT_ONCE = 400  # keys in one statement
 PART = 100  # accounts of one transaction, whose counts are locked so long
 
@@ -55,15 +56,21 @@ def count(session: Session, accounts: Sequence[int] | None = None) -> Found:
         ("public_ip", Address, one, Address.account_id != SYSTEM_ACCOUNT, Address.state != "Free",
          Address.range_id.in_(select(VlanRange.id).where(VlanRange.type == "VirtualNetwork"))),
         ("network", Network, one, Network.traffic_type == "Guest", ~Network.is_system, Network.acl_type == "Account"),
-        ("template", Template, one, Template.type == "USER"),
+        ("template", Template, one, Template.type.in_(counted.TENANTS)),
+        ("snapshot", Snapshot, one, Snapshot.state.not_in(counted.UNKEPT)),
     )  # fmt: skip
     for type, table, what, *conditions in owned:
         rows = select(table.account_id, what).where(table.removed.is_(None), *conditions)
         _add(session, found, type, rows.where(_of(table.account_id, accounts)).group_by(table.account_id))
     images = select(Template.account_id, func.sum(TemplateOnStore.physical_size))
-    images = images.join(TemplateOnStore, TemplateOnStore.template_id == Template.id).where(Template.type == "USER")
+    images = images.join(TemplateOnStore, TemplateOnStore.template_id == Template.id)
+    images = images.where(Template.type.in_(counted.TENANTS))
     images = images.where(_of(Template.account_id, accounts)).group_by(Template.account_id)
     _add(session, found, "secondary_storage", images)
+    kept = select(Snapshot.account_id, func.sum(SnapshotOnStore.physical_size))
+    kept = kept.join(SnapshotOnStore, SnapshotOnStore.snapshot_id == Snapshot.id)
+    kept = kept.where(_of(Snapshot.account_id, accounts)).group_by(Snapshot.account_id)
+    _add(session, found, "secondary_storage", kept)
     member = ProjectMember
     projects = select(member.account_id, func.count(Project.id.distinct())).join(
         Project, Project.id == member.project_id

@@ -18,9 +18,11 @@ from mgmt_server.model.account import ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Doma
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, NetworkOffering, ServiceOffering
+from mgmt_server.model.snapshot import Snapshot, SnapshotPolicy, VmSnapshot
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import Caller
+from mgmt_server.model.userdata import InstanceGroup, UserData
 from mgmt_server.model.vm import SshKeyPair, Vm, Volume
 from mgmt_server.model.zone import Address, Cluster, Pod, Zone
 from mgmt_server.resources.account.rights import check_rank
@@ -50,6 +52,9 @@ TAGGED: Mapping[str, Kind] = {
     "Template": TEMPLATES,
     "ISO": ISOS,
     "Volume": VOLUMES,
+    "Snapshot": Kind(Snapshot),
+    "SnapshotPolicy": Kind(SnapshotPolicy),
+    "VMSnapshot": Kind(VmSnapshot),
     "Network": NETWORKS,
     "PublicIpAddress": ADDRESSES,
     "Project": Kind(Project),
@@ -78,7 +83,11 @@ DETAILED: Mapping[str, Kind] = {
 OF_USERS: Mapping[str, Kind] = {
     "VM": USER_VMS,
     "VOLUME": VOLUMES,
+    "SNAPSHOT": Kind(Snapshot),
+    "VM_SNAPSHOT": Kind(VmSnapshot),
     "SSH_KEYPAIR": Kind(SshKeyPair),
+    "USER_DATA": Kind(UserData),
+    "INSTANCE_GROUP": Kind(InstanceGroup),
     "NETWORK": NETWORKS,
     "PUBLIC_IP_ADDRESS": ADDRESSES,
     "TEMPLATE": TEMPLATES,

@@ -1,0 +1,225 @@
+"""Snapshots of disks: kept, listed, gone back to, copied and deleted."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select, update
+
+from mgmt_server.db import reading, write
+from mgmt_server.drivers.hypervisor import faults
+from mgmt_server.drivers.storage import simulator
+from mgmt_server.model import settings
+from mgmt_server.model.event import Event
+from mgmt_server.model.limit import ResourceCount
+from mgmt_server.model.simulator import SimulatedDisk, SimulatedFile
+from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
+from mgmt_server.model.storage import ImageStore, Pool
+from mgmt_server.model.vm import Volume
+from mgmt_server.resources.limit import recount
+from tests.cloud import Refused
+from tests.simulated import build
+
+
+@pytest.fixture
+def zone(cloud):
+    found = build()
+    found["offering"] = cloud.ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
+    return found
+
+
+def deploy(cloud, zone, user="admin", **more):
+    sent = {"zoneid": zone["zone"], "templateid": zone["template"], "serviceofferingid": zone["offering"], **more}
+    vm = cloud.job("deployVirtualMachine", user=user, **sent)["virtualmachine"]
+    return vm["id"], cloud.ask("listVolumes", user=user, virtualmachineid=vm["id"])["volume"][0]["id"]
+
+
+def snap(cloud, volume, user="admin", **more):
+    return cloud.job("createSnapshot", user=user, volumeid=volume, **more)["snapshot"]
+
+
+def disk_of(volume):
+    with reading() as session:
+        row = session.execute(
+            select(Pool.uuid, Volume.path).join(Pool, Pool.id == Volume.pool_id).where(Volume.uuid == volume)
+        )
+        return row.one()
+
+
+def touch(volume):
+    """The guest writes."""
+    write(simulator.touch, *disk_of(volume))
+
+
+def content(volume):
+    pool, name = disk_of(volume)
+    with reading() as session:
+        rows = select(SimulatedDisk.content).where(SimulatedDisk.pool == pool, SimulatedDisk.name == name)
+        return session.scalar(rows)
+
+
+def files():
+    with reading() as session:
+        rows = select(SimulatedFile.name).where(SimulatedFile.name.startswith("snapshots/"))
+        return sorted(session.scalars(rows))
+
+
+def on_stores(state=None):
+    with reading() as session:
+        rows = select(func.count()).select_from(SnapshotOnStore)
+        return session.scalar(rows.where(SnapshotOnStore.state == state) if state else rows)
+
+
+def configure(cloud, name, value, **more):
+    cloud.ask("updateConfiguration", name=name, value=value, **more)
+    settings.forget()
+
+
+def incremental(cloud):
+    configure(cloud, "kvm.incremental.snapshot", "true")
+
+
+def another_zone(cloud, name="west"):
+    found = build(name=name)
+    write(lambda tx: tx.execute(
+        update(ImageStore).where(ImageStore.uuid == found["store"]).values(url=f"nfs://192.0.2.9/{name}")
+    ))  # fmt: skip
+    return found
+
+
+def fail(cloud, method, value="fail:no"):
+    cloud.ask("configureSimulator", name=method, value=value, count=1)
+    faults.forget()
+
+
+def counts_are_right():
+    with reading() as session:
+        assert recount.wrong(session) == ([], [])
+
+
+def used(kind, account="account:2"):
+    with reading() as session:
+        rows = select(ResourceCount.used).where(ResourceCount.key == f"{account}/{kind}/")
+        return session.scalar(rows) or 0
+
+
+def test_the_disk_of_a_running_machine_is_kept_while_it_runs_on(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    made = snap(cloud, volume, name="first", **{"tags[0].key": "k", "tags[0].value": "v"})
+    assert (made["name"], made["state"], made["intervaltype"], made["volumeid"]) == (
+        "first", "BackedUp", "MANUAL", volume,
+    )  # fmt: skip
+    assert made["revertable"] is True and made["virtualsize"] > 0 and made["physicalsize"] > 0
+    assert made["zoneid"] == zone["zone"] and made["tags"][0]["key"] == "k" and "parent" not in made
+    assert cloud.ask("listVirtualMachines", id=vm)["virtualmachine"][0]["state"] == "Running"
+    assert cloud.ask("listVolumes", id=volume)["volume"][0]["state"] == "Ready"
+    assert len(files()) == 1 and used("snapshot") == 1 and used("secondary_storage") == made["physicalsize"]
+    counts_are_right()
+
+
+def test_a_snapshot_without_a_name_is_called_after_machine_disk_and_moment(cloud, zone):
+    _, volume = deploy(cloud, zone)
+    with reading() as session:
+        row = session.scalar(select(Volume).where(Volume.uuid == volume))
+    made = snap(cloud, volume)
+    assert made["name"].startswith(f"i-2-{row.vm_id}-VM_ROOT-{row.vm_id}_20")
+
+
+def test_a_disk_goes_back_to_what_it_was(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    before = content(volume)
+    made = snap(cloud, volume)
+    touch(volume)
+    with pytest.raises(Refused) as refused:
+        cloud.job("revertSnapshot", id=made["id"])
+    assert "is Running: stop it" in refused.value.text
+    cloud.job("stopVirtualMachine", id=vm)
+    answer = cloud.job("revertSnapshot", id=made["id"])["snapshot"]
+    assert answer["id"] == made["id"] and content(volume) == before
+    assert cloud.ask("listVolumes", id=volume)["volume"][0]["state"] == "Ready"
+    assert cloud.job("startVirtualMachine", id=vm)["virtualmachine"]["state"] == "Running"
+
+
+def test_only_what_changed_is_kept_up_to_the_longest_chain(cloud, zone):
+    incremental(cloud)
+    configure(cloud, "snapshot.delta.max", "2")
+    _, volume = deploy(cloud, zone)
+    made = []
+    for _ in range(4):
+        touch(volume)
+        made.append(snap(cloud, volume))
+    assert [m.get("parent") for m in made] == [None, made[0]["id"], made[1]["id"], None]
+    assert made[1]["physicalsize"] < made[0]["physicalsize"] == made[3]["physicalsize"]
+    with reading() as session:
+        points = list(session.scalars(select(Snapshot.point).order_by(Snapshot.id)))
+    assert points == [None, None, None, made[3]["id"]], "the disk follows its newest snapshot alone"
+
+
+def test_without_the_setting_every_snapshot_holds_all(cloud, zone):
+    _, volume = deploy(cloud, zone)
+    assert ["parent" in snap(cloud, volume) for _ in range(2)] == [False, False]
+
+
+def test_going_back_reads_the_whole_chain_and_the_next_snapshot_holds_all(cloud, zone):
+    incremental(cloud)
+    vm, volume = deploy(cloud, zone)
+    seen, made = [], []
+    for _ in range(3):
+        touch(volume)
+        seen.append(content(volume))
+        made.append(snap(cloud, volume))
+    cloud.job("stopVirtualMachine", id=vm)
+    for place in (0, 2, 1):
+        cloud.job("revertSnapshot", id=made[place]["id"])
+        assert content(volume) == seen[place]
+    assert "parent" not in snap(cloud, volume)
+
+
+def test_a_file_stays_hidden_until_nothing_stands_on_it(cloud, zone):
+    incremental(cloud)
+    vm, volume = deploy(cloud, zone)
+    made, seen = [], []
+    for _ in range(3):
+        touch(volume)
+        seen.append(content(volume))
+        made.append(snap(cloud, volume))
+    assert cloud.job("deleteSnapshot", id=made[0]["id"]) == {"success": True}
+    cloud.job("deleteSnapshot", id=made[1]["id"])
+    assert [s["id"] for s in cloud.ask("listSnapshots")["snapshot"]] == [made[2]["id"]]
+    assert len(files()) == 3 and on_stores("Hidden") == 2 and used("snapshot") == 1
+    assert used("secondary_storage") == sum(m["physicalsize"] for m in made), "hidden files take their room still"
+    counts_are_right()
+    cloud.job("stopVirtualMachine", id=vm)
+    touch(volume)
+    cloud.job("revertSnapshot", id=made[2]["id"])
+    assert content(volume) == seen[2]
+    cloud.job("deleteSnapshot", id=made[2]["id"])
+    assert files() == [] and on_stores() == 0 and used("secondary_storage") == 0 == used("snapshot")
+    assert cloud.ask("listSnapshots") == {}
+    counts_are_right()
+
+
+def test_the_middle_of_a_chain_goes_with_what_stands_on_it(cloud, zone):
+    incremental(cloud)
+    _, volume = deploy(cloud, zone)
+    made = [snap(cloud, volume) for _ in range(3)]
+    cloud.job("deleteSnapshot", id=made[1]["id"])
+    cloud.job("deleteSnapshot", id=made[2]["id"])
+    assert len(files()) == 1 and files()[0].endswith(f"{made[0]['id']}.qcow2")
+    assert "parent" not in snap(cloud, volume), "what was followed since the deleted one is not followed any more"
+
+
+def test_a_snapshot_that_fails_stays_in_error_and_counts_for_nothing(cloud, zone):
+    _, volume = deploy(cloud, zone)
+    fail(cloud, "save_disk")
+    with pytest.raises(Refused):
+        snap(cloud, volume, name="bad")
+    (found,) = cloud.ask("listSnapshots")["snapshot"]
+    assert (found["state"], found["revertable"]) == ("Error", False) and files() == []
+    assert cloud.ask("listVolumes", id=volume)["volume"][0]["state"] == "Ready"
+    assert used("snapshot") == 0 == used("secondary_storage")
+    counts_are_right()
+    with pytest.raises(Refused):
+        cloud.job("revertSnapshot", id=found["id"])
+    cloud.job("deleteSnapshot", id=found["id"])
+    assert cloud.ask("listSnapshots") == {} and on_stores() == 0
+    snap(cloud, volume)
