@@ -100,6 +100,10 @@ class TemplateOnStore(Internal, Base):
     progress: Mapped[int] = mapped_column(default=0)  # percent
     error: Mapped[Long | None]
 
+    def kept_as(self, registered: str) -> str:
+        """The image's format, which is not what was registered where it was converted."""
+        return "QCOW2" if self.path.endswith(".qcow2") else registered
+
 
 class TemplateOnPool(Internal, Base):
     """A template cached on primary storage, from which disks are cloned."""

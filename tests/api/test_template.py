@@ -135,7 +135,7 @@ def test_who_sees_what(cloud, sent):
         ({"zoneid": ""}, "zoneid is missing"),
         ({"zoneid": "nonsense"}, "Invalid parameter zoneid"),
         ({"checksum": "xyz"}, "checksum=xyz is none"),
-        ({"templatetype": "SYSTEM"}, "other types than USER"),
+        ({"templatetype": "SYSTEM"}, "none of USER, VNF, BUILTIN"),
         ({"directdownload": True}, "not supported"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import json
 import socket
 import ssl
 import time
@@ -22,6 +23,7 @@ REDIRECTS = 5
 DIAL = 15.0  # seconds to reach one address: a firewall that drops packets is told, not waited for
 SILENCE = 60.0  # seconds without a byte
 CHUNK = 1 << 18
+PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers of a server that may answer better later
 CARRIER_NAT = ipaddress.ip_network("100.64.0.0/10")  # not told to be private, and not of the Internet either
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -88,30 +90,90 @@ def resolve(host: str, port: int, allowed: Sequence[str]) -> list[str]:
     return texts
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A download that was cut off: so many bytes are there, of what the server called `validator`."""
+
+    size: int = 0
+    validator: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Range": f"bytes={self.size}-", "If-Range": self.validator} if self.size else {}
+
+
 def fetch(
-    url: str, file: Path, limits: Limits, progress: Callable[[int, int], None] = lambda done, total: None
+    url: str,
+    file: Path,
+    limits: Limits,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    resume: bool = False,
 ) -> Fetched:
     """Fetch a URL into a file. `progress(bytes so far, bytes in all or 0)`; whatever it raises ends the download.
 
-    Raises InvalidValue for a URL that must not be fetched, Unavailable, Failed.
+    resume: go on with a file that was cut off, where the server has the same content still; else it begins anew.
+    Raises InvalidValue for a URL that must not be fetched, Failed, and Unavailable for what may pass.
     """
     end = time.monotonic() + limits.seconds
+    first, begun = url, _begun(url, file) if resume else _Begun()
     for _ in range(REDIRECTS + 1):
         connection, target = _connect(url, limits)
         try:
-            answer = _ask(connection, target, url)
+            answer = _ask(connection, target, url, begun.headers)
             if answer.status in (301, 302, 303, 307, 308):
                 url = urljoin(url, answer.headers.get("Location") or "")
                 continue
-            if answer.status != 200:
+            if answer.status == 416 and answer.headers.get("Content-Range") == f"bytes */{begun.size}":
+                return Fetched(begun.size, url)  # all of it was there
+            if answer.status == 416:
+                begun = _Begun()
+                continue
+            if answer.status in PASSING:
+                raise Unavailable(f"{shown(url)} answered {answer.status} {answer.reason}")
+            if answer.status not in (200, 206):
                 raise Failed(f"{shown(url)} answered {answer.status} {answer.reason}")
-            size = _store(answer, file, limits, end, progress)
+            have = _goes_on(answer, begun)
+            if not have:
+                _remember(first, file, answer)
+            size = _store(answer, file, limits, end, progress, have)
             return Fetched(size, url, answer.headers.get("Last-Modified") or "")
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"{shown(url)}: {error or type(error).__name__}") from None
         finally:
             connection.close()
     raise Failed(f"{shown(url)}: more than {REDIRECTS} redirects")
+
+
+def _note_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.from")
+
+
+def _begun(url: str, file: Path) -> _Begun:
+    """What is there of an earlier download of this URL, where it can be told that the content is the same."""
+    try:
+        note = json.loads(_note_of(file).read_text())
+        return _Begun(file.stat().st_size, note["validator"]) if note["url"] == url else _Begun()
+    except (OSError, ValueError, KeyError, TypeError):
+        return _Begun()
+
+
+def _remember(url: str, file: Path, answer: http.client.HTTPResponse) -> None:
+    """Note what the server calls this content; a weak validator does not tell whether bytes are the same."""
+    tag = answer.headers.get("ETag") or ""
+    validator = tag if tag.startswith('"') else answer.headers.get("Last-Modified") or ""
+    _note_of(file).unlink(missing_ok=True)
+    if validator:
+        _note_of(file).write_text(json.dumps({"url": url, "validator": validator}))
+
+
+def _goes_on(answer: http.client.HTTPResponse, begun: _Begun) -> int:
+    """The byte from which the answer goes on; 0 for the whole."""
+    if answer.status == 200:
+        return 0
+    if not begun.size or not (answer.headers.get("Content-Range") or "").startswith(f"bytes {begun.size}-"):
+        raise Failed("the server answered with a part that nobody asked for")
+    return begun.size
 
 
 def _connect(url: str, limits: Limits) -> tuple[http.client.HTTPConnection, str]:
@@ -160,9 +222,12 @@ class _Secure(_Plain):
         self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
 
 
-def _ask(connection: http.client.HTTPConnection, target: str, url: str) -> http.client.HTTPResponse:
+def _ask(
+    connection: http.client.HTTPConnection, target: str, url: str, more: dict[str, str]
+) -> http.client.HTTPResponse:
     try:
-        connection.request("GET", target, headers={"User-Agent": "cloudwright", "Accept-Encoding": "identity"})
+        headers = {"User-Agent": "cloudwright", "Accept-Encoding": "identity", **more}
+        connection.request("GET", target, headers=headers)
         return connection.getresponse()
     except ssl.SSLCertVerificationError as error:
         raise Unavailable(f"{shown(url)}: its certificate is not trusted: {error.verify_message}") from None
@@ -176,13 +241,15 @@ def _store(
     limits: Limits,
     end: float,
     progress: Callable[[int, int], None],
+    have: int,
 ) -> int:
+    """Bytes of the file, of which `have` were there already."""
     told = answer.headers.get("Content-Length") or ""
-    total = int(told) if told.isdecimal() else 0
+    total = have + int(told) if told.isdecimal() else 0
     if total > limits.size:
         raise Failed(f"it has {total} bytes: at most {limits.size} are fetched")
-    done = 0
-    with open(file, "wb") as sink:
+    done = have
+    with open(file, "ab" if have else "wb") as sink:
         while piece := answer.read(CHUNK):
             done += len(piece)
             if done > limits.size:

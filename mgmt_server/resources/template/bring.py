@@ -9,6 +9,7 @@ import logging
 import lzma
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from mgmt_server.agent.run import run
 from mgmt_server.db import changed, write
 from mgmt_server.drivers.image import nfs
 from mgmt_server.drivers.image.download import Limits, fetch
-from mgmt_server.drivers.image.inspect import inspect
+from mgmt_server.drivers.image.inspect import Inspected, disk_of_ova, inspect
 from mgmt_server.drivers.image.system import SystemImage, find
-from mgmt_server.errors import ApiError, Failed, InvalidValue
+from mgmt_server.errors import ApiError, Failed, InvalidValue, Unavailable
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import TemplateOnStore
 from mgmt_server.model.template import Template, TemplateInZone
@@ -37,7 +39,19 @@ INSIDE = Setting(
     "secstorage.allowed.internal.sites",
     "Networks of your own from which images may be fetched, such as 192.0.2.0/24, with commas between",
 )
+RETRIES = Setting(
+    "template.download.retries",
+    "How often the download of an image is tried again when its server does not answer or is cut off",
+    type="Integer",
+    default="3",
+    least=0,
+    most=100,
+)
 GIB = 1 << 30
+PAUSE = 5.0  # seconds before a download is tried again; twice as long each time, LONGEST at most
+LONGEST = 300.0
+CONVERTING, MEMORY = 7200, 2 << 30  # seconds of CPU, bytes of address space
+CONVERTED = {"VHD": "vpc", "VHDX": "vhdx", "VMDK": "vmdk", "OVA": "vmdk"}  # as registered -> as QEMU calls it
 TELL = 2.0  # seconds between two notes of the progress
 CHUNK = 1 << 20
 PACKED: tuple[tuple[bytes, Callable[..., Any]], ...] = (
@@ -60,6 +74,16 @@ class Order:
     checksum: str
     store: str  # URL
     path: str  # below the store
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An image on a store, sizes in bytes."""
+
+    store: str  # URL
+    path: str
+    size: int
+    physical_size: int
 
 
 @dataclass(frozen=True)
@@ -86,11 +110,13 @@ def digest_of(text: str) -> tuple[str, str]:
 
 
 def bring(call: UUID, order: Order) -> Brought:
-    """Fetch, check, inspect and put an image. What goes wrong is told in the answer, and nothing of it stays."""
+    """Fetch, check, inspect and put an image. What goes wrong is told in the answer, and nothing of it stays.
+
+    What an earlier life of this server has left of the download is gone on with, where that can be.
+    """
     folder = _folder(order)
-    shutil.rmtree(folder, ignore_errors=True)  # of an earlier life of this server
     try:
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return _bring(order, folder)
     except ApiError as error:
         _clear(order)
@@ -100,6 +126,35 @@ def bring(call: UUID, order: Order) -> Brought:
         return Brought(error=f"the server could not keep the image: {error.strerror or error}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def carry(call: UUID, order: Order, source: Stored | None) -> Brought:
+    """Copy an image from another store, by way of this server. It was looked into before it got there."""
+    if source is None:
+        return Brought(error="the template is on no secondary storage any more from which it could be copied")
+    folder = _folder(order)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+        nfs.get(source.store, source.path, folder / "image")
+        if (folder / "image").stat().st_size != source.physical_size:
+            raise Failed(f"{source.path} on {source.store} is not {source.physical_size} bytes long any more")
+        _wanted_still(order, 50)
+        nfs.put(folder / "image", order.store, order.path)
+        return Brought(size=source.size, physical_size=source.physical_size)
+    except ApiError as error:
+        _clear(order)
+        return Brought(error=str(error))
+    except OSError as error:
+        _clear(order)
+        return Brought(error=f"the server could not copy the image: {error.strerror or error}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def uncarry(call: UUID, order: Order, source: Stored | None) -> None:
+    """Undo `carry`."""
+    take_away(call, order)
 
 
 def take_away(call: UUID, order: Order) -> None:
@@ -137,13 +192,71 @@ def _clear(order: Order) -> None:
 def _bring(order: Order, folder: Path) -> Brought:
     largest = LARGEST.number() * GIB
     file = folder / "image"
-    fetch(order.url, file, Limits(allowed=tuple(INSIDE.words()), size=largest), _Teller(order))
-    checksum = _check(file, order.checksum)
-    file = _unpacked(file, folder / "unpacked", largest)
-    seen = inspect(file, order.format, largest)
+    _fetch(order, file, Limits(allowed=tuple(INSIDE.words()), size=largest))
+    sound = made_sound(file, folder, order.format, order.checksum, largest)
     _wanted_still(order, 99)
-    nfs.put(file, order.store, order.path)
-    return Brought(size=seen.virtual_size, physical_size=seen.physical_size, checksum=checksum)
+    nfs.put(sound.file, order.store, order.path)
+    return Brought(size=sound.seen.virtual_size, physical_size=sound.seen.physical_size, checksum=sound.checksum)
+
+
+def _fetch(order: Order, file: Path, limits: Limits) -> None:
+    """Try again where what is wrong may pass, and tell why meanwhile."""
+    tries, pause = RETRIES.number() + 1, PAUSE
+    for number in range(1, tries + 1):
+        try:
+            fetch(order.url, file, limits, _Teller(order), resume=True)
+            return
+        except Unavailable as error:
+            if number == tries:
+                raise Unavailable(f"{error} (tried {tries} times)" if tries > 1 else str(error)) from None
+            write(_note_cause, order, f"try {number} of {tries} failed: {error}")
+        threading.Event().wait(pause)
+        pause = min(2 * pause, LONGEST)
+        _wanted_still(order, 0)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """An image that may go to a store."""
+
+    file: Path
+    seen: Inspected
+    checksum: str
+
+
+def kept_as(hypervisor: str, format: str) -> str:
+    """The format in which an image is kept: hosts with KVM are given disks of other hypervisors as QCOW2."""
+    return "QCOW2" if hypervisor == "KVM" and format in CONVERTED else format
+
+
+def made_sound(file: Path, folder: Path, format: str, checksum: str, largest: int) -> Sound:
+    """Check a file, unpack it, look into it, and convert it where hosts cannot take it as it is.
+
+    `folder` holds what is made meanwhile. Raises Failed for an image that must not be used.
+    """
+    for left in ("unpacked", "disk", "converted"):
+        (folder / left).unlink(missing_ok=True)
+    told = _check(file, checksum)
+    file = _unpacked(file, folder / "unpacked", largest)
+    if format == "OVA":
+        disk_of_ova(file, folder / "disk", largest)
+        file = folder / "disk"
+    seen = inspect(file, "VMDK" if format == "OVA" else format, largest)
+    if format in CONVERTED:
+        target = folder / "converted"
+        _convert(file, CONVERTED[format], target)
+        file, seen = target, inspect(target, "QCOW2", largest + GIB)  # formats round sizes up
+    return Sound(file, seen, told)
+
+
+def _convert(file: Path, format: str, target: Path) -> None:
+    if shutil.which("qemu-img") is None:
+        raise Failed(
+            f"images in the format {format} are converted here, and qemu-img is missing: install qemu-utils on the "
+            "management server, or register the image as QCOW2"
+        )
+    bounds = ["prlimit", f"--as={MEMORY}", f"--cpu={CONVERTING}", "--core=0", "--"]
+    run([*bounds, "qemu-img", "convert", "-q", "-f", format, "-O", "qcow2", str(file), str(target)], 2.0 * CONVERTING)
 
 
 class _Teller:
@@ -162,6 +275,11 @@ class _Teller:
 def _wanted_still(order: Order, percent: int) -> None:
     if not write(_note, order, percent):
         raise Failed("the template was deleted while its image was fetched")
+
+
+def _note_cause(tx: Session, order: Order, cause: str) -> None:
+    mine = update(TemplateOnStore).where(TemplateOnStore.id == order.on_store, TemplateOnStore.state == "Creating")
+    tx.execute(mine.values(error=cause[:2000]).execution_options(synchronize_session=False))
 
 
 def _note(tx: Session, order: Order, percent: int) -> bool:

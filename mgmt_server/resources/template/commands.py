@@ -11,17 +11,18 @@ from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.owner import owner
 from mgmt_server.api.parameters import Length, Operate, Use
-from mgmt_server.db import new_uuid
 from mgmt_server.errors import InUse, InvalidValue, ParameterError
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import Account, Domain, Project
-from mgmt_server.model.template import OsType, Template, TemplateInZone
+from mgmt_server.model.storage import TemplateOnStore
+from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.offering.rules import absent
 from mgmt_server.resources.template import flows
+from mgmt_server.resources.template.adding import add, fetched
 from mgmt_server.resources.template.bring import digest_of
 from mgmt_server.resources.template.rules import (
     ARCHITECTURES,
@@ -30,6 +31,8 @@ from mgmt_server.resources.template.rules import (
     check_visibility,
     format_of,
     hypervisor_of,
+    not_system,
+    template_alone,
     url_of,
     zones_of,
 )
@@ -80,7 +83,7 @@ def register(
 
     name: its name
     url: where its image is, http or https
-    format: QCOW2 or RAW
+    format: QCOW2, RAW, VHD, VHDX, VMDK or OVA; KVM hosts are given all but the first two as QCOW2
     hypervisor: KVM; Simulator for simulated hosts, whose images are not fetched
     displaytext: what users read; the name by default
     ostypeid: the guest's operating system
@@ -98,7 +101,7 @@ def register(
     bits: accepted; the operating system tells
     details: free key-value pairs for the hypervisor
     templatetag: tag of the hosts that run it
-    templatetype: USER
+    templatetype: USER, VNF for a network appliance, BUILTIN (root administrators; it counts against no limit)
     isrouting: not supported; false is accepted
     directdownload: not supported; false is accepted
     deployasis: not supported; false is accepted
@@ -110,7 +113,7 @@ def register(
     absent(directdownload=directdownload, deployasis=deployasis, forcks=forcks)
     whose = owner(ctx, account, domainid, projectid)
     check_visibility(ctx, whose, ispublic, isfeatured)
-    check_type(ctx, templatetype, isrouting)
+    type = check_type(ctx, templatetype, isrouting)
     kind = hypervisor_of(hypervisor)
     if ostypeid is None:
         raise ParameterError("Please provide a guest OS type as ostypeid: listOsTypes names them")
@@ -119,14 +122,12 @@ def register(
     if kind != "Simulator":  # whose images are never fetched
         check_host(url_of(url))
     zones, everywhere = zones_of(ctx, zoneid, zoneids)
-    uuid = new_uuid()
-    template = Template(
-        uuid=uuid,
-        account_id=whose.id,
-        domain_id=whose.domain_id,
+    template = add(
+        ctx,
+        whose,
         name=name,
-        display_text=displaytext or name,
-        unique_name=f"{whose.id}-{uuid}",
+        display_text=displaytext,
+        type=type,
         format=format_of(kind, format),
         hypervisor=kind,
         url=url_of(url),
@@ -140,20 +141,13 @@ def register(
         password_enabled=passwordenabled,
         ssh_key_enabled=sshkeyenabled,
         dynamically_scalable=isdynamicallyscalable,
-        arch=one_of("arch", arch, ARCHITECTURES) or ARCHITECTURES[0],
+        arch=one_of("arch", arch, ARCHITECTURES),
         tag=templatetag,
-        details=details or {},
+        details=details,
     )
-    ctx.session.add(template)
-    ctx.session.flush()
-    counted.template_comes(ctx.session, template)
-    for zone in zones:
-        flows.start_download(ctx.session, template, zone.id)
-    ctx.session.flush()
     ctx.describe(f"registering template {name}")
     ctx.event("TEMPLATE.CREATE", template)
-    shown = select(TemplateInZone.id).where(TemplateInZone.template_id == template.id).order_by(TemplateInZone.id)
-    return [template_view.one(ctx.session, ctx.caller, number) for number in ctx.session.scalars(shown).all()]
+    return fetched(ctx, template, zones, None, template_view)
 
 
 @command(
@@ -200,13 +194,14 @@ def update(
     cleanupdetails: whether to forget all of them
     sortkey: its place in lists, the lowest first
     templatetag: tag of the hosts that run it
-    templatetype: USER
+    templatetype: USER, VNF or BUILTIN
     isrouting: not supported; false is accepted
     forcks: not supported; false is accepted
     forceupdateostype: accepted; the operating system can always be changed
     """
     absent(forcks=forcks)
-    check_type(ctx, templatetype, isrouting)
+    template_alone(id)
+    retype(ctx, id, check_type(ctx, templatetype, isrouting))
     if cleanupdetails and details:
         raise InvalidValue("cleanupdetails forgets what details would set: send one of them")
     changes = {
@@ -245,6 +240,7 @@ def delete(
     forced: even when machines were deployed from it
     issystem: whether a template of system VMs is meant
     """
+    template_alone(id)
     if id.type == "SYSTEM" and not issystem:
         raise InvalidValue(f"{id.name} is what system VMs start from: send issystem=true if that is meant")
     users = select(Vm.name).where(Vm.template_id == id.id, Vm.removed.is_(None), Vm.state != "Expunging")
@@ -260,6 +256,20 @@ def delete(
     zone = zoneid.id if zoneid is not None else None
     flows.forget(ctx.session, id, zone)
     return ctx.start(flows.delete, id, zone)
+
+
+def retype(ctx: Context, template: Template, type: str | None) -> None:
+    """Give a template another type; what it counts for follows."""
+    if type is None or type == template.type:
+        return
+    not_system(template)
+    sizes = select(TemplateOnStore.physical_size).where(TemplateOnStore.template_id == template.id)
+    stored = sum(ctx.session.scalars(sizes))
+    counted.image_goes(ctx.session, template, stored)
+    counted.template_goes(ctx.session, template)
+    template.type = type
+    counted.template_comes(ctx.session, template)
+    counted.image_comes(ctx.session, template, stored)
 
 
 def account_named(ctx: Context, template: Template, name: str) -> Account:

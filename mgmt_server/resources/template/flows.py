@@ -17,12 +17,12 @@ from mgmt_server.drivers.image.system import SystemImage
 from mgmt_server.errors import InvalidValue, LimitExceeded
 from mgmt_server.jobs import Job, enqueue
 from mgmt_server.model.host import Host
-from mgmt_server.model.settings import Setting
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import Template, TemplateInZone
-from mgmt_server.model.zone import Zone
+from mgmt_server.model.zone import Cluster, Zone
 from mgmt_server.resources.template import bring
-from mgmt_server.resources.template.bring import Brought, Order
+from mgmt_server.resources.template.bring import Brought, Order, Stored
 from mgmt_server.resources.template.seeds import BUILTIN_SIMULATOR, SYSTEM_KVM, SYSTEM_SIMULATOR
 
 FULL = Setting(
@@ -30,6 +30,10 @@ FULL = Setting(
     "Share of a secondary storage in use from which it takes no more",
     least=0,
     most=1,
+)
+COPIES = Setting(
+    "copy.templates.from.other.secondary.storages",
+    "Whether a secondary storage that lacks a template gets it from another one instead of from its URL",
 )
 SIMULATED = (BUILTIN_SIMULATOR, SYSTEM_SIMULATOR)
 SIMULATED_SIZE = 5 * 2**20  # bytes of a simulated image, of which nothing is known
@@ -72,7 +76,7 @@ def _add(tx: Session, row: TemplateInZone | TemplateOnStore) -> bool:
     return True
 
 
-def _on_store(tx: Session, template: Template, store: ImageStore, zone_id: int, state: str) -> TemplateOnStore | None:
+def on_store(tx: Session, template: Template, store: ImageStore, zone_id: int, state: str) -> TemplateOnStore | None:
     """The new row of a template on a store; None when there is one already."""
     mine = TemplateOnStore.template_id == template.id, TemplateOnStore.store_id == store.id
     if tx.scalar(select(TemplateOnStore.id).where(*mine)) is not None:
@@ -84,7 +88,7 @@ def _on_store(tx: Session, template: Template, store: ImageStore, zone_id: int, 
         store_id=store.id,
         zone_id=zone_id,
         state=state,
-        path=f"{folder(template)}/{template.uuid}.{template.format.lower()}",
+        path=f"{folder(template)}/{template.uuid}.{bring.kept_as(template.hypervisor, template.format).lower()}",
         size=size if ready else 0,
         physical_size=size if ready else 0,
         progress=100 if ready else 0,
@@ -95,21 +99,52 @@ def _on_store(tx: Session, template: Template, store: ImageStore, zone_id: int, 
     return row
 
 
-def start_download(tx: Session, template: Template, zone_id: int) -> None:
+def start_download(tx: Session, template: Template, zone_id: int, store: ImageStore | None = None) -> None:
     """Have a template in a zone: at once where hosts are simulated, else by a job. InvalidValue without a store."""
     in_zone(tx, template, zone_id)
-    stores = stores_of(tx, zone_id)
-    simulated = template.hypervisor == "Simulator"
+    stores = [store] if store is not None else stores_of(tx, zone_id)
+    simulated = is_simulated(tx, template, zone_id)
     if not stores and not simulated:
         raise InvalidValue(
             "the zone has no secondary storage that can be written to and has room: add one with addImageStore, then "
             "register again"
         )
-    for store in stores[:1]:
-        row = _on_store(tx, template, store, zone_id, "Ready" if simulated else "Creating")
+    for target in stores[:1]:
+        source = elsewhere(tx, template, zone_id)
+        if template.url is None and source is None:
+            continue  # made here, and its only image is gone: there is nothing to fetch
+        row = on_store(tx, template, target, zone_id, "Ready" if simulated else "Creating")
         if row is not None and not simulated:
             tx.flush()
-            enqueue(tx, download, (row.id,), lock=f"template:{template.id}", instance=("Template", template.uuid))
+            copies = source is not None and (template.url is None or COPIES.flag(Scope("Zone", zone_id)))
+            enqueue(
+                tx,
+                copy if copies else download,
+                (row.id,),
+                lock=f"template:{template.id}",
+                instance=("Template", template.uuid),
+            )
+
+
+def is_simulated(tx: Session, template: Template, zone_id: int) -> bool:
+    """Whether its images in the zone are no files. ISOs are for every hypervisor: there the zone's hosts decide."""
+    if template.format != "ISO":
+        return template.hypervisor == "Simulator"
+    return zone_is_simulated(tx, zone_id)
+
+
+def zone_is_simulated(tx: Session, zone_id: int) -> bool:
+    rows = select(Cluster.hypervisor).where(Cluster.zone_id == zone_id, Cluster.removed.is_(None)).distinct()
+    return set(tx.scalars(rows)) == {"Simulator"}
+
+
+def elsewhere(tx: Session, template: Template, zone_id: int | None = None) -> TemplateOnStore | None:
+    """A ready image of the template, in the given zone if there is one."""
+    rows = select(TemplateOnStore).join(ImageStore, ImageStore.id == TemplateOnStore.store_id)
+    rows = rows.where(
+        TemplateOnStore.template_id == template.id, TemplateOnStore.state == "Ready", ImageStore.removed.is_(None)
+    )
+    return tx.scalar(rows.order_by(TemplateOnStore.zone_id != (zone_id or 0), TemplateOnStore.id).limit(1))
 
 
 def have_builtin(tx: Session, zone_id: int) -> None:
@@ -117,7 +152,7 @@ def have_builtin(tx: Session, zone_id: int) -> None:
     for template in tx.scalars(select(Template).where(Template.id.in_(SIMULATED), Template.removed.is_(None))):
         for store in stores_of(tx, zone_id):
             in_zone(tx, template, zone_id)
-            _on_store(tx, template, store, zone_id, "Ready")
+            on_store(tx, template, store, zone_id, "Ready")
 
 
 def have_system_template(
@@ -166,7 +201,7 @@ def store_added(tx: Session, store_id: int) -> None:
     )
     missing = select(Template).where(
         Template.removed.is_(None),
-        Template.type == "USER",
+        Template.type.in_(counted.TENANTS),
         Template.id.not_in(here),
         or_(Template.cross_zones, Template.id.in_(wanted)),
     )
@@ -205,6 +240,26 @@ def download(job: Job, on_store_id: int) -> None:
     brought = job.call(bring.bring, order, undo=bring.take_away)
     if job.write(arrived, order, brought):
         job.call(bring.take_away, order)
+
+
+def copy(job: Job, on_store_id: int) -> None:
+    """Bring an image to a store from another one. What went wrong is told in the row, as of a download."""
+    order = job.write(begin, on_store_id, undo=broke)
+    if order is None:
+        return
+    source = job.write(source_of, order)
+    brought = job.call(bring.carry, order, source, undo=bring.uncarry)
+    if job.write(arrived, order, brought):
+        job.call(bring.take_away, order)
+
+
+def source_of(tx: Session, order: Order) -> Stored | None:
+    """Where the image is already; None when it is nowhere any more."""
+    found = elsewhere(tx, tx.get_one(Template, order.template))
+    if found is None:
+        return None
+    store = tx.get_one(ImageStore, found.store_id)
+    return Stored(store.url, found.path, found.size, found.physical_size)
 
 
 def begin(tx: Session, on_store_id: int) -> Order | None:
@@ -249,7 +304,7 @@ def arrived(tx: Session, order: Order, brought: Brought) -> bool:
     except LimitExceeded as exceeded:
         _fail(tx, order.on_store, str(exceeded))
         return True
-    changes = {"size": brought.size, "checksum": brought.checksum or None}
+    changes = {"size": brought.size} | ({"checksum": brought.checksum} if brought.checksum else {})
     tx.execute(
         update(Template)
         .where(Template.id == order.template)
@@ -287,7 +342,7 @@ def leaving(tx: Session, template_id: int, zone_id: int | None) -> list[Order]:
         rows = rows.where(TemplateOnStore.zone_id == zone_id)
     found = []
     for row, template, store in tx.execute(rows):
-        url = "" if template.hypervisor == "Simulator" else store.url
+        url = "" if is_simulated(tx, template, row.zone_id) else store.url
         row.state = "Destroying"
         found.append(Order(row.id, template.id, template.uuid, url, template.format, "", store.url, row.path))
     return found

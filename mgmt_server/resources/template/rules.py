@@ -16,12 +16,19 @@ from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account
 from mgmt_server.model.scopes import of_account
 from mgmt_server.model.settings import Setting
+from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ADMINS
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.template.bring import INSIDE
 
 HYPERVISORS = ("KVM", "Simulator")
-FORMATS = {"KVM": ("QCOW2", "RAW"), "Simulator": ("QCOW2", "RAW", "VHD", "VHDX", "OVA")}
+FORMATS = {
+    "KVM": ("QCOW2", "RAW", "VHD", "VHDX", "VMDK", "OVA"),  # what is no QCOW2 or RAW is converted when it comes
+    "Simulator": ("QCOW2", "RAW", "VHD", "VHDX", "VMDK", "OVA"),
+}
+NO_HYPERVISOR = "None"  # of ISOs, which any can use
+TYPES = ("USER", "VNF", "BUILTIN")
 ARCHITECTURES = ("x86_64", "aarch64")
 PUBLIC = Setting(
     "allow.public.user.templates",
@@ -112,6 +119,35 @@ def check_visibility(ctx: Context, owner: Account | None, ispublic: bool | None,
         raise InvalidValue("users may not make templates public here (setting allow.public.user.templates)")
 
 
-def check_type(ctx: Context, templatetype: str | None, isrouting: bool | None) -> None:
-    if isrouting or (templatetype and templatetype.upper() != "USER"):
-        raise InvalidValue("templates of other types than USER come with the installation: leave templatetype out")
+def check_type(ctx: Context, templatetype: str | None, isrouting: bool | None) -> str | None:
+    """The type that is meant, None for none. Those that do not count against limits are for root administrators."""
+    if isrouting:
+        raise InvalidValue(
+            "routers start from the system VM template, which comes with the installation (cloudwright template "
+            "install-system): leave isrouting out"
+        )
+    if not templatetype:
+        return None
+    found = one_of("templatetype", templatetype, TYPES)
+    if found == "BUILTIN" and not ctx.caller.is_root:
+        raise InvalidValue("templatetype=BUILTIN is for root administrators: send USER or VNF, or leave it out")
+    return found
+
+
+def template_alone(template: Template, parameter: str = "id") -> Template:
+    """Refuse an ISO where a template is meant, as if it were not there."""
+    if template.format == "ISO":
+        raise no_entity(parameter, template.uuid)
+    return template
+
+
+def iso_alone(iso: Template, parameter: str = "id") -> Template:
+    """Refuse a template where an ISO is meant, as if it were not there."""
+    if iso.format != "ISO":
+        raise no_entity(parameter, iso.uuid)
+    return iso
+
+
+def not_system(template: Template) -> None:
+    if template.type == "SYSTEM":
+        raise InvalidValue(f"{template.name} is what system VMs start from: it is there with each secondary storage")

@@ -11,6 +11,7 @@ from mgmt_server.api.view import View, always, many, only, shown
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import OsType, Template, TemplateInZone
 from mgmt_server.model.tenancy import ADMIN, Caller
+from mgmt_server.model.userdata import UserData
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import owner_fields, owner_joins
@@ -68,7 +69,7 @@ def status(state: str | None, progress: int | None, error: str | None) -> str:
         return error or "the download failed"
     if state is None:
         return "not on a secondary storage of this zone yet"
-    return f"{progress or 0}% Downloaded"
+    return f"{progress or 0}% Downloaded" + (f"; {error}" if error else "")
 
 
 def _ready(state: str | None) -> bool:
@@ -116,6 +117,10 @@ def _fields() -> dict[str, Any]:
         "bootable": Template.bootable,
         "url": Template.url,
         "templatetag": Template.tag,
+        "userdataid": UserData.uuid,
+        "userdataname": UserData.name,
+        "userdataparams": UserData.params,
+        "userdatapolicy": Template.user_data_policy,
         "hasannotations": has_annotations("TEMPLATE", Template.uuid),
     }
 
@@ -135,6 +140,7 @@ template_view = View(
             (TemplateOnStore.template_id == TemplateInZone.template_id) & (TemplateOnStore.id == _best()),
         ),
         (OsType, OsType.id == Template.os_type_id),
+        (UserData, UserData.id == Template.user_data_id),
         (Zone, Zone.id == TemplateInZone.zone_id),
         *owner_joins(TemplateInZone),
     ),
@@ -156,7 +162,11 @@ template_alone_view = View(
     Template,
     response="TemplateResponse",
     tagged="Template",
-    joins=((OsType, OsType.id == Template.os_type_id), *owner_joins(Template)),
+    joins=(
+        (OsType, OsType.id == Template.os_type_id),
+        (UserData, UserData.id == Template.user_data_id),
+        *owner_joins(Template),
+    ),
     created=Template.created,
     **owner_fields(),
     **_fields(),
