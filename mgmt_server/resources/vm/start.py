@@ -9,33 +9,22 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, hosts, pools
-from mgmt_server.allocation.hosts import Need
-from mgmt_server.allocation.pools import Space
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.drivers.storage import dispatch as disks
-from mgmt_server.errors import InvalidValue, NoCapacity, Unavailable
+from mgmt_server.errors import NoCapacity, Unavailable
 from mgmt_server.model.host import Host
-from mgmt_server.model.offering import DiskOffering, ServiceOffering
 from mgmt_server.model.storage import ImageStore, Pool, TemplateOnPool, TemplateOnStore
-from mgmt_server.model.template import OsType, Template
+from mgmt_server.model.template import Template
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
-from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic, Store
 from mgmt_server.protocol.machine import Pool as PoolAtHost
-from mgmt_server.resources.network.nics import move_to_pod, nics_of, pod_of
-from mgmt_server.resources.vm.release import free_nics, spoken
-
-
-@dataclass(frozen=True)
-class Options:
-    """Where a machine shall start. `first`: it never ran, and is given up when it does not start."""
-
-    host_id: int | None = None
-    cluster_id: int | None = None
-    pod_id: int | None = None
-    last_host: bool = True
-    first: bool = False
+from mgmt_server.resources.network.nics import nics_of
+from mgmt_server.resources.vm.placing import RETRIES, Options, place
+from mgmt_server.resources.vm.placing import Parts as _Parts
+from mgmt_server.resources.vm.placing import parts_of as _parts
+from mgmt_server.resources.vm.release import free_nics
+from mgmt_server.resources.volume.qos import limited
 
 
 @dataclass(frozen=True)
@@ -59,21 +48,10 @@ class Plan:
     tell: tuple[int, ...]  # networks whose router has to know the machine before it asks
 
 
-@dataclass(frozen=True)
-class _Parts:
-    vm: Vm
-    offering: ServiceOffering
-    root: DiskOffering
-    template: Template | None
-    os: OsType | None
-    zone_type: str
-    volumes: list[tuple[Volume, DiskOffering | None]]
-
-
 def begin(tx: Session, vm_id: int, options: Options) -> Plan:
     """Stopped -> Starting: promise a host and pools. Raises NoCapacity with the reasons of each."""
     parts = _parts(tx, vm_id)
-    host, places = _place(tx, parts, options)
+    host, places = place(tx, parts, options)
     vm = parts.vm
     STATES.move(
         tx, vm.id, ("Stopped", "Starting"), "Starting",
@@ -89,113 +67,6 @@ def begin(tx: Session, vm_id: int, options: Options) -> Plan:
 
 def reference_of(host: Host) -> HostRef:
     return HostRef(host.uuid, host.name, host.hypervisor, host.agent or "")
-
-
-def _parts(tx: Session, vm_id: int) -> _Parts:
-    row = tx.execute(
-        select(Vm, ServiceOffering, DiskOffering, Template, OsType, Zone.network_type)
-        .join(Zone, Zone.id == Vm.zone_id)
-        .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
-        .join(DiskOffering, DiskOffering.id == ServiceOffering.disk_offering_id)
-        .outerjoin(Template, Template.id == Vm.template_id)
-        .outerjoin(OsType, OsType.id == Vm.os_type_id)
-        .where(Vm.id == vm_id, Vm.removed.is_(None))
-    ).first()
-    if row is None:
-        raise InvalidValue("the machine is gone")
-    volumes = tx.execute(
-        select(Volume, DiskOffering)
-        .outerjoin(DiskOffering, DiskOffering.id == Volume.disk_offering_id)
-        .where(Volume.vm_id == vm_id, Volume.removed.is_(None))
-        .order_by(Volume.device)
-    ).all()
-    return _Parts(*row, volumes=[(v, o) for v, o in volumes])
-
-
-def _place(tx: Session, parts: _Parts, options: Options) -> tuple[Host, dict[int, Pool]]:
-    """A host with room, and a pool for each disk: volume id -> pool."""
-    vm = parts.vm
-    known = {p.id: p for p in _pools_of(tx, parts)}
-    need = _need(parts, options, list(known.values()))
-    pod = pod_of(tx, vm.id) if parts.zone_type == "Basic" else None
-    if pod is not None and vm.last_host_id is not None and need.pod_id is None:
-        need = replace(need, pod_id=pod)  # it ran with that address, and stays where the address is
-    homeless = [(v, o) for v, o in parts.volumes if v.pool_id is None]
-    spaces = {v.id: _space(v, o or parts.root) for v, o in homeless}
-    usable = pools.usable(tx, vm.zone_id, vm.account_id) if homeless else []
-    found = hosts.candidates(tx, need)
-    if options.last_host and vm.last_host_id:
-        found.sort(key=lambda h: h.id != vm.last_host_id)
-    storage: set[str] = set()
-    guard = hosts.guard(tx, need)
-    for host in found:
-        if not hosts.take(tx, host.id, need.cpu, need.memory, condition=guard):
-            continue
-        places = _pools_on(tx, host, spaces, usable)
-        if places is not None:
-            if pod not in (None, host.pod_id):
-                move_to_pod(tx, vm, host.pod_id)
-            by_volume = {v.id: known[v.pool_id] for v, _ in parts.volumes if v.pool_id is not None}
-            return host, by_volume | places
-        _untake(tx, host, need)
-        storage |= {r for s in spaces.values() for r in pools.refusals(usable, s)}
-    if found and storage:
-        raise NoCapacity(f"No pool can take the disks of {spoken(vm)}: {'; '.join(sorted(storage))}")
-    raise hosts.refused(tx, need, spoken(vm), sorted(storage))
-
-
-def _need(parts: _Parts, options: Options, known: list[Pool]) -> Need:
-    vm = parts.vm
-    need = Need(
-        zone_id=vm.zone_id,
-        hypervisor=vm.hypervisor,
-        cpu=vm.cpus * vm.speed,
-        memory=vm.memory * 2**20,
-        pod_id=options.pod_id,
-        cluster_id=options.cluster_id,
-        host_id=options.host_id,
-        tags=tuple(t.strip() for t in (parts.offering.host_tag or "").split(",") if t.strip()),
-        account_id=vm.account_id,
-    )
-    for pool in known:  # a disk that is somewhere already decides where its machine may run
-        if pool.scope == "HOST":
-            need = replace(need, host_id=pool.host_id)
-        elif pool.scope == "CLUSTER":
-            need = replace(need, cluster_id=pool.cluster_id)
-    return need
-
-
-def _space(volume: Volume, offering: DiskOffering) -> Space:
-    tags = tuple(t.strip() for t in (offering.tags or "").split(",") if t.strip())
-    return Space(volume.size, offering.storage_type == "local", tags)
-
-
-def _pools_of(tx: Session, parts: _Parts) -> list[Pool]:
-    ids = {v.pool_id for v, _ in parts.volumes if v.pool_id is not None}
-    return list(tx.scalars(select(Pool).where(Pool.id.in_(ids)))) if ids else []
-
-
-def _pools_on(tx: Session, host: Host, spaces: dict[int, Space], usable: list[Pool]) -> dict[int, Pool] | None:
-    places: dict[int, Pool] = {}
-    for volume, space in spaces.items():
-        pool = pools.choose(tx, usable, host, space)
-        if pool is None:
-            for other, taken in places.items():
-                pools.give_back(tx, taken.id, spaces[other].size)
-            return None
-        places[volume] = pool
-    return places
-
-
-def _untake(tx: Session, host: Host, need: Need) -> None:
-    tx.execute(
-        update(Host)
-        .where(Host.id == host.id)
-        .values(
-            cpu_used=Host.cpu_used - need.cpu, memory_used=Host.memory_used - need.memory, machines=Host.machines - 1
-        )
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _disks(tx: Session, parts: _Parts, places: dict[int, Pool]) -> tuple[list[Disk], list[Disk], list[Fetch]]:
@@ -216,9 +87,8 @@ def _disks(tx: Session, parts: _Parts, places: dict[int, Pool]) -> tuple[list[Di
             device=volume.device or 0,
             backing=backing,
             serial=volume.uuid.replace("-", "")[:20],
-            bytes_per_second=limits.bytes_read_rate or 0,
-            operations_per_second=limits.iops_read_rate or 0,
         )
+        disk = limited(disk, volume, limits)
         disks.append(disk)
         if volume.state in ("Allocated", "Creating"):
             create.append(disk)
@@ -263,7 +133,7 @@ def _backing(tx: Session, volume: Volume, pool: Pool, at_host: PoolAtHost) -> tu
         uuid=template.uuid,
         store=Store(store.url, {k: str(v) for k, v in store.details.items()}),
         path=on_store.path,
-        format=template.format,
+        format=on_store.kept_as(template.format),
         size=on_store.physical_size,
         virtual_size=on_store.size,
         checksum=template.checksum or "",
@@ -319,6 +189,51 @@ def make(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) 
     return dispatch.start(uuid5(call, "start"), host, machine)
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a host did not start a machine. Empty: it did."""
+
+    text: str = ""
+    unavailable: bool = False
+
+    def error(self, more: str = "") -> ApiError:
+        return (Unavailable if self.unavailable else Failed)(self.text + more)
+
+
+def attempt(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> Refusal:
+    """`make`, whose failure may be the host's alone: then another host is tried."""
+    try:
+        make(call, host, create, machine)
+    except (Failed, NoCapacity, Unavailable) as error:
+        return Refusal(str(error) or "the host failed", isinstance(error, Unavailable))
+    return Refusal()
+
+
+def clear(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine, refusal: Refusal) -> None:
+    """Nothing is left on the host; without proof of that the machine is tried nowhere else."""
+    try:
+        unmake(call, host, create, machine)
+    except ApiError as error:
+        more = f". It is not tried elsewhere: {host.name} does not confirm that it does not run there ({error})"
+        raise refusal.error(more) from error
+
+
+def retry(tx: Session, vm_id: int, options: Options, host: HostRef, refusal: Refusal) -> tuple[Plan, Options]:
+    """Give up one host and take another. Raises what the host said where there is no other to try."""
+    number = tx.scalars(select(Host.id).where(Host.uuid == host.uuid)).one()
+    options = replace(options, failed=(*options.failed, (number, refusal.text)))
+    if options.host_id is not None or len(options.failed) >= RETRIES.number():
+        raise refusal.error()
+    abandon(tx, vm_id, options)
+    tx.expire_all()
+    return begin(tx, vm_id, options), options
+
+
+def abandon_again(tx: Session, vm_id: int, options: Options, host: HostRef, refusal: Refusal) -> None:
+    """Undo of `retry`."""
+    abandon(tx, vm_id, options)
+
+
 def unmake(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> None:
     """Leave nothing of `make` behind."""
     dispatch.stop_forced(uuid5(call, "stop"), host, machine)
@@ -338,8 +253,10 @@ def started(tx: Session, vm_id: int) -> None:
 
 
 def abandon(tx: Session, vm_id: int, options: Options) -> None:
-    """Undo of `begin`."""
+    """Undo of `begin`; nothing where a later attempt has been undone before."""
     vm = tx.get_one(Vm, vm_id)
+    if vm.state != "Starting":
+        return
     hosts.give_back(tx, vm)
     for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.state == "Creating")):
         if volume.pool_id is not None:
