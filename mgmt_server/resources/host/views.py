@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from mgmt_server.api.view import View, always, shown
 from mgmt_server.jobs.rows import Node
 from mgmt_server.model.agent import Agent
+from mgmt_server.model.ha import HostHa, OutOfBand
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsCategory
@@ -43,6 +44,21 @@ _local = (
 # A simulated host is on whichever server beat last
 _any_node = select(Node.name).order_by(Node.heartbeat.desc()).limit(1).correlate(None).scalar_subquery()
 
+
+def _ha(enabled: bool | None, state: str | None, provider: str | None) -> dict[str, Any]:
+    told = {"haenable": bool(enabled), "hastate": state or "Disabled"}
+    return told | ({"haprovider": provider} if provider else {})
+
+
+def _controller(
+    enabled: bool | None, power: str | None, driver: str | None, address: str | None, port: int | None, user: str | None
+) -> dict[str, Any]:
+    told = {"powerstate": power or "Unknown" if enabled else "Disabled", "enabled": bool(enabled)}
+    if driver is None:
+        return told
+    return told | {"driver": driver, "address": address, "port": str(port), "username": user}
+
+
 host_view = View(
     "host",
     Host,
@@ -55,6 +71,8 @@ host_view = View(
         (Agent, Agent.uuid == Host.agent),
         (Node, Node.name == func.coalesce(Agent.node, _any_node)),
         (OsCategory, OsCategory.id == Host.os_category_id),
+        (HostHa, HostHa.host_id == Host.id),
+        (OutOfBand, OutOfBand.host_id == Host.id),
     ),
     id=Host.uuid,
     name=Host.name,
@@ -106,8 +124,16 @@ host_view = View(
     oscategoryname=OsCategory.name,
     annotation=Host.annotation,
     details=shown(lambda details: {k: str(v) for k, v in (details or {}).items()} or None, Host.details),
-    hostha=always({"haenable": False, "hastate": "Disabled"}),
-    outofbandmanagement=always({"powerstate": "Disabled", "enabled": False}),
+    hostha=shown(_ha, HostHa.enabled, HostHa.state, HostHa.provider),
+    outofbandmanagement=shown(
+        _controller,
+        OutOfBand.enabled,
+        OutOfBand.power,
+        OutOfBand.driver,
+        OutOfBand.address,
+        OutOfBand.port,
+        OutOfBand.username,
+    ),
     resourcestate=Host.resource_state,
     hahost=always(False),
     ueficapability=always(False),
