@@ -134,7 +134,10 @@ THERE = (
     "Provider", "Role", "RolePermission", "RouterElement", "ServiceOffering", "SshKeyPair", "Template", "TrafficType",
     "User", "VlanRange", "Vm", "Volume", "Zone",
 )  # fmt: skip
-OWNED = ("Annotation", "GuestVlanRange", "ResourceDetail", "StorageRange", "Tag")
+OWNED = (
+    "AffinityGroup", "Annotation", "GuestVlanRange", "InstanceGroup", "ResourceDetail", "StorageRange", "Tag",
+    "UserData",
+)  # fmt: skip
 OF_PROJECT = ("ProjectInvitation", "ProjectRole", "ProjectRolePermission")
 MAKERS: dict[str, Maker] = {
     **dict.fromkeys(THERE, there),

@@ -101,6 +101,8 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
         },
         "addNetworkServiceProvider": {"name": "VirtualRouter", "physicalnetworkid": zone["physical"]},
         "addOsCategory": {"name": "Mine"},
+        "createInstanceGroup": {"name": "web"},
+        "registerUserData": {"name": "data", "userdata": "eA==", "params": "size"},
         "addAnnotation": {"entitytype": "VM", "entityid": zone["machine"], "annotation": "note"},
         "addResourceDetail": {
             "resourcetype": "UserVm", "resourceid": zone["machine"], "details[0].key": "note", "details[0].value": "n",

@@ -25,7 +25,7 @@ from mgmt_server.resources.cluster.commands import list_clusters
 from mgmt_server.resources.host.commands import list_hosts
 from mgmt_server.resources.metrics import views
 from mgmt_server.resources.storage.commands import list_pools
-from mgmt_server.resources.vm.commands import list_machines
+from mgmt_server.resources.vm.listing import list_machines
 from mgmt_server.resources.volume.commands import list_volumes
 from mgmt_server.resources.zone.commands import list_zones
 

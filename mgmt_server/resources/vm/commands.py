@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.api.listing import Rows
 from mgmt_server.api.owner import owner
 from mgmt_server.api.parameters import Length, Operate, Use
 from mgmt_server.api.projects import check_allowed
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
-from mgmt_server.model.account import Domain, Project, User
+from mgmt_server.model.account import Domain, Project
 from mgmt_server.model.host import Host
-from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.network import Network
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
-from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsType, Template
-from mgmt_server.model.tenancy import ADMINS, EVERYONE
-from mgmt_server.model.vm import Vm, Volume
+from mgmt_server.model.tenancy import EVERYONE
+from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import LABEL
 from mgmt_server.resources.instancegroup.rows import group_named
-from mgmt_server.resources.vm import flows
+from mgmt_server.resources.vm import flows, listing  # noqa: F401  its commands belong to this folder
 from mgmt_server.resources.vm.deploy import Request, add_machine, bad_name, networks_for, user_data
 from mgmt_server.resources.vm.lifecycle import only_users
 from mgmt_server.resources.vm.networks import to_implement
@@ -33,10 +31,6 @@ from mgmt_server.resources.vm.start import Options
 from mgmt_server.resources.vm.views import vm_view
 
 Text = Annotated[str, Length(1_048_576)]
-DETAILS = (
-    "all", "group", "nics", "stats", "secgrp", "tmpl", "servoff", "diskoff", "backoff", "iso", "volume", "min",
-    "affgrp", "vnfnics",
-)  # fmt: skip
 
 
 @command(
@@ -191,125 +185,6 @@ def _networks(
         if pair.get("ip"):
             addresses[row.id] = pair["ip"]
     return networks, addresses
-
-
-@command(
-    "listVirtualMachines",
-    roles=EVERYONE,
-    answers=vm_view,
-    unsupported=("accumulate", "extensionid", "gpuenabled", "leased"),
-)
-def list_machines(
-    ctx: Context,
-    id: Use[Vm] | None = None,
-    ids: list[Use[Vm]] | None = None,
-    name: str | None = None,
-    state: str | None = None,
-    zoneid: Use[Zone] | None = None,
-    podid: Use[Pod] | None = None,
-    clusterid: Use[Cluster] | None = None,
-    hostid: Use[Host] | None = None,
-    storageid: Use[Pool] | None = None,
-    hypervisor: str | None = None,
-    templateid: Use[Template] | None = None,
-    isoid: Use[Template] | None = None,
-    networkid: Use[Network] | None = None,
-    serviceofferingid: Use[ServiceOffering] | None = None,
-    userid: Use[User] | None = None,
-    keypair: str | None = None,
-    haenable: bool | None = None,
-    displayvm: bool | None = None,
-    arch: str | None = None,
-    details: list[str] | None = None,
-    forvirtualnetwork: bool | None = None,
-    groupid: str | None = None,
-    affinitygroupid: str | None = None,
-    autoscalevmgroupid: str | None = None,
-    backupofferingid: str | None = None,
-    securitygroupid: str | None = None,
-    userdataid: str | None = None,
-    vpcid: str | None = None,
-    isvnf: bool | None = None,
-    userdata: bool = False,
-    showicon: bool = False,
-    retrieveonlyresourcecount: bool = False,
-) -> Rows:
-    """List machines.
-
-    id: this machine alone
-    ids: these machines alone
-    name: those with this in their name
-    state: those in this state; Present means all but destroyed ones
-    zoneid: those in this zone
-    podid: those in this pod
-    clusterid: those in this cluster
-    hostid: those on this host
-    storageid: those with a disk in this pool
-    hypervisor: those on this hypervisor
-    templateid: those deployed from this template
-    isoid: those with this ISO attached
-    networkid: those in this network
-    serviceofferingid: those of this offering
-    userid: those that this user deployed
-    keypair: those with this SSH key pair
-    haenable: those with high availability, or without
-    displayvm: those that users see, or not
-    arch: those of this architecture
-    details: all, min or the parts that are wanted; everything is always answered
-    forvirtualnetwork: true means those in isolated networks
-    groupid: lists nothing: groups have names, no ids
-    affinitygroupid: lists nothing: there are no affinity groups
-    autoscalevmgroupid: lists nothing: there are no such groups
-    backupofferingid: lists nothing: there are no backup offerings
-    securitygroupid: lists nothing: there are no security groups
-    userdataid: lists nothing: there is no registered user data
-    vpcid: lists nothing: there are no VPCs
-    isvnf: true lists nothing: there are no network appliances
-    userdata: accepted; user data is never listed
-    showicon: accepted; there are no icons
-    retrieveonlyresourcecount: accepted; the count is always there
-    """
-    wrong = [d for d in details or () if d not in DETAILS]
-    if wrong:
-        allowed = ", ".join(DETAILS)
-        raise InvalidValue(f"The details parameter contains a non permitted value. The allowed values are [{allowed}]")
-    rows = Rows(vm_view).where(
-        Vm.kind == "User",
-        id=id and id.id,
-        zone_id=zoneid,
-        pod_id=podid,
-        host_id=hostid,
-        hypervisor=hypervisor,
-        template_id=templateid,
-        iso_id=isoid,
-        service_offering_id=serviceofferingid,
-        user_id=userid,
-        ha_enabled=haenable,
-        display=displayvm,
-    )
-    rows = rows.where(Vm.id.in_([v.id for v in ids]) if ids else None)
-    if name:
-        rows = rows.where(or_(Vm.name.contains(name, autoescape=True), Vm.display_name.contains(name, autoescape=True)))
-    if state:
-        gone = ("Destroyed", "Expunging")
-        rows = rows.where(Vm.state.not_in(gone) if state.lower() == "present" else Vm.state == state)
-    elif not ctx.caller.is_root and ctx.caller.role not in ADMINS:
-        rows = rows.where(Vm.state.not_in(("Destroyed", "Expunging", "Error")) | (Vm.state == "Error"))
-    if keypair:
-        rows = rows.where(Vm.key_pairs == keypair)
-    if clusterid is not None:
-        rows = rows.where(Vm.host_id.in_(select(Host.id).where(Host.cluster_id == clusterid.id)))
-    if storageid is not None:
-        rows = rows.where(Vm.id.in_(select(Volume.vm_id).where(Volume.pool_id == storageid.id)))
-    if networkid is not None:
-        rows = rows.where(Vm.id.in_(select(Nic.vm_id).where(Nic.network_id == networkid.id, Nic.removed.is_(None))))
-    if forvirtualnetwork is not None:
-        isolated = select(Nic.vm_id).join(Network, Network.id == Nic.network_id).where(Network.guest_type == "Isolated")
-        rows = rows.where(Vm.id.in_(isolated) if forvirtualnetwork else Vm.id.not_in(isolated))
-    if arch and arch != "x86_64":
-        rows = rows.where(Vm.id == -1)
-    absent = (groupid, affinitygroupid, autoscalevmgroupid, backupofferingid, securitygroupid, userdataid, vpcid, isvnf)
-    return rows.where(Vm.id == -1) if any(absent) else rows
 
 
 @command(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import aliased
 
 from mgmt_server.api.view import View, always, many, only, shown
 from mgmt_server.model.account import User
+from mgmt_server.model.affinity import AffinityGroup, AffinityMember
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Nic
 from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import ADMIN
-from mgmt_server.model.userdata import InstanceGroup
+from mgmt_server.model.userdata import InstanceGroup, UserData
 from mgmt_server.model.vm import Vm, Volume, instance_name
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.annotation.marks import has_annotations
@@ -43,7 +45,26 @@ def _default_address() -> Any:
     return rows.correlate(Vm.__table__).limit(1).scalar_subquery()
 
 
-vm_view = View(
+def _values(values: dict[str, Any]) -> str | None:
+    return ",".join(f"{k}={v}" for k, v in sorted(values.items())) or None
+
+
+BETWEEN, AFTER = "\x1f", "\x1e"  # no text of ours holds control characters
+
+
+def _affinity() -> Any:
+    """The machine's affinity groups as one text: in the machine's own statement, for most are in none."""
+    told = AffinityGroup.uuid + BETWEEN + AffinityGroup.type + BETWEEN + AffinityGroup.name + AFTER
+    rows = select(func.group_concat(told)).join(AffinityMember, AffinityMember.group_id == AffinityGroup.id)
+    return rows.where(AffinityMember.vm_id == Vm.id).correlate(Vm.__table__).scalar_subquery()
+
+
+def _groups(told: str | None) -> list[dict[str, str]]:
+    found = [one.removeprefix(",").split(BETWEEN) for one in (told or "").split(AFTER) if one]
+    return sorted(({"id": u, "name": n, "type": t} for u, t, n in found), key=lambda group: group["name"])
+
+
+whole_view = View(
     "virtualmachine",
     Vm,
     response="UserVmResponse",
@@ -58,6 +79,7 @@ vm_view = View(
         (OsType, OsType.id == Vm.os_type_id),
         (ServiceOffering, ServiceOffering.id == Vm.service_offering_id),
         (InstanceGroup, InstanceGroup.id == Vm.group_id),
+        (UserData, UserData.id == Vm.user_data_id),
         (Root, (Root.vm_id == Vm.id) & (Root.slot == 0)),
         (RootPool, RootPool.id == Root.pool_id),
         *owner_joins(Vm),
@@ -107,7 +129,7 @@ vm_view = View(
     rootdeviceid=always(0),
     rootdevicetype=always("ROOT"),
     securitygroup=always([]),
-    affinitygroup=always([]),
+    affinitygroup=shown(_groups, _affinity()),
     nic=many(nic_view, Nic.vm_id),
     ipaddress=_default_address(),
     hypervisor=Vm.hypervisor,
@@ -118,7 +140,11 @@ vm_view = View(
     deleteprotection=Vm.delete_protection,
     pooltype=RootPool.type,
     keypairs=Vm.key_pairs,
-    userdata=shown(lambda _: None, Vm.id),
+    userdata=Vm.user_data,
+    userdataid=UserData.uuid,
+    userdataname=UserData.name,
+    userdatapolicy=Template.user_data_policy,
+    userdatadetails=shown(_values, Vm.user_data_details),
     boottype=Vm.boot_type,
     bootmode=Vm.boot_mode,
     arch=Template.arch,
@@ -129,3 +155,32 @@ vm_view = View(
     jobid=pending_job(Vm),
     **owner_fields(),
 )
+
+# what `details` of listVirtualMachines names; fields in no part are always there
+PARTS: dict[str, tuple[str, ...]] = {
+    "group": ("groupid", "group"),
+    "nics": ("nic",),
+    "stats": (
+        "cpuused", "networkkbsread", "networkkbswrite", "diskkbsread", "diskkbswrite", "diskioread", "diskiowrite",
+        "memorykbs", "memoryintfreekbs",
+    ),
+    "secgrp": ("securitygroup",),
+    "tmpl": ("templateid", "templatename", "templatedisplaytext", "templatetype", "templateformat", "passwordenabled"),
+    "servoff": ("serviceofferingid", "serviceofferingname", "cpunumber", "cpuspeed", "memory"),
+    "diskoff": ("diskofferingid", "diskofferingname"),
+    "backoff": ("backupofferingid", "backupofferingname"),
+    "iso": ("isoid", "isoname", "isodisplaytext"),
+    "volume": ("rootdeviceid", "rootdevicetype", "pooltype"),
+    "affgrp": ("affinitygroup",),
+    "vnfnics": ("vnfnics",),
+}  # fmt: skip
+
+
+@cache
+def vm_view_of(parts: frozenset[str], user_data: bool = False) -> View:
+    """Machines with these parts, and with what they read at their start."""
+    gone = {name for part, names in PARTS.items() if part not in parts for name in names}
+    return whole_view.without(*gone, *(() if user_data else ("userdata",)))
+
+
+vm_view = vm_view_of(frozenset(PARTS))
