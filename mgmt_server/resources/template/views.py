@@ -16,7 +16,7 @@ from mgmt_server.model.zone import Zone
 from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import owner_fields, owner_joins
 
-COMPLETE = "Download Complete"
+COMPLETE, INSTALLED = "Download Complete", "Successfully Installed"
 
 
 def _best() -> Any:
@@ -72,6 +72,10 @@ def status(state: str | None, progress: int | None, error: str | None) -> str:
     return f"{progress or 0}% Downloaded" + (f"; {error}" if error else "")
 
 
+def iso_status(state: str | None, progress: int | None, error: str | None) -> str:
+    return INSTALLED if state == "Ready" else status(state, progress, error)
+
+
 def _ready(state: str | None) -> bool:
     return state == "Ready"
 
@@ -88,8 +92,8 @@ def _details(details: dict[str, Any]) -> dict[str, str]:
     return {k: str(v) for k, v in details.items()}
 
 
-def _fields() -> dict[str, Any]:
-    """What is the same in all zones."""
+def _fields(kind: str) -> dict[str, Any]:
+    """What is the same in all zones. `kind`: TEMPLATE or ISO."""
     return {
         "id": Template.uuid,
         "name": Template.name,
@@ -121,53 +125,63 @@ def _fields() -> dict[str, Any]:
         "userdataname": UserData.name,
         "userdataparams": UserData.params,
         "userdatapolicy": Template.user_data_policy,
-        "hasannotations": has_annotations("TEMPLATE", Template.uuid),
+        "hasannotations": has_annotations(kind, Template.uuid),
     }
 
 
-template_view = View(
-    "template",
-    TemplateInZone,
-    response="TemplateResponse",
-    tagged="Template",
-    tagged_by=Template.uuid,
-    keyword=(Template.name, Template.display_text),
-    order=(Template.sort_key, Template.id, TemplateInZone.zone_id),
-    joins=(
-        (Template, Template.id == TemplateInZone.template_id),
-        (
-            TemplateOnStore,
-            (TemplateOnStore.template_id == TemplateInZone.template_id) & (TemplateOnStore.id == _best()),
+def _in_zones(key: str, tagged: str, kind: str, told: Any) -> View:
+    """Once for each zone."""
+    return View(
+        key,
+        TemplateInZone,
+        response="TemplateResponse",
+        tagged=tagged,
+        tagged_by=Template.uuid,
+        keyword=(Template.name, Template.display_text),
+        order=(Template.sort_key, Template.id, TemplateInZone.zone_id),
+        joins=(
+            (Template, Template.id == TemplateInZone.template_id),
+            (
+                TemplateOnStore,
+                (TemplateOnStore.template_id == TemplateInZone.template_id) & (TemplateOnStore.id == _best()),
+            ),
+            (OsType, OsType.id == Template.os_type_id),
+            (UserData, UserData.id == Template.user_data_id),
+            (Zone, Zone.id == TemplateInZone.zone_id),
+            *owner_joins(TemplateInZone),
         ),
-        (OsType, OsType.id == Template.os_type_id),
-        (UserData, UserData.id == Template.user_data_id),
-        (Zone, Zone.id == TemplateInZone.zone_id),
-        *owner_joins(TemplateInZone),
-    ),
-    created=TemplateInZone.created,
-    zoneid=Zone.uuid,
-    zonename=Zone.name,
-    isready=shown(_ready, TemplateOnStore.state),
-    status=shown(status, TemplateOnStore.state, TemplateOnStore.progress, TemplateOnStore.error),
-    size=shown(_size, TemplateOnStore.state, TemplateOnStore.size, Template.size),
-    physicalsize=shown(_physical, TemplateOnStore.state, TemplateOnStore.physical_size),
-    downloaddetails=only(ADMIN, many(cast(View, _Downloads()), None)),
-    **owner_fields(),
-    **_fields(),
-)
+        created=TemplateInZone.created,
+        zoneid=Zone.uuid,
+        zonename=Zone.name,
+        isready=shown(_ready, TemplateOnStore.state),
+        status=shown(told, TemplateOnStore.state, TemplateOnStore.progress, TemplateOnStore.error),
+        size=shown(_size, TemplateOnStore.state, TemplateOnStore.size, Template.size),
+        physicalsize=shown(_physical, TemplateOnStore.state, TemplateOnStore.physical_size),
+        downloaddetails=only(ADMIN, many(cast(View, _Downloads()), None)),
+        **owner_fields(),
+        **_fields(kind),
+    )
 
-# what commands answer that are about the template in all its zones
-template_alone_view = View(
-    "template",
-    Template,
-    response="TemplateResponse",
-    tagged="Template",
-    joins=(
-        (OsType, OsType.id == Template.os_type_id),
-        (UserData, UserData.id == Template.user_data_id),
-        *owner_joins(Template),
-    ),
-    created=Template.created,
-    **owner_fields(),
-    **_fields(),
-)
+
+def _alone(key: str, tagged: str, kind: str) -> View:
+    """What commands answer that are about it in all its zones."""
+    return View(
+        key,
+        Template,
+        response="TemplateResponse",
+        tagged=tagged,
+        joins=(
+            (OsType, OsType.id == Template.os_type_id),
+            (UserData, UserData.id == Template.user_data_id),
+            *owner_joins(Template),
+        ),
+        created=Template.created,
+        **owner_fields(),
+        **_fields(kind),
+    )
+
+
+template_view = _in_zones("template", "Template", "TEMPLATE", status)
+template_alone_view = _alone("template", "Template", "TEMPLATE")
+iso_view = _in_zones("iso", "ISO", "ISO", iso_status)
+iso_alone_view = _alone("iso", "ISO", "ISO")

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select
-from sqlalchemy.exc import IntegrityError
-
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.api.listing import Rows, narrowed
+from mgmt_server.api.listing import Rows
 from mgmt_server.api.parameters import Operate, Use
-from mgmt_server.errors import InvalidValue
-from mgmt_server.model.account import Account, Domain, Project
-from mgmt_server.model.storage import ImageStore, Pool, TemplateOnPool, TemplateOnStore
-from mgmt_server.model.template import LaunchPermission, OsCategory, OsType, Template, TemplateInZone
+from mgmt_server.model.account import Project
+from mgmt_server.model.storage import ImageStore, Pool
+from mgmt_server.model.template import OsCategory, OsType, Template, TemplateInZone
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.offering.rules import absent
-from mgmt_server.resources.template.commands import account_named
-from mgmt_server.resources.template.rules import check_visibility
+from mgmt_server.resources.template.rules import template_alone
 from mgmt_server.resources.template.views import template_view
-
-FILTERS = ("featured", "self", "selfexecutable", "shared", "sharedexecutable", "executable", "community", "all")
+from mgmt_server.resources.templateaccess import permissions
+from mgmt_server.resources.templateaccess.seen import chosen_by, scope
 
 
 @command(
     "listTemplates",
     roles=EVERYONE,
     answers=template_view,
-    unsupported=("extensionid", "parenttemplateid"),
+    unsupported=("extensionid",),
 )
 def list_templates(
     ctx: Context,
@@ -50,7 +44,8 @@ def list_templates(
     showremoved: bool = False,
     details: list[str] | None = None,
     showicon: bool = False,
-    isvnf: bool = False,
+    isvnf: bool | None = None,
+    parenttemplateid: Use[Template] | None = None,
     forcks: bool = False,
 ) -> Rows:
     """List templates, once for each zone that they are in.
@@ -63,7 +58,7 @@ def list_templates(
     zoneid: those in this zone
     isready: those whose image is, or is not, on secondary storage
     arch: x86_64 or aarch64
-    templatetype: USER, BUILTIN or SYSTEM
+    templatetype: USER, VNF, BUILTIN or SYSTEM
     oscategoryid: those with an operating system of this category
     imagestoreid: those on this secondary storage
     storageid: those cached on this primary storage
@@ -71,26 +66,19 @@ def list_templates(
     showremoved: deleted ones too
     details: accepted; all details are answered
     showicon: accepted; there are no icons
-    isvnf: not supported; false is accepted
+    isvnf: network appliances, or what is none
+    parenttemplateid: lists nothing: templates hold one disk, and have no others that belong to them
     forcks: not supported; false is accepted
     """
-    absent(isvnf=isvnf, forcks=forcks)
-    chosen = one_of("templatefilter", templatefilter, FILTERS) or ""
-    conditions = _filtered(ctx, chosen)
+    absent(forcks=forcks)
+    conditions = chosen_by(
+        ctx, "templatefilter", templatefilter, isready=isready, store=imagestoreid, pool=storageid, once=showunique
+    )
+    conditions.append(Template.format != "ISO")
     if ids:
         conditions.append(Template.id.in_([t.id for t in ids]))
-    if chosen.endswith("executable"):
-        isready = True if isready is None else isready
-    if isready is not None:
-        conditions.append(_on_store("Ready") if isready else ~_on_store("Ready"))
-    if imagestoreid is not None:
-        conditions.append(_on_store(None, imagestoreid.id))
-    if storageid is not None:
-        cached = select(TemplateOnPool.template_id).where(TemplateOnPool.pool_id == storageid.id)
-        conditions.append(Template.id.in_(cached))
-    if showunique:
-        first = select(func.min(TemplateInZone.id)).where(TemplateInZone.removed.is_(None))
-        conditions.append(TemplateInZone.id.in_(first.group_by(TemplateInZone.template_id)))
+    if isvnf is not None:
+        conditions.append((Template.type == "VNF") == isvnf)
     equal = (
         (Template.id, id and id.id),
         (Template.name, name),
@@ -101,49 +89,8 @@ def list_templates(
         (OsType.category_id, oscategoryid and oscategoryid.id),
     )
     conditions += [column == value for column, value in equal if value is not None]
-    return Rows(template_view, scope=_scope(ctx), narrow=False, removed=showremoved).where(*conditions)
-
-
-def _scope(ctx: Context) -> ColumnElement[bool]:
-    """What the caller may see at all: templates, and of those the entries of zones that the caller may see."""
-    mine = Template.usable_by(ctx.caller)
-    if ctx.caller.is_root:
-        return mine
-    return mine & TemplateInZone.zone_id.in_(select(Zone.id).where(Zone.usable_by(ctx.caller)))
-
-
-def _filtered(ctx: Context, chosen: str) -> list[ColumnElement[bool]]:
-    caller = ctx.caller
-    if chosen == "featured":
-        return [Template.featured.is_(True), Template.public.is_(True)]
-    if chosen == "community":
-        return [Template.public.is_(True), ~Template.featured, Template.type != "SYSTEM"]
-    if chosen.startswith("shared"):
-        return [Template.shared_with(caller)]
-    if chosen == "all":
-        if not caller.is_root:
-            raise InvalidValue("templatefilter=all is for root administrators: use executable or self")
-        asked = any(ctx.sent.get(k) for k in ("account", "domainid", "projectid"))
-        return list(narrowed(ctx, ctx.session, TemplateInZone)) if asked else []
-    own: list[ColumnElement[bool]] = narrowed(ctx, ctx.session, TemplateInZone)
-    if chosen.startswith("self"):
-        return [*own, Template.operable_by(caller)] if not caller.is_root else own
-    together = Template.offered(caller)
-    for condition in own[:1]:
-        together = together | condition
-    return [together, Template.type != "SYSTEM"] if own else [Template.type != "SYSTEM"]
-
-
-def _on_store(state: str | None, store: int | None = None) -> ColumnElement[bool]:
-    rows = select(TemplateOnStore.id).where(
-        TemplateOnStore.template_id == TemplateInZone.template_id, TemplateOnStore.zone_id == TemplateInZone.zone_id
-    )
-    if state is not None:
-        rows = rows.where(TemplateOnStore.state == state)
-    if store is not None:
-        rows = rows.where(TemplateOnStore.store_id == store)
-    there = select(ImageStore.id).where(ImageStore.removed.is_(None))
-    return rows.where(TemplateOnStore.store_id.in_(there)).correlate(TemplateInZone).exists()
+    conditions += [Template.id == -1] if parenttemplateid is not None else []
+    return Rows(template_view, scope=scope(ctx), narrow=False, removed=showremoved).where(*conditions)
 
 
 @command("listTemplatePermissions", roles=EVERYONE, key="templatepermission", reads=True)
@@ -152,16 +99,7 @@ def list_permissions(ctx: Context, id: Operate[Template]) -> dict[str, Any]:
 
     id: the template
     """
-    domain = ctx.session.get_one(Domain, id.domain_id)
-    accounts = select(Account).join(LaunchPermission, LaunchPermission.account_id == Account.id)
-    found = list(ctx.session.scalars(accounts.where(LaunchPermission.template_id == id.id).order_by(Account.name)))
-    known = select(Project.account_id, Project.uuid).where(Project.account_id.in_([a.id for a in found]))
-    projects = {number: uuid for number, uuid in ctx.session.execute(known)}  # noqa: C416  rows are no pairs to mypy
-    answer: dict[str, Any] = {"id": id.uuid, "ispublic": id.public, "domainid": domain.uuid}
-    names = [a.name for a in found if a.id not in projects]
-    return (
-        answer | ({"account": names} if names else {}) | ({"projectids": list(projects.values())} if projects else {})
-    )
+    return permissions.told(ctx, template_alone(id))
 
 
 @command("updateTemplatePermissions", roles=EVERYONE)
@@ -185,36 +123,7 @@ def update_permissions(
     isfeatured: whether it is shown first
     isextractable: whether it may be downloaded
     """
-    check_visibility(ctx, ctx.session.get_one(Account, id.account_id), ispublic, isfeatured)
-    named = bool(accounts or projectids)
-    if op is not None and op not in ("add", "remove", "reset"):
-        raise InvalidValue(
-            f"Given operation is '{op[:100]}': it is add or remove with accounts or projectids, or reset"
-        )
-    if named and op not in ("add", "remove"):
-        raise InvalidValue("accounts and projectids need op=add or op=remove")
-    if not named and op in ("add", "remove"):
-        raise InvalidValue(f"op={op} needs accounts or projectids")
-    if op == "reset":
-        ctx.session.execute(delete(LaunchPermission).where(LaunchPermission.template_id == id.id))
-        id.public = id.featured = False
-    whom = [account_named(ctx, id, name).id for name in accounts or []] + [p.account_id for p in projectids or []]
-    for number in whom:
-        _permit(ctx, id.id, number, allowed=op == "add")
-    for column, value in (("public", ispublic), ("featured", isfeatured), ("extractable", isextractable)):
-        if value is not None:
-            setattr(id, column, value)
+    flags = {"public": ispublic, "featured": isfeatured, "extractable": isextractable}
+    permissions.change(ctx, template_alone(id), op, accounts, projectids, **flags)
     ctx.describe(f"changing who may use template {id.name}")
     ctx.event("TEMPLATE.UPDATE", id)
-
-
-def _permit(ctx: Context, template: int, account: int, *, allowed: bool) -> None:
-    if allowed:
-        try:
-            with ctx.session.begin_nested():
-                ctx.session.add(LaunchPermission(template_id=template, account_id=account))
-        except IntegrityError:
-            return  # it may already
-    else:
-        mine = LaunchPermission.template_id == template, LaunchPermission.account_id == account
-        ctx.session.execute(delete(LaunchPermission).where(*mine))
