@@ -9,7 +9,6 @@ from mgmt_server.db import reading, write
 from mgmt_server.drivers.hypervisor import faults
 from mgmt_server.drivers.storage import simulator
 from mgmt_server.model import settings
-from mgmt_server.model.event import Event
 from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedFile
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore

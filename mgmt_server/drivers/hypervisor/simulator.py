@@ -237,9 +237,14 @@ def _reboot(tx: Session, call: str, host: str, name: str) -> bool:
 
 
 def _forget(tx: Session, host: str, name: str) -> None:
+    """A machine's snapshots are in its disks, and stay: the row holds them, on no host."""
     table = SimulatedMachine
-    gone = delete(table).where(table.name == name, table.host == host, table.state != "Running")
-    tx.execute(gone.execution_options(synchronize_session=False))
+    row = tx.scalar(select(table).where(table.name == name, table.host == host, table.state != "Running"))
+    if row is not None and row.points:
+        row.host = ""
+    elif row is not None:
+        gone = delete(table).where(table.id == row.id, table.state != "Running")
+        tx.execute(gone.execution_options(synchronize_session=False))
 
 
 def _change(tx: Session, call: str, host: HostRef, name: str, change: Callable[[SimulatedMachine], None]) -> None:
@@ -276,7 +281,7 @@ def _migrate(tx: Session, call: str, host: HostRef, target: HostRef, machine: Ma
 
 def _snapshot(tx: Session, call: str, host: HostRef, name: str, point: str, memory: bool) -> None:
     row = tx.scalar(select(SimulatedMachine).where(SimulatedMachine.name == name).with_for_update())
-    if row is None or row.host != host.uuid:
+    if row is None or row.host not in (host.uuid, ""):
         raise Failed(f"machine {name} is not on host {host.name}")
     if memory and row.state != "Running":
         raise Failed(f"machine {name} does not run on host {host.name}: it has no memory to keep")

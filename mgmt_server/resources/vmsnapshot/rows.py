@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from mgmt_server.db import now
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.snapshot import VmSnapshot
 
@@ -27,3 +28,9 @@ def refuse_with_snapshots(tx: Session, vm_id: int, what: str) -> None:
             f"The machine has snapshots ({', '.join(found[:3])}{more}): {what} while it has. Delete them with "
             "deleteVMSnapshot first"
         )
+
+
+def gone_with(tx: Session, vm_id: int) -> None:
+    """A machine is removed for good, and its snapshots with its disks."""
+    live = update(VmSnapshot).where(VmSnapshot.vm_id == vm_id, VmSnapshot.removed.is_(None))
+    tx.execute(live.values(state="Removed", removed=now(), current=False).execution_options(synchronize_session=False))

@@ -1,0 +1,268 @@
+"""Snapshots of machines: kept with and without memory, gone back to, deleted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from mgmt_server.db import now, reading, write
+from mgmt_server.drivers.hypervisor import faults
+from mgmt_server.errors import InvalidValue
+from mgmt_server.model import settings
+from mgmt_server.model.event import Event
+from mgmt_server.model.host import Host
+from mgmt_server.model.simulator import SimulatedMachine
+from mgmt_server.model.snapshot import Snapshot, VmSnapshot
+from mgmt_server.model.vm import Vm
+from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
+from mgmt_server.resources.vmsnapshot.timers import expire
+from tests.api.test_snapshot import content, deploy, incremental, snap, touch, zone
+from tests.cloud import Refused
+
+__all__ = ["zone"]
+
+
+def keep(cloud, vm, user="admin", **more):
+    return cloud.job("createVMSnapshot", user=user, virtualmachineid=vm, **more)["vmsnapshot"]
+
+
+def shown(cloud, **more):
+    return {s["displayname"]: s for s in cloud.ask("listVMSnapshot", **more).get("vmSnapshot", [])}
+
+
+def machine(cloud, vm):
+    return cloud.ask("listVirtualMachines", id=vm)["virtualmachine"][0]
+
+
+def starts(vm):
+    with reading() as session:
+        row = session.scalar(select(Vm).where(Vm.uuid == vm))
+        found = session.scalar(select(SimulatedMachine).where(SimulatedMachine.machine == row.uuid))
+        return found.starts, found.state
+
+
+def held():
+    with reading() as session:
+        return session.execute(select(Host.cpu_used, Host.memory_used, Host.machines).order_by(Host.id)).all()
+
+
+def test_a_running_machine_is_kept_with_its_memory_and_runs_again_as_it_did(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    made = keep(cloud, vm, name="good", description="as it was", snapshotmemory=True)
+    assert (made["displayname"], made["state"], made["type"], made["current"]) == (
+        "good",
+        "Ready",
+        "DiskAndMemory",
+        True,
+    )
+    assert made["virtualmachineid"] == vm and made["name"].startswith("i-2-") and "_VS_20" in made["name"]
+    before = content(volume)
+    touch(volume)
+    answer = cloud.job("revertToVMSnapshot", vmsnapshotid=made["id"])["virtualmachine"]
+    assert (answer["id"], answer["state"], content(volume)) == (vm, "Running", before)
+    assert starts(vm) == (1, "Running")
+
+
+def test_one_with_memory_makes_a_stopped_machine_run(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    running = held()
+    made = keep(cloud, vm, snapshotmemory=True)
+    cloud.job("stopVirtualMachine", id=vm)
+    before = content(volume)
+    touch(volume)
+    assert held() != running
+    answer = cloud.job("revertToVMSnapshot", vmsnapshotid=made["id"])["virtualmachine"]
+    assert (answer["state"], content(volume), held()) == ("Running", before, running)
+    assert starts(vm)[1] == "Running"
+
+
+def test_one_without_memory_is_gone_back_to_while_the_machine_is_stopped(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    made = keep(cloud, vm)
+    assert made["type"] == "Disk"
+    before = content(volume)
+    touch(volume)
+    with pytest.raises(Refused) as refused:
+        cloud.job("revertToVMSnapshot", vmsnapshotid=made["id"])
+    assert "stop the machine" in refused.value.text
+    cloud.job("stopVirtualMachine", id=vm)
+    answer = cloud.job("revertToVMSnapshot", vmsnapshotid=made["id"])["virtualmachine"]
+    assert (answer["state"], content(volume)) == ("Stopped", before)
+    assert cloud.job("startVirtualMachine", id=vm)["virtualmachine"]["state"] == "Running"
+
+
+def test_snapshots_form_a_tree_in_which_one_is_current(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    contents = {}
+    for name in ("a", "b"):
+        keep(cloud, vm, name=name, snapshotmemory=True)
+        contents[name] = content(volume)
+        touch(volume)
+    found = shown(cloud, virtualmachineid=vm)
+    assert [(n, s["current"], s.get("parentName")) for n, s in found.items()] == [("a", False, None), ("b", True, "a")]
+    cloud.job("revertToVMSnapshot", vmsnapshotid=found["a"]["id"])
+    assert content(volume) == contents["a"]
+    keep(cloud, vm, name="c", snapshotmemory=True)
+    found = shown(cloud)
+    assert [(n, s["current"], s.get("parentName")) for n, s in found.items()] == [
+        ("a", False, None), ("b", False, "a"), ("c", True, "a"),
+    ]  # fmt: skip
+    assert cloud.job("deleteVMSnapshot", vmsnapshotid=found["a"]["id"]) == {"success": True}
+    found = shown(cloud)
+    assert [(n, s["current"], s.get("parentName")) for n, s in found.items()] == [("b", False, None), ("c", True, None)]
+    cloud.job("revertToVMSnapshot", vmsnapshotid=found["b"]["id"])
+    assert content(volume) == contents["b"]
+    cloud.job("deleteVMSnapshot", vmsnapshotid=found["b"]["id"])
+    cloud.job("deleteVMSnapshot", vmsnapshotid=found["c"]["id"])
+    assert shown(cloud) == {}
+
+
+def test_a_stopped_machine_has_no_memory_and_one_that_never_ran_nothing_to_keep(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+    cloud.job("stopVirtualMachine", id=vm)
+    with pytest.raises(Refused) as refused:
+        keep(cloud, vm, snapshotmemory=True)
+    assert "no memory" in refused.value.text
+    assert keep(cloud, vm)["state"] == "Ready"
+    fresh, _ = deploy(cloud, zone, startvm=False)
+    with pytest.raises(Refused) as refused:
+        keep(cloud, fresh)
+    assert "has never run" in refused.value.text
+
+
+def test_names_are_a_machines_own_and_their_number_has_a_limit(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+    cloud.ask("updateConfiguration", name="vmsnapshot.max", value="2")
+    settings.forget()
+    keep(cloud, vm, name="a")
+    with pytest.raises(Refused) as refused:
+        keep(cloud, vm, name="a")
+    assert "the name a already" in refused.value.text
+    keep(cloud, vm, name="b")
+    with pytest.raises(Refused) as refused:
+        keep(cloud, vm, name="c")
+    assert "at most 2" in refused.value.text
+
+
+def test_what_cannot_be_kept_stays_in_error_and_can_be_deleted(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+    good = keep(cloud, vm, name="good")
+    cloud.ask("configureSimulator", name="snapshot", value="fail:no", count=1)
+    faults.forget()
+    with pytest.raises(Refused):
+        keep(cloud, vm, name="bad")
+    found = shown(cloud)
+    assert (found["bad"]["state"], found["bad"]["current"], found["good"]["current"]) == ("Error", False, True)
+    assert machine(cloud, vm)["state"] == "Running"
+    with pytest.raises(Refused):
+        cloud.job("revertToVMSnapshot", vmsnapshotid=found["bad"]["id"])
+    cloud.job("deleteVMSnapshot", vmsnapshotid=found["bad"]["id"])
+    assert list(shown(cloud)) == ["good"] and shown(cloud)["good"]["id"] == good["id"]
+
+
+def test_a_failed_way_back_leaves_the_machine_and_the_snapshot_as_they_were(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    made = keep(cloud, vm, snapshotmemory=True)
+    cloud.job("stopVirtualMachine", id=vm)
+    stopped, before = held(), content(volume)
+    cloud.ask("configureSimulator", name="revert", value="fail:no", count=1)
+    faults.forget()
+    with pytest.raises(Refused):
+        cloud.job("revertToVMSnapshot", vmsnapshotid=made["id"])
+    assert (machine(cloud, vm)["state"], held(), content(volume)) == ("Stopped", stopped, before)
+    (found,) = shown(cloud).values()
+    assert found["state"] == "Ready"
+    assert cloud.job("revertToVMSnapshot", vmsnapshotid=made["id"])["virtualmachine"]["state"] == "Running"
+
+
+def test_a_failed_deletion_leaves_it_as_it_was(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+    made = keep(cloud, vm, name="a")
+    cloud.ask("configureSimulator", name="delete_snapshot", value="fail:no", count=1)
+    faults.forget()
+    with pytest.raises(Refused):
+        cloud.job("deleteVMSnapshot", vmsnapshotid=made["id"])
+    assert shown(cloud)["a"]["state"] == "Ready"
+
+
+def test_memory_of_another_size_is_not_put_back(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+    made = keep(cloud, vm, snapshotmemory=True)
+    write(lambda tx: tx.execute(update(Vm).where(Vm.uuid == vm).values(memory=Vm.memory * 2)))
+    with pytest.raises(Refused) as refused:
+        cloud.job("revertToVMSnapshot", vmsnapshotid=made["id"])
+    assert "earlier offering" in refused.value.text
+
+
+def test_disks_stay_as_they_are_while_there_are_snapshots(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+    made = keep(cloud, vm, name="a")
+    with reading() as session:
+        number = session.scalar(select(Vm.id).where(Vm.uuid == vm))
+        with pytest.raises(InvalidValue, match=r"snapshots \(a\): a disk cannot be attached"):
+            refuse_with_snapshots(session, number, "a disk cannot be attached")
+    cloud.job("deleteVMSnapshot", vmsnapshotid=made["id"])
+    with reading() as session:
+        refuse_with_snapshots(session, number, "a disk cannot be attached")
+
+
+def test_a_disk_follows_no_changes_while_its_machine_has_snapshots(cloud, zone):
+    incremental(cloud)
+    vm, volume = deploy(cloud, zone)
+    snap(cloud, volume)
+    with reading() as session:
+        assert session.scalar(select(Snapshot.point)) is not None
+    made = keep(cloud, vm)
+    with reading() as session:
+        assert session.scalar(select(Snapshot.point)) is None
+    assert "parent" not in snap(cloud, volume) and "parent" not in snap(cloud, volume)
+    cloud.job("deleteVMSnapshot", vmsnapshotid=made["id"])
+    first = snap(cloud, volume)
+    assert snap(cloud, volume)["parent"] == first["id"]
+
+
+def test_they_go_with_their_machine(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+    keep(cloud, vm)
+    cloud.job("destroyVirtualMachine", id=vm, expunge=True)
+    assert shown(cloud) == {}
+    with reading() as session:
+        assert session.scalar(select(VmSnapshot.state)) == "Removed"
+
+
+def test_old_ones_expire_where_that_is_wanted(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+    keep(cloud, vm, name="old")
+    keep(cloud, vm, name="new")
+    aged = update(VmSnapshot).where(VmSnapshot.display_name == "old")
+    write(lambda tx: tx.execute(aged.values(created=now() - timedelta(hours=25))))
+    expire()
+    cloud.work()
+    assert list(shown(cloud)) == ["old", "new"], "-1 means never"
+    cloud.ask("updateConfiguration", name="vmsnapshot.expire.interval", value="24")
+    settings.forget()
+    expire()
+    expire()
+    cloud.work()
+    assert list(shown(cloud)) == ["new"] and shown(cloud)["new"].get("parentName") is None
+    with reading() as session:
+        told = list(session.scalars(select(Event.description).where(Event.type == "VMSNAPSHOT.DELETE")))
+    assert len(told) == 1 and "24 hours" in told[0]
+
+
+def test_others_neither_see_nor_use_them(cloud, zone):
+    cloud.account("ann")
+    cloud.account("eve")
+    vm, _ = deploy(cloud, zone, user="ann")
+    made = keep(cloud, vm, user="ann")
+    assert cloud.ask("listVMSnapshot", user="eve", listall=True) == {}
+    for command, name in (
+        ("createVMSnapshot", "virtualmachineid"), ("deleteVMSnapshot", "vmsnapshotid"),
+        ("revertToVMSnapshot", "vmsnapshotid"),
+    ):  # fmt: skip
+        with pytest.raises(Refused) as refused:
+            cloud.job(command, user="eve", **{name: vm if name == "virtualmachineid" else made["id"]})
+        assert refused.value.status == 431 and "does not exist" in refused.value.text
+    assert cloud.ask("listVMSnapshot", user="ann")["count"] == 1
