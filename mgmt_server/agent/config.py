@@ -35,6 +35,7 @@ class Config:
     nfs: str = "auto"  # auto, mount (the kernel's client), libnfs (QEMU's own)
     vnc_listen: str = ""  # empty: the address of this host
     unsafe_migration: bool = False
+    unmounted_pools: bool = False  # use SharedMountPoint pools also where nothing is mounted
     libvirt: str = "qemu:///system"
     state: Path = Path("/var/lib/cloudwright-agent")  # the journal, mounts
     logs: Path = Path("/var/log/cloudwright")  # serial consoles of guests

@@ -6,11 +6,13 @@ Of a machine's details only those in ALLOWED reach the XML, and only with values
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
 
-from mgmt_server.protocol.machine import Disk, Machine, Nic
+from mgmt_server.agent.devices import NIC_MODEL, PREFIXES, cdrom_element, disk_element, free_targets, nic_element
+from mgmt_server.agent.firmware import Firmware
+from mgmt_server.errors import Failed
+from mgmt_server.protocol.machine import Disk, Machine
 
 NAMESPACE = "urn:cloudwright:machine"
 AGENT_PORT = "cloudwright.agent.0"
@@ -21,13 +23,13 @@ VNC_PASSWORD = 8  # characters that the protocol looks at
 ALLOWED = {
     "rootDiskController": re.compile(r"virtio|scsi|ide|sata"),
     "dataDiskController": re.compile(r"virtio|scsi|ide|sata"),
-    "nicAdapter": re.compile(r"virtio|e1000|rtl8139"),
+    "nicAdapter": NIC_MODEL,
     "video.hardware": re.compile(r"vga|cirrus|virtio|qxl"),
     "video.ram": re.compile(r"\d{4,6}"),  # KiB
     "keyboard": re.compile(r"[a-z]{2}(-[a-z]{2})?"),
     "cpu.corespersocket": re.compile(r"[1-9]\d{0,2}"),
 }
-PREFIXES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
+HOT_PLUGS = 16  # of a q35 board, which takes a device at run time only where a port was left for it
 
 register_namespace("cw", NAMESPACE)
 
@@ -43,6 +45,12 @@ class Surroundings:
     console_log: str
     iso: str = ""
     vnc_listen: str = "127.0.0.1"
+    backings: dict[str, str] = field(default_factory=dict)  # of disks on nfs://: what they stand on
+    firmware: Firmware | None = None
+
+    @property
+    def board(self) -> str:
+        return "q35" if self.firmware is not None and self.firmware.secure else "pc"
 
 
 def build(machine: Machine, host: Surroundings) -> str:
@@ -51,16 +59,20 @@ def build(machine: Machine, host: Surroundings) -> str:
     _text(root, "name", machine.name)
     _text(root, "uuid", machine.uuid)
     SubElement(SubElement(root, "metadata"), f"{{{NAMESPACE}}}machine", kind=machine.kind)
-    _text(root, "memory", str(machine.memory // 1024), unit="KiB")
-    _text(root, "vcpu", str(machine.cpus))
+    _text(root, "memory", str(max(machine.memory, machine.most_memory) // 1024), unit="KiB")
+    _text(root, "currentMemory", str(machine.memory // 1024), unit="KiB")
+    cpus = max(machine.cpus, machine.most_cpus)
+    _text(root, "vcpu", str(cpus), **({"current": str(machine.cpus)} if cpus > machine.cpus else {}))
     if host.accelerator == "kvm":
         # relative weight; hosts that only emulate are test beds without the cgroup for it
         _text(SubElement(root, "cputune"), "shares", str(max(2, min(262144, machine.cpus * machine.speed))))
-    _firmware(root, machine)
+    _firmware(root, machine, host)
     features = SubElement(root, "features")
     for name in ("acpi", "apic", "pae"):
         SubElement(features, name)
-    _cpu(root, machine, host, details)
+    if host.board == "q35":
+        SubElement(features, "smm", state="on")
+    _cpu(root, cpus, host, details)
     SubElement(root, "clock", offset="localtime" if "windows" in machine.os.lower() else "utc")
     for event, action in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")):
         _text(root, event, action)
@@ -74,9 +86,13 @@ def _text(parent: Element, tag: str, text: str, **attributes: str) -> Element:
     return child
 
 
-def _firmware(root: Element, machine: Machine) -> None:
+def _firmware(root: Element, machine: Machine, host: Surroundings) -> None:
     system = SubElement(root, "os")
-    _text(system, "type", "hvm", arch="x86_64", machine="pc")
+    _text(system, "type", "hvm", arch="x86_64", machine=host.board)
+    if host.firmware is not None:
+        secure = {"secure": "yes"} if host.firmware.secure else {}
+        _text(system, "loader", host.firmware.code, readonly="yes", type="pflash", **secure)
+        SubElement(system, "nvram", template=host.firmware.variables)
     entries = oem_strings(machine.boot_arguments) if machine.kind != "User" else []
     info = SubElement(root, "sysinfo", type="smbios")
     about = SubElement(info, "system")
@@ -100,111 +116,48 @@ def oem_strings(arguments: str) -> list[str]:
     return lines
 
 
-def _cpu(root: Element, machine: Machine, host: Surroundings, details: dict[str, str]) -> None:
+def _cpu(root: Element, cpus: int, host: Surroundings, details: dict[str, str]) -> None:
     if host.accelerator == "kvm":
         cpu = SubElement(root, "cpu", mode="host-model")
     else:
         cpu = SubElement(root, "cpu", mode="custom", match="exact")
         _text(cpu, "model", "qemu64")  # "max" is slower to emulate
     cores = int(details.get("cpu.corespersocket", "1"))
-    if machine.cpus % cores == 0:
-        SubElement(cpu, "topology", sockets=str(machine.cpus // cores), cores=str(cores), threads="1")
+    if cpus % cores == 0:
+        SubElement(cpu, "topology", sockets=str(cpus // cores), cores=str(cores), threads="1")
 
 
 def _devices(root: Element, machine: Machine, host: Surroundings, details: dict[str, str]) -> None:
     devices = SubElement(root, "devices")
     _text(devices, "emulator", host.emulator)
-    taken: dict[str, int] = {}
+    taken: set[str] = set()
     buses = set()
     for disk, source in zip(machine.disks, host.disks, strict=True):
-        name = "rootDiskController" if disk.device == 0 else "dataDiskController"
-        bus = details.get(name, disk.bus if disk.bus in PREFIXES else "virtio")
+        bus = _bus(disk, host, details)
         buses.add(bus)
-        _disk(devices, disk, source, bus, _target(bus, taken))
+        target = next(free_targets(bus, taken), None)
+        if target is None:
+            raise Failed(f"{machine.name} has more disks than its {bus} can have")
+        taken.add(target)
+        devices.append(disk_element(disk, source, bus, target, host.backings.get(source, "")))
     if "scsi" in buses:
         SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
-    if host.iso:
-        _cdrom(devices, host.iso)
+    if host.board == "q35":
+        for _ in range(HOT_PLUGS):
+            SubElement(devices, "controller", type="pci", model="pcie-root-port")
+    devices.append(cdrom_element(host.iso, "ide" if host.board == "pc" else "sata"))
     for nic, bridge in zip(machine.nics, host.bridges, strict=True):
-        _nic(devices, nic, bridge, details.get("nicAdapter", nic.model))
+        devices.append(nic_element(nic, bridge, details.get("nicAdapter", nic.model)))
     _consoles(devices, machine, host, details)
     memory = SubElement(devices, "memballoon", model="virtio")
     SubElement(memory, "stats", period="10")
     _text(SubElement(devices, "rng", model="virtio"), "backend", "/dev/urandom", model="random")
 
 
-def _target(bus: str, taken: dict[str, int]) -> str:
-    prefix = PREFIXES[bus]
-    number = taken.get(prefix, 0)
-    if prefix == "hd" and number == 2:
-        number += 1  # hdc is the CD drive
-    taken[prefix] = number + 1
-    return prefix + chr(ord("a") + number)
-
-
-def _disk(devices: Element, disk: Disk, source: str, bus: str, target: str) -> None:
-    remote = source.startswith("nfs://")
-    element = SubElement(devices, "disk", type="network" if remote else "file", device="disk")
-    # a live migration is only safe without the host's cache; QEMU's own NFS has none
-    cache = "writeback" if remote else "none"
-    SubElement(element, "driver", name="qemu", type="qcow2", cache=cache, discard="unmap")
-    _source(element, source)
-    if remote:
-        _backing(element, disk, source)
-    SubElement(element, "target", dev=target, bus=bus)
-    if disk.device == 0:
-        SubElement(element, "boot", order="1")
-    if disk.serial:
-        _text(element, "serial", disk.serial[:20])
-    if disk.bytes_per_second or disk.operations_per_second:
-        tune = SubElement(element, "iotune")
-        if disk.bytes_per_second:
-            _text(tune, "total_bytes_sec", str(disk.bytes_per_second))
-        if disk.operations_per_second:
-            _text(tune, "total_iops_sec", str(disk.operations_per_second))
-
-
-def _source(element: Element, source: str) -> None:
-    if source.startswith("nfs://"):
-        parts = urlsplit(source)
-        inner = SubElement(element, "source", protocol="nfs", name=parts.path)
-        SubElement(inner, "host", name=parts.hostname or "")
-        SubElement(inner, "identity", user="+0", group="+0")
-    else:
-        SubElement(element, "source", file=source)
-
-
-def _backing(element: Element, disk: Disk, source: str) -> None:
-    # libvirt looks into files for what they stand on, and not into nfs://: it would start the guest on an empty disk
-    below = SubElement(element, "backingStore")
-    if disk.backing:
-        below.set("type", "network")
-        SubElement(below, "format", type="qcow2" if disk.backing.endswith(".qcow2") else "raw")
-        _source(below, f"{source.rpartition('/')[0]}/{disk.backing}")
-        SubElement(below, "backingStore")
-
-
-def _cdrom(devices: Element, iso: str) -> None:
-    element = SubElement(devices, "disk", type="network" if iso.startswith("nfs://") else "file", device="cdrom")
-    SubElement(element, "driver", name="qemu", type="raw")
-    _source(element, iso)
-    SubElement(element, "target", dev="hdc", bus="ide")
-    SubElement(element, "readonly")
-    SubElement(element, "boot", order="2")
-
-
-def _nic(devices: Element, nic: Nic, bridge: str, model: str) -> None:
-    element = SubElement(devices, "interface", type="bridge")
-    SubElement(element, "source", bridge=bridge)
-    SubElement(element, "mac", address=nic.mac)
-    SubElement(element, "model", type=model if ALLOWED["nicAdapter"].fullmatch(model) else "virtio")
-    SubElement(element, "rom", enabled="no")  # else the firmware runs a network boot program first
-    if nic.mtu:
-        SubElement(element, "mtu", size=str(nic.mtu))
-    if nic.rate:
-        limit = SubElement(element, "bandwidth")
-        for direction in ("inbound", "outbound"):
-            SubElement(limit, direction, average=str(nic.rate * 125), peak=str(nic.rate * 125))  # KB/s
+def _bus(disk: Disk, host: Surroundings, details: dict[str, str]) -> str:
+    name = "rootDiskController" if disk.device == 0 else "dataDiskController"
+    bus = details.get(name, disk.bus if disk.bus in PREFIXES else "virtio")
+    return "sata" if bus == "ide" and host.board == "q35" else bus
 
 
 def _consoles(devices: Element, machine: Machine, host: Surroundings, details: dict[str, str]) -> None:

@@ -62,6 +62,10 @@ class _Statvfs(ctypes.Structure):
     ] + [("spare", ctypes.c_int * 6)]
 
 
+class _Entry(ctypes.Structure):
+    _fields_ = [("next", ctypes.c_void_p), ("name", ctypes.c_char_p)]  # and more that nobody here reads
+
+
 @cache
 def _library() -> ctypes.CDLL:
     name = ctypes.util.find_library("nfs")
@@ -109,6 +113,49 @@ class Export:
 
     def unlink(self, name: str) -> None:
         self._call("nfs_unlink", name, allowed=(ENOENT,))
+
+    def names(self) -> list[str]:
+        """All files of the export's top folder."""
+        folder = ctypes.c_void_p()
+        self._call("nfs_opendir", "", ctypes.byref(folder))
+        found = []
+        try:
+            read = _library().nfs_readdir
+            read.restype = ctypes.POINTER(_Entry)
+            while entry := read(self._context, folder):
+                found.append((entry.contents.name or b"").decode(errors="replace"))
+        finally:
+            _library().nfs_closedir(self._context, folder)
+        return found
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The beginning of a file; empty where there is none."""
+        handle = ctypes.c_void_p()
+        if self._call("nfs_open", name, os.O_RDONLY, ctypes.byref(handle), allowed=(ENOENT,)) == ENOENT:
+            return b""
+        try:
+            buffer = ctypes.create_string_buffer(limit)
+            got: int = _library().nfs_pread(
+                self._context, handle, ctypes.c_uint64(0), ctypes.c_uint64(limit), ctypes.byref(buffer)
+            )
+        finally:
+            _library().nfs_close(self._context, handle)
+        if got < 0:
+            raise Failed(f"{self.url}/{name} cannot be read: {os.strerror(-got)}")
+        return buffer.raw[:got]
+
+    def write(self, name: str, data: bytes) -> None:
+        """A small file, in place of what was there."""
+        handle = ctypes.c_void_p()
+        self._call("nfs_creat", name, 0o600, ctypes.byref(handle))
+        try:
+            done: int = _library().nfs_pwrite(
+                self._context, handle, ctypes.c_uint64(0), ctypes.c_uint64(len(data)), data
+            )
+        finally:
+            _library().nfs_close(self._context, handle)
+        if done != len(data):
+            raise Failed(f"{self.url}/{name} cannot be written: {os.strerror(-done) if done < 0 else 'no room'}")
 
     def space(self) -> tuple[int, int]:
         """(bytes used, bytes there)."""

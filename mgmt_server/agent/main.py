@@ -49,6 +49,7 @@ async def _run(config: Config) -> None:
         await client.run()
     finally:
         watch.stop()
+        host.heartbeats.stop()
         work.stop()
         journal.close()
 

@@ -29,6 +29,7 @@ class Network:
         self.config = config
         self._lock = threading.Lock()
         self._used: Counter[str] = Counter()  # bridges that a machine being started needs
+        self._held: dict[str, list[str]] = {}  # machine that is to come -> its bridges
 
     @contextmanager
     def bridges(self, nics: tuple[Nic, ...]) -> Iterator[list[str]]:
@@ -43,6 +44,20 @@ class Network:
         finally:
             with self._lock:
                 self._used.subtract(names)
+
+    def hold(self, machine: str, nics: tuple[Nic, ...]) -> list[str]:
+        """The bridge of each NIC, kept until `release`: the machine comes from another host."""
+        self.release(machine)
+        with self._lock:
+            names = self._held.setdefault(machine, [])
+            for nic in nics:
+                names.append(self._bridge(nic))
+                self._used[names[-1]] += 1
+            return list(names)
+
+    def release(self, machine: str) -> None:
+        with self._lock:
+            self._used.subtract(self._held.pop(machine, []))
 
     def _bridge(self, nic: Nic) -> str:
         if nic.traffic == "Control":

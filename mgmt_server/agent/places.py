@@ -18,6 +18,7 @@ from mgmt_server.protocol.machine import Pool
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}|\[[0-9a-fA-F:]+\]")
+POOLS = ("Filesystem", "NetworkFilesystem", "SharedMountPoint")
 MOUNTING = 60.0  # seconds
 _mounting = threading.Lock()
 
@@ -59,6 +60,27 @@ class Directory:
     def unlink(self, name: str) -> None:
         (self.path / safe_name(name)).unlink(missing_ok=True)
 
+    def names(self, start: str) -> list[str]:
+        """Files whose names begin so."""
+        return [n for n in os.listdir(self.path) if n.startswith(start)]
+
+    def read(self, name: str, limit: int = 1 << 16) -> bytes:
+        """A small file; empty where there is none."""
+        try:
+            with open(self.path / safe_name(name), "rb") as file:
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+
+    def write(self, name: str, data: bytes) -> None:
+        """A small file, in place of what was there."""
+        handle = os.open(self.path / safe_name(name), os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+
     def space(self) -> tuple[int, int]:
         """(bytes used, bytes there)."""
         found = os.statvfs(self.path)
@@ -87,6 +109,18 @@ class Remote:
         with libnfs.export(self.host, self.path) as export:
             export.unlink(safe_name(name))
 
+    def names(self, start: str) -> list[str]:
+        with libnfs.export(self.host, self.path) as export:
+            return [n for n in export.names() if n.startswith(start)]
+
+    def read(self, name: str, limit: int = 1 << 16) -> bytes:
+        with libnfs.export(self.host, self.path) as export:
+            return export.read(safe_name(name), limit)
+
+    def write(self, name: str, data: bytes) -> None:
+        with libnfs.export(self.host, self.path) as export:
+            export.write(safe_name(name), data)
+
     def space(self) -> tuple[int, int]:
         with libnfs.export(self.host, self.path) as export:
             return export.space()
@@ -109,16 +143,32 @@ def nfs_mode(config: Config) -> str:
     return "mount" if "\tnfs" in known else "libnfs"
 
 
-def pool_place(config: Config, pool: Pool) -> Place:
-    """Where the pool is, mounted if need be. Raises Failed, Unavailable."""
+def pool_place(config: Config, pool: Pool, *, look: bool = False) -> Place:
+    """Where the pool is, mounted if need be, unless we only `look`. Raises Failed, Unavailable."""
     if pool.type == "Filesystem":
         return Directory(Path(safe_path(pool.path)))
+    if pool.type == "SharedMountPoint":
+        return _shared(config, Path(safe_path(pool.path)))
     if pool.type != "NetworkFilesystem":
-        raise Failed(f"a KVM host cannot use pools of type {pool.type}: Filesystem and NetworkFilesystem work")
+        raise Failed(f"a KVM host cannot use pools of type {pool.type}: {', '.join(POOLS)} work")
     host, path = safe_host(pool.host), safe_path(pool.path)
     if nfs_mode(config) == "libnfs":
         return Remote(host, path)
+    if look:
+        return Directory(mount_point(config, host, path))
     return Directory(mounted(config, host, path, pool.details.get("nfsmountopts", "")))
+
+
+def _shared(config: Config, path: Path) -> Directory:
+    # where nothing is mounted, disks would go to the host's own file system, and be missing on the others
+    if not config.unmounted_pools and not is_mounted(path):
+        raise Unavailable(
+            f"nothing is mounted on {path} of this host: mount the shared file system there. Where it is shared in "
+            "another way, set unmounted_pools = true in agent.toml"
+        )
+    if not path.is_dir():
+        raise Unavailable(f"there is no directory {path} on this host")
+    return Directory(path)
 
 
 def safe_host(host: str) -> str:
@@ -151,7 +201,8 @@ def mounted(config: Config, host: str, path: str, options: str = "", *, read_onl
 
 def is_mounted(where: Path) -> bool:
     # not os.path.ismount: it would hang on an export whose server is away
-    return any(line.split(" ", 2)[1] == str(where) for line in Path("/proc/self/mounts").read_text().splitlines())
+    name = str(where).replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011")
+    return any(line.split(" ", 2)[1] == name for line in Path("/proc/self/mounts").read_text().splitlines())
 
 
 def unmount(config: Config, host: str, path: str) -> None:

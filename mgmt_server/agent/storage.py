@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
-import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from mgmt_server.agent.config import Config, replace
-from mgmt_server.agent.images import FORMATS, information, inspect
+from mgmt_server.agent.devices import is_remote
+from mgmt_server.agent.images import (
+    AS_THEY_ARE,
+    FORMATS,
+    Inspected,
+    backing_of,
+    information,
+    inspect,
+    to_qcow2,
+    unpack_ova,
+)
 from mgmt_server.agent.places import (
+    NAME,
     Directory,
     Place,
     mounted,
@@ -22,12 +35,14 @@ from mgmt_server.agent.places import (
     unmount,
 )
 from mgmt_server.agent.run import run
+from mgmt_server.agent.stores import COPYING, fetch, scratch
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.protocol.codec import build, dump, parse
 from mgmt_server.protocol.machine import Disk, Image, Pool
 
-COPYING = 3600.0  # seconds for one image
-CHUNK = 1 << 20
+CREATING = 120.0  # seconds
+PART = re.compile(r"\.[0-9a-f]{8}\.part")
+PREALLOCATION = {"sparse": "metadata", "fat": "falloc"}
 
 
 class Storage:
@@ -78,57 +93,59 @@ class Storage:
     # --- templates --------------------------------------------------------------------------------------------------
 
     def cache_template(self, pool: Pool, image: Image) -> str:
-        """Have the image in the pool; its name there."""
+        """Have the image in the pool; its name there. Formats that QEMU is slow with become qcow2."""
         if image.format not in FORMATS:
-            raise Failed(f"images of the format {image.format} cannot be used on KVM: register QCOW2, RAW or ISO")
-        suffix = "iso" if image.format == "ISO" else FORMATS[image.format][1]
+            raise Failed(f"images of the format {image.format} cannot be used on KVM: register {', '.join(FORMATS)}")
+        suffix = "iso" if image.format == "ISO" else "raw" if image.format == "RAW" else "qcow2"
         name = safe_name(f"template-{image.uuid}.{suffix}")
         place = pool_place(self.config, pool)
         if place.size(name) is not None:
             return name
-        aside = f"{name}.{uuid4().hex[:8]}.part"
-        try:
-            if isinstance(place, Directory):
-                self._fetch_checked(image, place.where(aside))
+        with self.made_aside(place, name) as aside:
+            if image.format in AS_THEY_ARE and isinstance(place, Directory):
+                self.fetch_checked(image, place.where(aside))
             else:
-                self._through_here(image, place.where(aside))
-            place.rename(aside, name)
-        finally:
-            place.unlink(aside)
+                self._through_here(image, place, aside)
         return name
 
-    def _through_here(self, image: Image, target: str) -> None:
-        """Into a pool that is no folder: the image is checked on this host's own disk before it goes there."""
-        scratch = self.config.state / "scratch"
-        scratch.mkdir(parents=True, exist_ok=True)
-        local = scratch / uuid4().hex
-        try:
-            self._fetch_checked(image, str(local))
-            run(["nfs-cp", str(local), target], COPYING)
-        finally:
-            local.unlink(missing_ok=True)
+    def _through_here(self, image: Image, place: Place, aside: str) -> None:
+        """Checked on this host's own disk before it goes to a pool that is no folder, or into another format."""
+        with scratch(self.config) as local:
+            found = self.fetch_checked(image, str(local))
+            if image.format not in AS_THEY_ARE:
+                with scratch(self.config) as disk:
+                    if image.format == "OVA":
+                        unpack_ova(str(local), disk, shutil.disk_usage(disk.parent).free // 2)
+                        found = inspect(str(disk), "OVA")
+                    to_qcow2(str(disk if image.format == "OVA" else local), found, place.where(aside))
+            else:
+                run(["nfs-cp", str(local), place.where(aside)], COPYING)
 
-    def _fetch_checked(self, image: Image, target: str) -> None:
-        self._fetch(image, target)
+    def fetch_checked(self, image: Image, target: str) -> Inspected:
+        """A file of secondary storage on this host: what it was registered as, and safe to open."""
+        fetch(self.config, image, target)
         size = Path(target).stat().st_size
         if image.size and size != image.size:
             raise Failed(f"the image has {size} bytes on the store, and was registered with {image.size}")
+        if image.format == "OVA":
+            return Inspected("vmdk", 0)  # its disk is looked at once it is unpacked
         found = inspect(target, image.format)
         if image.virtual_size and found.virtual_size > image.virtual_size:
             raise Failed(f"the image has a virtual size of {found.virtual_size}, and was registered with less")
+        return found
 
-    def _fetch(self, image: Image, target: str) -> None:
-        scheme, host, base = store_parts(image.store.url)
-        path = safe_path(f"{base.rstrip('/')}/{image.path}")
-        if scheme == "nfs" and nfs_mode(self.config) == "libnfs":
-            run(["nfs-cp", f"nfs://{host}{path}", target], COPYING)
-        elif scheme == "nfs":
-            folder = mounted(self.config, host, safe_path(base), image.store.details.get("nfsmountopts", ""))
-            _copy(folder / image.path, target, folder)
-        elif scheme == "file":
-            _copy(Path(path), target, Path(safe_path(base)))
-        else:
-            _download(f"{scheme}://{host}{path}", target, image.size)
+    @contextmanager
+    def made_aside(self, place: Place, name: str) -> Iterator[str]:
+        """The name under which to make a file; at the end it has its own, at once, in place of what had it."""
+        for old in place.names(f"{safe_name(name)}."):
+            if PART.fullmatch(old.removeprefix(name)):
+                place.unlink(old)  # of a try that was killed
+        aside = f"{name}.{uuid4().hex[:8]}.part"
+        try:
+            yield aside
+            place.rename(aside, name)
+        finally:
+            place.unlink(aside)
 
     # --- disks ------------------------------------------------------------------------------------------------------
 
@@ -137,14 +154,17 @@ class Storage:
         place = pool_place(self.config, disk.pool)
         there = place.size(disk.name)
         if there is None:
-            aside = f"{disk.name}.{uuid4().hex[:8]}.part"
-            try:
-                run(self._creating(place, disk, aside), 120)
-                place.rename(aside, disk.name)
-            finally:
-                place.unlink(aside)
+            with self.made_aside(place, disk.name) as aside:
+                run(self._creating(place, disk, aside), CREATING)
             there = place.size(disk.name)
         return there[1] if there else 0
+
+    def create_blank(self, disk: Disk, size: int) -> str:
+        """An empty disk for something that copies into it while it runs: where it is. One that is there goes."""
+        place = pool_place(self.config, disk.pool)
+        with self.made_aside(place, disk.name) as aside:
+            run(["qemu-img", "create", "-q", "-f", "qcow2", place.where(aside), str(size)], CREATING)
+        return place.where(disk.name)
 
     def _creating(self, place: Place, disk: Disk, name: str) -> list[str]:
         argv = ["qemu-img", "create", "-q", "-f", "qcow2"]
@@ -158,10 +178,19 @@ class Storage:
             # by its bare name, for the pool may be elsewhere on another host; QEMU's NFS finds only whole URLs
             name_or_url = safe_name(disk.backing) if isinstance(place, Directory) else place.where(disk.backing)
             argv += ["-b", name_or_url, "-F", format]
+        elif disk.provisioning in PREALLOCATION:
+            how = PREALLOCATION[disk.provisioning]
+            # libnfs cannot reserve, only write
+            argv += ["-o", f"preallocation={'full' if how == 'falloc' and not isinstance(place, Directory) else how}"]
         return [*argv, place.where(name), str(disk.size)]
 
     def delete_disk(self, disk: Disk) -> None:
-        pool_place(self.config, disk.pool).unlink(disk.name)
+        """With the notes of its machine's snapshots."""
+        place = pool_place(self.config, disk.pool)
+        for name in place.names(f"{safe_name(disk.name)}."):
+            if name.endswith(".xml"):
+                place.unlink(name)
+        place.unlink(disk.name)
 
     def source(self, disk: Disk) -> str:
         """Where QEMU finds the disk: a path, or an nfs:// URL. Raises Failed when it is not there."""
@@ -169,6 +198,25 @@ class Storage:
         if place.size(disk.name) is None:
             raise Failed(f"the disk {disk.name} is not in the pool {disk.pool.uuid}")
         return place.where(disk.name)
+
+    def where(self, disk: Disk) -> str:
+        """Where QEMU finds the disk if it is there."""
+        return pool_place(self.config, disk.pool).where(disk.name)
+
+    def backings(self, sources: Iterable[str]) -> dict[str, str]:
+        """What disks on nfs:// stand on, which QEMU has to be told."""
+        return {source: backing_of(source) for source in sources if is_remote(source)}
+
+    def pool_of(self, source: str) -> tuple[str, str]:
+        """(pool, name) of a file, both empty when it is in none of ours."""
+        folder, _, name = source.rpartition("/")
+        for pool in list(self.pools.values()):
+            try:
+                if NAME.fullmatch(name) and pool_place(self.config, pool, look=True).where("x") == f"{folder}/x":
+                    return pool.uuid, name
+            except (Failed, Unavailable):
+                continue
+        return "", ""
 
     def iso_source(self, iso: str) -> str:
         """Where QEMU finds an ISO that was given as path or URL."""
@@ -184,30 +232,3 @@ class Storage:
             return f"nfs://{host}{path}"
         folder, _, rest = path.partition("/template/")
         return str(mounted(self.config, host, folder or "/") / "template" / rest)
-
-
-def _copy(source: Path, target: str, root: Path) -> None:
-    # a symbolic link on the store must not lead out of it
-    if not source.resolve().is_relative_to(root.resolve()):
-        raise Failed(f"{source} leads out of its store")
-    if not source.is_file():
-        raise Failed(f"{source.relative_to(root)} is not on the store")
-    run(["cp", "--sparse=always", "--reflink=auto", "--", str(source), target], COPYING)
-
-
-def _download(url: str, target: str, size: int) -> None:
-    class NoRedirect(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: object) -> None:
-            return None
-
-    opener = urllib.request.build_opener(NoRedirect, urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=60) as answer, open(target, "wb") as file:
-            left = size or shutil.disk_usage(Path(target).parent).free // 2
-            while chunk := answer.read(CHUNK):
-                left -= len(chunk)
-                if left < 0:
-                    raise Failed(f"{url} is larger than registered")
-                file.write(chunk)
-    except OSError as error:
-        raise Unavailable(f"{url} cannot be fetched by this host: {error}") from None

@@ -59,6 +59,7 @@ class Virt:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._rebooted: dict[str, float] = {}
+        self._ports: dict[tuple[str, int], int] = {}  # (uuid, number of its run) -> where its screen is
         self._samples: dict[str, tuple[float, int, float]] = {}  # name -> (when, CPU ns, percent then)
         start_event_loop()
 
@@ -109,17 +110,20 @@ class Virt:
 
     def state(self, name: str) -> MachineState:
         domain = self.find(name)
-        return MachineState(name, "", "Stopped") if domain is None else _state(domain)
+        return MachineState(name, "", "Stopped") if domain is None else state_of(domain)
 
     def machines(self) -> list[MachineState]:
         with told():
             domains = self.connection().listAllDomains()
         found = []
+        ports: dict[tuple[str, int], int] = dict(self._ports)
         for domain in domains:
             try:
-                found.append(_state(domain))
+                found.append(state_of(domain, ports))
             except libvirt.libvirtError:
                 continue  # it went while we looked
+        running = {m.uuid for m in found if m.state != "Stopped"}
+        self._ports = {run: port for run, port in ports.items() if run[0] in running}
         return found
 
     def agent_socket(self, name: str) -> str:
@@ -147,14 +151,14 @@ class Virt:
                 undefine(domain)
                 domain = None
             if domain is not None and domain.isActive():
-                return _state(domain)
+                return state_of(domain)
             domain = self.connection().defineXML(xml)
             try:
                 domain.create()
             except libvirt.libvirtError:
                 undefine(domain)
                 raise
-            return _state(domain)
+            return state_of(domain)
 
     def stop(self, name: str, *, forced: bool, grace: float) -> None:
         """By the power button first, unless `forced`; the power is cut after `grace` seconds."""
@@ -244,17 +248,24 @@ def undefine(domain: Any) -> None:
     domain.undefineFlags(
         libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
         | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
         | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
     )
 
 
-def _state(domain: Any) -> MachineState:
-    state = STATES.get(domain.state()[0], "Unknown")
+def state_of(domain: Any, ports: dict[tuple[str, int], int] | None = None) -> MachineState:
+    """`ports`: of runs of machines, as far as they are known; a port stays for as long as a machine runs."""
+    state, uuid = STATES.get(domain.state()[0], "Unknown"), domain.UUIDString()
     port = 0
     if state != "Stopped":
-        graphics = ElementTree.fromstring(domain.XMLDesc()).find("devices/graphics")  # noqa: S314  libvirt's own
-        port = max(0, int(graphics.get("port", "0"))) if graphics is not None else 0
-    return MachineState(domain.name(), domain.UUIDString(), state, port)
+        run = (uuid, domain.ID())
+        port = ports.get(run, 0) if ports is not None else 0
+        if port == 0:
+            graphics = ElementTree.fromstring(domain.XMLDesc()).find("devices/graphics")  # noqa: S314  libvirt's own
+            port = max(0, int(graphics.get("port", "0"))) if graphics is not None else 0
+        if ports is not None:
+            ports[run] = port
+    return MachineState(domain.name(), uuid, state, port)
 
 
 @contextmanager

@@ -34,7 +34,8 @@ def test_domain() -> None:
     root = tree()
     assert (root.get("type"), root.findtext("name"), root.findtext("memory")) == ("qemu", "i-2-3-VM", "1048576")
     assert root.findtext("cpu/model") == "qemu64" and root.find("cputune") is None
-    first, second = root.findall("devices/disk")
+    first, second, drive = root.findall("devices/disk")
+    assert drive.get("device") == "cdrom" and drive.find("source") is None  # one can be put in while it runs
     assert first.find("source").attrib == {"file": "/pool/root"} and first.findtext("serial") == "abc"
     assert first.find("driver").attrib == {"name": "qemu", "type": "qcow2", "cache": "none", "discard": "unmap"}
     assert second.find("source").attrib == {"protocol": "nfs", "name": "/pool/data"}
@@ -226,7 +227,8 @@ def bad_images(folder: Path) -> dict[str, tuple[Path, str]]:
         ("backing.qcow2", "QCOW2"),
         ("df.qcow2", "QCOW2"),
         ("v.vmdk", "QCOW2"),
-        ("v.vmdk", "VMDK"),
+        ("v.vmdk", "VHD"),
+        ("plain.qcow2", "OVA"),
         ("secret", "QCOW2"),
         ("plain.qcow2", "RAW"),
         ("plain.qcow2", "ISO"),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from sqlalchemy import select
+
+from mgmt_server.db import reading
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.hypervisor.kvm import FETCH, STOP, USUAL, Asking
-from mgmt_server.protocol.codec import build
+from mgmt_server.model.host import Host
+from mgmt_server.protocol.codec import build, plain
 from mgmt_server.protocol.machine import Disk, File, Image, Pool, Saved
 
 
@@ -51,4 +55,8 @@ class KvmStorage(Asking):
         return build(int, self._tell(call, host, "load_disk", FETCH, disk=disk, chain=chain))
 
     def beats(self, host: HostRef, pool: Pool) -> dict[str, float]:
-        return build(dict[str, float], self._question(host, "beats", pool=pool))
+        """Hosts call themselves by their agents' ids; one that is no host any more is left out."""
+        ages = build(dict[str, float], self._question(host, "beats", pool=plain(pool)))
+        with reading() as session:
+            rows = session.execute(select(Host.agent, Host.uuid).where(Host.agent.in_(ages), Host.removed.is_(None)))
+            return {uuid: ages[agent] for agent, uuid in rows if agent is not None}
