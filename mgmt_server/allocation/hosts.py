@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select, true, update
+from sqlalchemy import ColumnElement, case, func, select, true, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import counted
+from mgmt_server.allocation import affinity, counted, hypervisors, implicit, planners, thresholds
 from mgmt_server.allocation.dedication import open_to
+from mgmt_server.allocation.need import Need
 from mgmt_server.db import changed
 from mgmt_server.errors import NoCapacity
 from mgmt_server.model.account import SYSTEM_ACCOUNT
-from mgmt_server.model.host import MOST_MACHINES, Host
+from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster, Pod
 
-CANDIDATES = 12  # the emptiest hosts, among which chance decides: callers at the same time do not crowd on one
-TOLD = 20  # hosts that a refusal names
+__all__ = ["HA_TAG", "Need", "candidates", "give_back", "guard", "refused", "tagged", "take", "untake"]
 
-
-@dataclass(frozen=True)
-class Need:
-    """What a machine needs of a host: MHz and bytes, and where it may be."""
-
-    zone_id: int
-    hypervisor: str
-    cpu: int
-    memory: int
-    pod_id: int | None = None
-    cluster_id: int | None = None
-    host_id: int | None = None
-    tags: tuple[str, ...] = ()
-    arch: str = ""
-    account_id: int | None = None  # whose machine it is: it does not go to what is dedicated to others
+HA_TAG = Setting("ha.tag", "Tag of hosts that are kept for machines whose host has failed; empty: none are", default="")
 
 
 def candidates(tx: Session, need: Need) -> list[Host]:
-    """Hosts that have room now, in the order to try them."""
+    """Hosts that have room now and break no rule, in the order to try them."""
     found = _candidates(tx, need, _open_for(tx, need))
     return found or (_candidates(tx, need) if need.account_id == SYSTEM_ACCOUNT else [])
 
 
 def guard(tx: Session, need: Need) -> ColumnElement[bool]:
-    """For `take`: the host was not dedicated to others meanwhile.
+    """For `take`: nothing has changed meanwhile that forbids the host.
 
     A zone's own system VMs serve everybody: they may go to dedicated hosts, where there are no others.
     """
-    return true() if need.account_id == SYSTEM_ACCOUNT else _open_for(tx, need)
+    conditions = [Host.state == "Up", Host.resource_state == "Enabled", *implicit_rules(tx, need)]
+    if need.grouped and need.vm_id is not None:
+        conditions.append(affinity.rules_of(tx, need.vm_id).allowed())
+    if need.account_id != SYSTEM_ACCOUNT:
+        conditions.append(_open_for(tx, need))
+    found: ColumnElement[bool] = true()
+    for condition in conditions:
+        found &= condition
+    return found
+
+
+def implicit_rules(tx: Session, need: Need) -> list[ColumnElement[bool]]:
+    return [] if need.account_id == SYSTEM_ACCOUNT else implicit.open_hosts(tx, need)
 
 
 def _open_for(tx: Session, need: Need) -> ColumnElement[bool]:
@@ -57,27 +54,55 @@ def _open_for(tx: Session, need: Need) -> ColumnElement[bool]:
     return open_to(tx, account, zone=Host.zone_id, pod=Host.pod_id, cluster=Host.cluster_id, host=Host.id)
 
 
+def rules_of(tx: Session, need: Need) -> affinity.Rules:
+    return affinity.rules_of(tx, need.vm_id) if need.grouped and need.vm_id is not None else affinity.Rules()
+
+
 def _candidates(tx: Session, need: Need, *conditions: ColumnElement[bool]) -> list[Host]:
+    rules, planner = rules_of(tx, need), planners.chosen(need)
     rows = (
         select(Host)
         .join(Cluster, Cluster.id == Host.cluster_id)
-        .where(
-            *_suitable(need),
-            *conditions,
-            Host.machines < MOST_MACHINES.get(need.hypervisor, 50),
-            Host.cpu_capacity - Host.cpu_used >= need.cpu,
-        )
-        .where(Host.memory_capacity - Host.memory_used >= need.memory)
-        .order_by(Host.memory_used, Host.id)
-        .limit(CANDIDATES if not need.tags else 500)
+        .where(*_suitable(need), *conditions, *implicit_rules(tx, need), *_tags(need), hypervisors.has_room())
+        .where(Host.cpu_capacity - Host.cpu_used >= need.cpu, Host.memory_capacity - Host.memory_used >= need.memory)
     )
-    found = [h for h in tx.scalars(rows) if tagged(h.tags, need.tags)][:CANDIDATES]
-    random.shuffle(found)
-    return found
+    if rules.names:
+        rows = rows.where(rules.allowed())
+    if minds_thresholds(need):
+        sums = thresholds.in_use(need.zone_id).subquery("sums")
+        rows = rows.join(sums, sums.c.cluster_id == Host.cluster_id)
+        rows = rows.where(*thresholds.below(sums, need.cpu, need.memory))
+    first = planner == planners.FIRST_FIT and not planners.allocators()
+    emptiest = () if planners.ALGORITHM.text() == "firstfit" else (Host.memory_used,)
+    rows = rows.order_by(*_kept_first(need), *rules.order(), *emptiest, Host.id)
+    found = [h for h in tx.scalars(rows.limit(planners.FEW if first else planners.MANY)) if tagged(h.tags, need.tags)]
+    found = planners.in_order(tx, need, found)
+    tag = HA_TAG.text()
+    return sorted(found, key=lambda h: (not (need.ha and tag and tagged(h.tags, [tag])), rules.rank(h.id)))
+
+
+def minds_thresholds(need: Need) -> bool:
+    return not need.spare and planners.chosen(need) != planners.SKIP_HEURISTICS and thresholds.ENABLED.flag()
+
+
+def _tags(need: Need) -> list[ColumnElement[bool]]:
+    found = [_has_tag(tag) for tag in need.tags]
+    kept = HA_TAG.text()
+    return [*found, ~_has_tag(kept)] if kept and not need.ha else found
+
+
+def _kept_first(need: Need) -> list[ColumnElement[int]]:
+    tag = HA_TAG.text()
+    return [case((_has_tag(tag), 0), else_=1)] if need.ha and tag else []
+
+
+def _has_tag(tag: str) -> ColumnElement[bool]:
+    tags = "," + func.replace(func.coalesce(Host.tags, ""), " ", "") + ","
+    return tags.contains(f",{tag.replace(' ', '')},", autoescape=True)
 
 
 def take(
-    tx: Session, host_id: int, cpu: int, memory: int, most: int = 50, *, condition: ColumnElement[bool] | None = None
+    tx: Session, host_id: int, cpu: int, memory: int, most: int = 0, *, condition: ColumnElement[bool] | None = None
 ) -> bool:
     """Promise capacity of a host. False when it has not enough any more, or meets the condition no more."""
     taken = (
@@ -87,13 +112,31 @@ def take(
             Host.removed.is_(None),
             Host.cpu_capacity - Host.cpu_used >= cpu,
             Host.memory_capacity - Host.memory_used >= memory,
-            Host.machines < most,
+            Host.machines < most if most else hypervisors.has_room(),
             *([] if condition is None else [condition]),
         )
         .values(cpu_used=Host.cpu_used + cpu, memory_used=Host.memory_used + memory, machines=Host.machines + 1)
         .execution_options(synchronize_session=False)
     )
-    return changed(tx.execute(taken)) == 1
+    if changed(tx.execute(taken)) != 1:
+        return False
+    if condition is None or not implicit.strict():
+        return True
+    # asked once more now that the host is held: who held it before has told by now which machine came
+    if tx.scalar(select(Host.id).where(Host.id == host_id, condition)) is not None:
+        return True
+    untake(tx, host_id, cpu, memory)
+    return False
+
+
+def untake(tx: Session, host_id: int, cpu: int, memory: int) -> None:
+    """Give back what `take` took."""
+    tx.execute(
+        update(Host)
+        .where(Host.id == host_id)
+        .values(cpu_used=Host.cpu_used - cpu, memory_used=Host.memory_used - memory, machines=Host.machines - 1)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def give_back(tx: Session, vm: Vm) -> None:
@@ -102,18 +145,8 @@ def give_back(tx: Session, vm: Vm) -> None:
     if changed(tx.execute(held.execution_options(synchronize_session=False))) != 1:
         return
     counted.machine_rests(tx, vm)
-    if vm.host_id is None:
-        return
-    tx.execute(
-        update(Host)
-        .where(Host.id == vm.host_id)
-        .values(
-            cpu_used=Host.cpu_used - vm.cpus * vm.speed,
-            memory_used=Host.memory_used - vm.memory * 2**20,
-            machines=Host.machines - 1,
-        )
-        .execution_options(synchronize_session=False)
-    )
+    if vm.host_id is not None:
+        untake(tx, vm.host_id, vm.cpus * vm.speed, vm.memory * 2**20)
 
 
 def tagged(have: str | None, wanted: Sequence[str]) -> bool:
@@ -132,59 +165,19 @@ def _suitable(need: Need) -> list[ColumnElement[bool]]:
         Cluster.managed_state == "Managed",
         select(Pod.id).where(Pod.id == Host.pod_id, Pod.allocation_state == "Enabled").exists(),
     ]
-    for column, value in ((Host.pod_id, need.pod_id), (Host.cluster_id, need.cluster_id), (Host.id, need.host_id)):
+    for column, value in (
+        (Host.pod_id, need.pod_id),
+        (Host.cluster_id, need.cluster_id),
+        (Host.id, need.host_id),
+        (Cluster.arch, need.arch or None),
+    ):
         if value is not None:
             found.append(column == value)
-    return found
+    return [*found, Host.id.not_in(need.avoid)] if need.avoid else found
 
 
 def refused(tx: Session, need: Need, what: str, storage: Sequence[str] = ()) -> NoCapacity:
-    """The reason why nothing has room: each host with what it lacked."""
-    rows = select(Host, Cluster, Pod).join(Cluster, Cluster.id == Host.cluster_id).join(Pod, Pod.id == Host.pod_id)
-    rows = rows.where(Host.zone_id == need.zone_id, Host.removed.is_(None), Host.type == "Routing")
-    total = tx.scalar(
-        select(func.count()).select_from(Host).where(Host.zone_id == need.zone_id, Host.removed.is_(None))
-    )
-    free = set(tx.scalars(select(Host.id).where(Host.zone_id == need.zone_id, guard(tx, need))))
-    reasons = [
-        f"{h.name} {_reason(h, c, p, need, h.id in free)}" for h, c, p in tx.execute(rows.order_by(Host.id).limit(TOLD))
-    ]
-    reasons = [r for r in reasons if not r.endswith(" ")]
-    more = f", and {total - TOLD} hosts more" if total and total > TOLD else ""
-    needs = f"needs {need.cpu} MHz and {need.memory // 2**20} MiB on {need.hypervisor}"
-    told = "; ".join([*reasons, *storage]) or "the zone has no host of that hypervisor: add one with addHost"
-    return NoCapacity(f"No host can take {what}, which {needs}: {told}{more}")
+    """The reason why nothing has room: each host with the rule and the number that decided."""
+    from mgmt_server.allocation import refusal  # it asks the rules of this file
 
-
-def _reason(host: Host, cluster: Cluster, pod: Pod, need: Need, free: bool) -> str:
-    """What spoke against a host, in a few words; empty when nothing did."""
-    if host.hypervisor != need.hypervisor:
-        return f"runs {host.hypervisor}"
-    for name, have, wanted in (
-        ("pod", host.pod_id, need.pod_id),
-        ("cluster", host.cluster_id, need.cluster_id),
-        ("host", host.id, need.host_id),
-    ):
-        if wanted is not None and have != wanted:
-            return f"is not the {name} that was asked for"
-    if host.state != "Up":
-        return f"is {host.state}"
-    if host.resource_state != "Enabled":
-        return f"is {host.resource_state}"
-    if pod.allocation_state != "Enabled":
-        return f"is in the disabled pod {pod.name}"
-    if cluster.allocation_state != "Enabled" or cluster.managed_state != "Managed":
-        return f"is in the cluster {cluster.name}, which is not enabled"
-    if not free:
-        return "is dedicated to others"
-    if not tagged(host.tags, need.tags):
-        return f"lacks the tag {', '.join(need.tags)}"
-    most = MOST_MACHINES.get(host.hypervisor, 50)
-    if host.machines >= most:
-        return f"has {host.machines} machines, of at most {most}"
-    lacks = []
-    if host.cpu_capacity - host.cpu_used < need.cpu:
-        lacks.append(f"{need.cpu - host.cpu_capacity + host.cpu_used} MHz")
-    if host.memory_capacity - host.memory_used < need.memory:
-        lacks.append(f"{(need.memory - host.memory_capacity + host.memory_used) // 2**20} MiB")
-    return f"lacks {' and '.join(lacks)}" if lacks else ""
+    return refusal.error(tx, need, what, storage)

@@ -132,7 +132,12 @@ class Job:
         if self._is_finished():
             return self._finished(work)
         reached(self._row.command)
-        value = write(both)
+        before = self._steps
+        try:
+            value = write(both)
+        except BaseException:
+            self._steps = before  # what was rolled back, as late as at its commit, is not undone
+            raise
         reached(self._row.command)
         return self._next(value)
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import new_uuid, reading, write
+from mgmt_server.db import before_commit, new_uuid, reading, write
 from mgmt_server.errors import Failed
 from mgmt_server.jobs import Job, enqueue, gives_up
 from mgmt_server.jobs.flow import Child, Fenced, load
@@ -66,6 +66,20 @@ def mind(tx: Session, name: str) -> None:
     tx.add(Alert(type=0, name="test", subject=f"{name} gave up"))
 
 
+def refused_at_the_commit(tx: Session, name: str) -> None:
+    tx.add(Alert(type=0, name="test", subject=name))
+    before_commit(tx, _refuse)
+
+
+def _refuse(_tx: Session) -> None:
+    raise Failed("too late")
+
+
+def late(job: Job, name: str) -> None:
+    job.write(note, f"{name} a", undo=unnote)
+    job.write(refused_at_the_commit, f"{name} b", undo=unnote)
+
+
 @gives_up(mind)
 def hopeless(job: Job, name: str) -> None:
     job.write(note, "broken")
@@ -106,6 +120,14 @@ def test_a_failure_undoes_what_was_done_last_first(node):
     assert subjects() == ["x a", "not x a"], "what failed has left nothing, and was not undone"
     assert [t for t, _ in told] == ["x b", "not x b"]
     assert (job(number).state, job(number).error, job(number).error_code) == ("failed", "x c is broken", 530)
+
+
+def test_a_step_that_is_refused_as_late_as_at_its_commit_is_not_undone(node):
+    number = queue(late, "r")
+    while run_next(node):
+        pass
+    assert (job(number).state, job(number).error) == ("failed", "too late")
+    assert subjects() == ["r a", "not r a"]
 
 
 def test_a_call_that_failed_half_way_is_undone_too(node):

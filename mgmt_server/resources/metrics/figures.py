@@ -6,20 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from mgmt_server.model.settings import Scope, Setting
+from mgmt_server.allocation.thresholds import CPU_FULL, MEMORY_FULL, POOL_FULL, PROMISED_FULL
+from mgmt_server.model.settings import Scope
 from mgmt_server.resources.alert.conditions import CPU, MEMORY, POOL_PROMISED, POOL_USED
 
 GIB = 1 << 30
-
-
-def _mark(name: str, what: str) -> Setting:
-    return Setting(name, f"Share of {what} in use from which metrics mark it as full", least=0, most=1)
-
-
-CPU_FULL = _mark("cluster.cpu.allocated.capacity.disablethreshold", "a cluster's CPU")
-MEMORY_FULL = _mark("cluster.memory.allocated.capacity.disablethreshold", "a cluster's memory")
-POOL_FULL = _mark("pool.storage.capacity.disablethreshold", "a primary storage pool")
-PROMISED_FULL = _mark("pool.storage.allocated.capacity.disablethreshold", "a pool, as promised to disks,")
 
 
 def times(factor: float) -> str:

@@ -17,13 +17,14 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network
 from mgmt_server.model.storage import Pool, PoolHost
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
-from mgmt_server.protocol.machine import Disk
+from mgmt_server.protocol.machine import Disk, Machine
 from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.network.nics import served_by_router
 from mgmt_server.resources.router import document
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.start import Options
+from mgmt_server.resources.vmsnapshot import rows as vm_snapshots
 
 
 @gives_up(starting.never_ran)
@@ -32,20 +33,31 @@ def start(job: Job, vm_id: int, options: Options, networks: list[int], told: lis
     for network in networks:
         job.wait(network_flows.implement, network, lock=f"network:{network}", shared=True)
     plan = job.write(starting.begin, vm_id, options, undo=starting.abandon)
+    while True:
+        create, machine = _with_templates(job, plan)
+        for network in plan.tell:
+            job.call(document.tell, network)
+        refusal = job.call(starting.attempt, plan.host, create, machine, undo=starting.unmake)
+        if not refusal.text:
+            break
+        job.call(starting.clear, plan.host, create, machine, refusal)
+        plan, options = job.write(starting.retry, vm_id, options, plan.host, refusal, undo=starting.abandon_again)
+    if machine.kind == "DomainRouter":
+        job.call(document.tell_router, vm_id)
+    job.write(starting.started, vm_id)
+    if "password" in told:
+        job.answer(password=job.write(password_of, vm_id))
+
+
+def _with_templates(job: Job, plan: starting.Plan) -> tuple[tuple[Disk, ...], Machine]:
+    """The disks to be made and the machine, once the templates that they stand on are in their pools."""
     create, machine = plan.create, plan.machine
     for fetch in plan.fetch:
         name = job.call(disks.cache_template, plan.host, fetch.pool, fetch.image)
         job.write(starting.cached, fetch.template_id, fetch.pool_id, name, fetch.image.virtual_size)
         create = _on(create, name, fetch.pool.uuid)
         machine = replace(machine, disks=_on(machine.disks, name, fetch.pool.uuid))
-    for network in plan.tell:
-        job.call(document.tell, network)
-    job.call(starting.make, plan.host, create, machine, undo=starting.unmake)
-    if machine.kind == "DomainRouter":
-        job.call(document.tell_router, vm_id)
-    job.write(starting.started, vm_id)
-    if "password" in told:
-        job.answer(password=job.write(password_of, vm_id))
+    return create, machine
 
 
 def _on(disks: tuple[Disk, ...], backing: str, pool: str) -> tuple[Disk, ...]:
@@ -214,8 +226,10 @@ def expunged(tx: Session, vm_id: int) -> list[int]:
         VOLUME_STATES.move(tx, volume.id, volume.state, "Expunged", removed=now(), slot=None)
         if vm.kind == "User":
             counted.volumes_go(tx, [volume])
+    vm_snapshots.gone_with(tx, vm_id)
     networks = free_nics(tx, vm_id)
     vm.removed, vm.password, vm.vnc_password, vm.user_data = now(), None, None, None
+    vm.group_id = vm.user_data_id = None
     tx.flush()
     if vm.kind != "User":
         return []

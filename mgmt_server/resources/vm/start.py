@@ -12,13 +12,14 @@ from mgmt_server.allocation import counted, hosts, pools
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.drivers.storage import dispatch as disks
-from mgmt_server.errors import NoCapacity, Unavailable
+from mgmt_server.errors import ApiError, Failed, NoCapacity, Unavailable
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import ImageStore, Pool, TemplateOnPool, TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
 from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic, Store
 from mgmt_server.protocol.machine import Pool as PoolAtHost
+from mgmt_server.resources.isodrive.drive import source_of
 from mgmt_server.resources.network.nics import nics_of
 from mgmt_server.resources.vm.placing import RETRIES, Options, place
 from mgmt_server.resources.vm.placing import Parts as _Parts
@@ -61,7 +62,7 @@ def begin(tx: Session, vm_id: int, options: Options) -> Plan:
     reference = reference_of(host)
     disks, create, fetch = _disks(tx, parts, places)
     nics, tell = nics_of(tx, vm, host.hypervisor)
-    machine = _machine(parts, tuple(disks), tuple(nics))
+    machine = _machine(tx, parts, tuple(disks), tuple(nics))
     return Plan(reference, machine, tuple(create), tuple(fetch), tuple(tell))
 
 
@@ -145,7 +146,7 @@ def at_host_of(pool: Pool) -> PoolAtHost:
     return PoolAtHost(pool.uuid, pool.type, pool.path, pool.server, {k: str(v) for k, v in pool.details.items()})
 
 
-def _machine(parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Nic, ...]) -> Machine:
+def _machine(tx: Session, parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Nic, ...]) -> Machine:
     vm = parts.vm
     return Machine(
         name=instance_name(vm.kind, vm.account_id, vm.id),
@@ -157,6 +158,7 @@ def _machine(parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Nic, ...]) -> M
         disks=disks,
         nics=nics,
         os=(parts.os.platform or {}).get(vm.hypervisor, parts.os.name) if parts.os else "",
+        iso=source_of(tx, vm.iso_id, vm.zone_id) if vm.iso_id is not None else "",
         vnc_password=vm.vnc_password or "",
         boot_arguments=str(vm.details.get("boot_arguments", "")) if vm.kind != "User" else "",
         details={k: str(v) for k, v in vm.details.items() if k != "boot_arguments"} if vm.kind == "User" else {},
@@ -179,7 +181,7 @@ def described(tx: Session, vm_id: int, places: dict[int, Pool], hypervisor: str)
     parts = _parts(tx, vm_id)
     disks, _, _ = _disks(tx, parts, places)
     nics, _ = nics_of(tx, parts.vm, hypervisor)
-    return _machine(parts, tuple(disks), tuple(nics))
+    return _machine(tx, parts, tuple(disks), tuple(nics))
 
 
 def make(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> MachineState:

@@ -20,7 +20,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume
 from mgmt_server.resources.network.nics import pod_of
-from mgmt_server.resources.vm import start as starting
+from mgmt_server.resources.vm import placing
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vmsnapshot.rows import of_machine, refuse_with_snapshots
 
@@ -56,21 +56,21 @@ class Lying:
 
 def lying(tx: Session, vm_id: int) -> list[Lying]:
     """The machine's disks that are on storage."""
-    parts = starting._parts(tx, vm_id)
-    known = {p.id: p for p in starting._pools_of(tx, parts)}
+    parts = placing.parts_of(tx, vm_id)
+    known = {p.id: p for p in placing.pools_of(tx, parts)}
     found = []
     for volume, offering in parts.volumes:
         pool = known.get(volume.pool_id or 0)
         if pool is not None:
-            space = replace(starting._space(volume, offering or parts.root), local=pool.is_local)
+            space = replace(placing.space_of(volume, offering or parts.root), local=pool.is_local)
             found.append(Lying(volume, pool, space))
     return found
 
 
 def need_of(tx: Session, vm: Vm, wish: Wish) -> Need:
     """What the machine needs of another host."""
-    parts = starting._parts(tx, vm.id)
-    need = starting._need(parts, starting.Options(host_id=wish.host_id), [])
+    parts = placing.parts_of(tx, vm.id)
+    need = placing.need_of(parts, placing.Options(host_id=wish.host_id), [])
     if vm.kind in ("ConsoleProxy", "SecondaryStorageVm"):
         return replace(need, pod_id=vm.pod_id)  # its management address is the pod's
     if parts.zone_type == "Basic":

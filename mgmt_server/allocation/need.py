@@ -1,0 +1,28 @@
+"""What a machine needs of a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Need:
+    """MHz and bytes, where it may be, and what else decides."""
+
+    zone_id: int
+    hypervisor: str
+    cpu: int
+    memory: int
+    pod_id: int | None = None
+    cluster_id: int | None = None
+    host_id: int | None = None
+    tags: tuple[str, ...] = ()
+    arch: str = ""
+    account_id: int | None = None  # whose machine it is: it does not go to what is dedicated to others
+    vm_id: int | None = None
+    grouped: bool = False  # it is in affinity groups
+    avoid: tuple[int, ...] = ()  # hosts that it shall not go to
+    planner: str = ""  # empty: as the setting says
+    implicit: str = ""  # Strict, Preferred: of implicit dedication
+    ha: bool = False  # it is started anew after a failure: hosts kept for that come first
+    spare: bool = False  # it may have what thresholds keep free: what runs already, and what serves others

@@ -1,0 +1,63 @@
+"""How full clusters and pools may get before nothing new goes there: settings, and the same as SQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, case, func, literal, select
+
+from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Setting
+
+
+def _share(name: str, text: str) -> Setting:
+    return Setting(name, f"Share of {text}", least=0, most=1)
+
+
+ENABLED = Setting("cluster.threshold.enabled", "Whether the thresholds of clusters keep machines from starting there")
+CPU_FULL = _share(
+    "cluster.cpu.allocated.capacity.disablethreshold",
+    "a cluster's CPU, promised to machines, beyond which users' machines start elsewhere; 1: no threshold",
+)
+MEMORY_FULL = _share(
+    "cluster.memory.allocated.capacity.disablethreshold",
+    "a cluster's memory, promised to machines, beyond which users' machines start elsewhere; 1: no threshold",
+)
+POOL_FULL = _share(
+    "pool.storage.capacity.disablethreshold",
+    "a pool's space in use beyond which it takes no new disks",
+)
+PROMISED_FULL = _share(
+    "pool.storage.allocated.capacity.disablethreshold",
+    "a pool's space, as promised to disks, beyond which it takes no new ones",
+)
+PROMISED_RESIZE = _share(
+    "pool.storage.allocated.resize.capacity.disablethreshold",
+    "a pool's space, as promised to disks, beyond which its disks do not grow",
+)
+
+
+def as_sql(setting: Setting, **columns: Any) -> ColumnElement[float]:
+    """A fraction as it holds for each row: as_sql(POOL_FULL, StoragePool=Pool.id, Zone=Pool.zone_id)."""
+    whens = [(column == n, float(v)) for kind, column in columns.items() for n, v in sorted(setting.own(kind).items())]
+    return case(*whens, else_=setting.fraction()) if whens else literal(setting.fraction())
+
+
+def in_use(zone_id: int) -> Select[Any]:
+    """What the hosts of each cluster that take machines have, and have promised."""
+    columns = (Host.cpu_capacity, Host.cpu_used, Host.memory_capacity, Host.memory_used)
+    sums = [func.sum(column).label(column.key) for column in columns]
+    return (
+        select(Host.cluster_id, *sums)
+        .where(Host.zone_id == zone_id, Host.type == "Routing", Host.removed.is_(None))
+        .where(Host.state == "Up", Host.resource_state == "Enabled")
+        .group_by(Host.cluster_id)
+    )
+
+
+def below(sums: Any, cpu: int, memory: int) -> list[ColumnElement[bool]]:
+    """Clusters, joined with `in_use`, that stay within their thresholds with so much more."""
+    return [
+        sums.c.cpu_used + cpu <= sums.c.cpu_capacity * as_sql(CPU_FULL, Cluster=sums.c.cluster_id),
+        sums.c.memory_used + memory <= sums.c.memory_capacity * as_sql(MEMORY_FULL, Cluster=sums.c.cluster_id),
+    ]

@@ -1,0 +1,209 @@
+"""Where a machine starts: the host, and a pool for each disk that is nowhere yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.allocation import hosts, implicit, planners, pools, refusal
+from mgmt_server.allocation.counted import words
+from mgmt_server.allocation.hosts import Need
+from mgmt_server.allocation.pools import Space
+from mgmt_server.errors import Failed, InvalidValue, NoCapacity
+from mgmt_server.model.affinity import AffinityMember
+from mgmt_server.model.host import Host
+from mgmt_server.model.offering import DiskOffering, ServiceOffering
+from mgmt_server.model.settings import Setting
+from mgmt_server.model.storage import Pool
+from mgmt_server.model.template import OsType, Template
+from mgmt_server.model.vm import Vm, Volume
+from mgmt_server.model.zone import Zone
+from mgmt_server.resources.network.nics import move_to_pod, pod_of
+from mgmt_server.resources.vm.release import spoken
+
+RETRIES = Setting(
+    "start.retry",
+    "On how many hosts a machine is tried, one after the other, when hosts fail to start it",
+    least=1,
+    most=100,
+)
+PLANNER = "deployment_planner"  # a detail of machines: which planner places it, instead of its offering's
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a machine shall start. `first`: it never ran, and is given up when it does not start.
+
+    `ha`: its host has failed. `failed`: hosts that were tried, and what they said.
+    """
+
+    host_id: int | None = None
+    cluster_id: int | None = None
+    pod_id: int | None = None
+    last_host: bool = True
+    first: bool = False
+    ha: bool = False
+    planner: str = ""
+    failed: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that a start looks at."""
+
+    vm: Vm
+    offering: ServiceOffering
+    root: DiskOffering
+    template: Template | None
+    os: OsType | None
+    zone_type: str
+    grouped: bool  # whether it is in affinity groups
+    volumes: list[tuple[Volume, DiskOffering | None]]
+
+
+def parts_of(tx: Session, vm_id: int) -> Parts:
+    grouped = select(AffinityMember.id).where(AffinityMember.vm_id == Vm.id).exists()
+    row = tx.execute(
+        select(Vm, ServiceOffering, DiskOffering, Template, OsType, Zone.network_type, grouped)
+        .join(Zone, Zone.id == Vm.zone_id)
+        .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+        .join(DiskOffering, DiskOffering.id == ServiceOffering.disk_offering_id)
+        .outerjoin(Template, Template.id == Vm.template_id)
+        .outerjoin(OsType, OsType.id == Vm.os_type_id)
+        .where(Vm.id == vm_id, Vm.removed.is_(None))
+    ).first()
+    if row is None:
+        raise InvalidValue("the machine is gone")
+    volumes = tx.execute(
+        select(Volume, DiskOffering)
+        .outerjoin(DiskOffering, DiskOffering.id == Volume.disk_offering_id)
+        .where(Volume.vm_id == vm_id, Volume.removed.is_(None))
+        .order_by(Volume.device)
+    ).all()
+    return Parts(*row, volumes=[(v, o) for v, o in volumes])
+
+
+@dataclass(frozen=True)
+class Wants:
+    """What a machine needs before it has a host: of the host, and of pools for its homeless disks, by volume."""
+
+    need: Need
+    spaces: dict[int, Space]
+    usable: list[Pool]
+    known: dict[int, Pool]
+    pod: int | None  # where its address is
+
+
+def wants(tx: Session, parts: Parts, options: Options) -> Wants:
+    vm = parts.vm
+    known = {p.id: p for p in pools_of(tx, parts)}
+    need = need_of(parts, options, list(known.values()))
+    pod = pod_of(tx, vm.id) if parts.zone_type == "Basic" else None
+    if pod is not None and vm.last_host_id is not None and need.pod_id is None:
+        need = replace(need, pod_id=pod)  # it ran with that address, and stays where the address is
+    homeless = [(v, o) for v, o in parts.volumes if v.pool_id is None]
+    spaces = {v.id: space_of(v, o or parts.root) for v, o in homeless}
+    return Wants(need, spaces, pools.usable(tx, vm.zone_id, vm.account_id) if homeless else [], known, pod)
+
+
+def place(tx: Session, parts: Parts, options: Options) -> tuple[Host, dict[int, Pool]]:
+    """A host with room, and a pool for each disk: volume id -> pool. Raises NoCapacity, Failed after an attempt."""
+    vm, wanted = parts.vm, wants(tx, parts, options)
+    need, spaces, usable = wanted.need, wanted.spaces, wanted.usable
+    found = hosts.candidates(tx, need)
+    if options.last_host and vm.last_host_id and not need.planner:
+        found.sort(key=lambda h: h.id != vm.last_host_id)
+    met = {number: ("failed", f"did not start it: {told}") for number, told in options.failed}
+    guard = hosts.guard(tx, need)
+    for host in found:
+        if not hosts.take(tx, host.id, need.cpu, need.memory, condition=guard):
+            met[host.id] = ("memory", "was filled, or closed, by somebody else at the same moment")
+            continue
+        places = _pools_on(tx, host, spaces, usable)
+        if places is not None:
+            if wanted.pod not in (None, host.pod_id):
+                move_to_pod(tx, vm, host.pod_id)
+            by_volume = {v.id: wanted.known[v.pool_id] for v, _ in parts.volumes if v.pool_id is not None}
+            return host, by_volume | places
+        hosts.untake(tx, host.id, need.cpu, need.memory)
+        met[host.id] = ("storage", storage_of(host, spaces, usable))
+    raise _refused(tx, parts, options, wanted, met)
+
+
+def storage_of(host: Host, spaces: dict[int, Space], usable: Sequence[Pool]) -> str:
+    """Why a host with room cannot have the disks."""
+    near = [p for p in usable if pools.reachable(p, host)]
+    told = sorted({r for s in spaces.values() for r in pools.refusals(near, s)} if near else ())
+    return "has room, but no storage for its disks: " + ("; ".join(told) or "it reaches no pool")
+
+
+def _refused(
+    tx: Session, parts: Parts, options: Options, wanted: Wants, met: dict[int, tuple[str, str]]
+) -> NoCapacity | Failed:
+    what = spoken(parts.vm)
+    none = refusal.error(tx, wanted.need, what, met=met)
+    if any(rule == "storage" for rule, _ in met.values()):
+        begin = f"No pool can take the disks of {what}: "
+        told = "; ".join(dict.fromkeys(r for s in wanted.spaces.values() for r in pools.refusals(wanted.usable, s)))
+        text = begin + pools.words(wanted.usable, list(wanted.spaces.values()))
+        none = NoCapacity(text, inventory=f"{begin}{told}. {none.inventory}")
+    if not options.failed:
+        return none
+    first = options.failed[0][1]
+    return Failed(f"{first}. Then: {none}", inventory=f"{first}. Then: {none.inventory}")
+
+
+def need_of(parts: Parts, options: Options, known: Sequence[Pool]) -> Need:
+    """What the machine needs of a host. `known`: the pools that its disks are in."""
+    vm = parts.vm
+    own = str(vm.details.get(PLANNER) or "")
+    planner = options.planner or own or parts.offering.deployment_planner or ""
+    need = Need(
+        zone_id=vm.zone_id,
+        hypervisor=vm.hypervisor,
+        cpu=vm.cpus * vm.speed,
+        memory=vm.memory * 2**20,
+        pod_id=options.pod_id,
+        cluster_id=options.cluster_id,
+        host_id=options.host_id,
+        tags=words(parts.offering.host_tag),
+        arch=parts.template.arch or "" if parts.template else "",
+        account_id=vm.account_id,
+        vm_id=vm.id,
+        grouped=parts.grouped,
+        avoid=tuple(number for number, _ in options.failed),
+        planner=planner if vm.kind == "User" else planners.FIRST_FIT,
+        implicit=implicit.mode_of(parts.offering, planner),
+        ha=options.ha,
+        spare=options.ha or vm.kind != "User" or vm.state in ("Running", "Migrating"),
+    )
+    for pool in known:  # a disk that is somewhere already decides where its machine may run
+        if pool.scope == "HOST":
+            need = replace(need, host_id=pool.host_id)
+        elif pool.scope == "CLUSTER":
+            need = replace(need, cluster_id=pool.cluster_id)
+    return need
+
+
+def space_of(volume: Volume, offering: DiskOffering) -> Space:
+    return Space(volume.size, offering.storage_type == "local", words(offering.tags))
+
+
+def pools_of(tx: Session, parts: Parts) -> list[Pool]:
+    ids = {v.pool_id for v, _ in parts.volumes if v.pool_id is not None}
+    return list(tx.scalars(select(Pool).where(Pool.id.in_(ids)))) if ids else []
+
+
+def _pools_on(tx: Session, host: Host, spaces: dict[int, Space], usable: list[Pool]) -> dict[int, Pool] | None:
+    places: dict[int, Pool] = {}
+    for volume, space in spaces.items():
+        pool = pools.choose(tx, usable, host, space)
+        if pool is None:
+            for other, taken in places.items():
+                pools.give_back(tx, taken.id, spaces[other].size)
+            return None
+        places[volume] = pool
+    return places
