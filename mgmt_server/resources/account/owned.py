@@ -14,10 +14,11 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import addresses, limits
-from mgmt_server.db import Base
+from mgmt_server.db import Base, now
 from mgmt_server.errors import InUse
 from mgmt_server.jobs import Job
 from mgmt_server.jobs.flow import Child
+from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.account import (
     Account,
     LdapLink,
@@ -29,6 +30,7 @@ from mgmt_server.model.account import (
 from mgmt_server.model.event import Annotation, Event, ResourceDetail, SettingValue, Tag
 from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.snapshot import Snapshot, SnapshotPolicy, VmSnapshot
 from mgmt_server.model.template import LaunchPermission, Template, TemplateInZone
 from mgmt_server.model.tenancy import Owned
 from mgmt_server.model.transfer import ExtractLink
@@ -38,6 +40,7 @@ from mgmt_server.model.zone import Address, GuestVlanRange, VlanRange
 from mgmt_server.resources.dedication.rows import release_all
 from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.project import flows as project_flows
+from mgmt_server.resources.snapshot import flows as snapshot_flows
 from mgmt_server.resources.template import flows as template_flows
 from mgmt_server.resources.transfer import flows as transfer_flows
 from mgmt_server.resources.user import flows as user_flows
@@ -175,11 +178,33 @@ def _link(thing: Thing) -> Child:
     return Child(transfer_flows.end, (thing.id,), thing.lock("extract_link"), ("ExtractLink", thing.uuid))
 
 
+def snapshots(tx: Session, account_id: int) -> list[Thing]:
+    return _things(tx, _live(Snapshot, account_id))
+
+
+def _snapshot(thing: Thing) -> Child:
+    return Child(delete_snapshot, (thing.id,), thing.lock("snapshot"))
+
+
+def delete_snapshot(job: Job, snapshot_id: int) -> None:
+    job.write(give_up_snapshot, snapshot_id)
+    snapshot_flows.delete(job, snapshot_id, None)
+
+
+def give_up_snapshot(tx: Session, snapshot_id: int) -> None:
+    """One that no job is making any more."""
+    uuid = tx.get_one(Snapshot, snapshot_id).uuid
+    busy = select(JobRow.id).where(JobRow.instance_uuid == uuid, JobRow.state.in_(OPEN)).limit(1)
+    if tx.scalar(busy) is None:
+        snapshot_flows.never_taken(tx, snapshot_id, [])
+
+
 PARTS = (
     Part(links, _link),
     Part(projects, _project),
     Part(machines, _machine),
     Part(volumes, _volume),
+    Part(snapshots, _snapshot),
     Part(networks, _network),
     Part(templates, _template),
 )
@@ -192,6 +217,9 @@ def drop_rows(tx: Session, account_id: int) -> list[str]:
     """What nothing outside stands for, and what others get back; then the tables in which something is left."""
     linked = update(Template).where(Template.account_id == account_id, Template.user_data_id.is_not(None))
     tx.execute(linked.values(user_data_id=None).execution_options(synchronize_session=False))
+    for kept in (VmSnapshot, SnapshotPolicy):  # others refer to them
+        gone = update(kept).where(kept.account_id == account_id, kept.removed.is_(None)).values(removed=now())
+        tx.execute(gone.execution_options(synchronize_session=False))
     for table in ROWS:
         tx.execute(delete(table).where(table.account_id == account_id).execution_options(synchronize_session=False))
     held = select(Address.id).where(Address.account_id == account_id, Address.state != "Free")
