@@ -18,7 +18,8 @@ def retire(tx: Session, policy_id: int) -> None:
     """Queue the deletion of a policy's oldest snapshots beyond those it keeps, and of those that failed."""
     policy = tx.get_one(SnapshotPolicy, policy_id)
     rows = select(Snapshot).where(Snapshot.policy_id == policy_id, Snapshot.removed.is_(None))
-    found = list(tx.scalars(rows.order_by(Snapshot.id.desc())))
+    # states move without telling the session's objects
+    found = list(tx.scalars(rows.order_by(Snapshot.id.desc()).execution_options(populate_existing=True)))
     whole = [s for s in found if s.state in ("BackedUp", "Copying")]
     beyond = [*whole[policy.keep :], *(s for s in found if s.state == "Error")]
     for snapshot in beyond:
