@@ -8,15 +8,15 @@ import re
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import hosts
-from mgmt_server.db import Conflict, now, write
+from mgmt_server.db import Conflict, write
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
-from mgmt_server.model.vm import STATES, Vm, instance_name
+from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.protocol.machine import MachineState
 from mgmt_server.resources.alert.telling import STRAY, Condition, lasts, tell
+from mgmt_server.resources.ha import guests
 from mgmt_server.resources.host.link import on_machines
 
 log = logging.getLogger("cloudwright.power")
@@ -67,9 +67,7 @@ def _number(name: str) -> int:
 
 def _align(tx: Session, host: Host, vm: Vm, state: str) -> None:
     if vm.state == "Running" and vm.host_id == host.id and state == "Stopped":
-        hosts.give_back(tx, vm)
-        STATES.move(tx, vm.id, "Running", "Stopped", host_id=None, last_host_id=host.id, state_changed=now())
-        _event(tx, vm, "VM.STOP", f"{vm.display_name or vm.name} stopped by itself on {host.name}")
+        guests.lay_down(tx, vm, host, f"stopped by itself on {host.name}")
     elif vm.state == "Stopped" and state == "Running":
         text = f"{vm.display_name or vm.name} runs on {host.name} though it should be stopped"
         lasts(tx, f"{STRAY}:{vm.id}", Condition("ALERT.USERVM", text, "", host.zone_id, host.pod_id, host.cluster_id))

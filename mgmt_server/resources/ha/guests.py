@@ -1,0 +1,166 @@
+"""Machines that are to run again: theirs died, or their host did.
+
+A machine is laid down first (Stopped, holding no host), under its own lock and so never amid another job on it; then it
+starts like any other, elsewhere. What does not start is tried again after a while.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.allocation import hosts
+from mgmt_server.db import now
+from mgmt_server.jobs import Asker, Job, enqueue, gives_up
+from mgmt_server.model.account import SYSTEM_USER
+from mgmt_server.model.event import Event
+from mgmt_server.model.host import Host
+from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.settings import Scope, Setting
+from mgmt_server.model.vm import STATES, Vm
+from mgmt_server.resources.alert.telling import tell
+from mgmt_server.resources.ha import rows
+from mgmt_server.resources.network import flows as network_flows
+from mgmt_server.resources.vm import flows, target
+from mgmt_server.resources.vm import start as starting
+from mgmt_server.resources.vm.networks import to_implement
+from mgmt_server.resources.vm.release import spoken
+from mgmt_server.resources.vm.start import Options
+
+ENABLED = Setting("vm.ha.enabled", "Whether machines whose offering asks for it are started again when they die")
+ALERTS = Setting("vm.ha.alerts.enabled", "Whether an alert tells of each machine that could not be started again")
+FORCED = Setting("force.ha", "Whether all machines are started again, whatever their offering says")
+WAIT = Setting("restart.retry.interval", "Seconds until a machine that did not start again is tried anew", least=1)
+TRIES = Setting("ha.restart.retries", "How often that is tried", type="Integer", default="5", least=0)
+LIVELY = ("Running", "Starting", "Stopping", "Migrating")
+
+
+def wants(tx: Session, vm: Vm, host: Host | None) -> bool:
+    """Whether a machine that died on `host` is to run again."""
+    if not ENABLED.flag(Scope("Zone", vm.zone_id)):
+        return False
+    if vm.kind != "User":  # system VMs serve others
+        return True
+    return vm.ha_enabled or (host is not None and FORCED.flag(Scope("Cluster", host.cluster_id)))
+
+
+def lay_down(tx: Session, vm: Vm, host: Host, why: str) -> bool:
+    """A machine does not run any more: Stopped, and its host's capacity free. Whether it is to start again.
+
+    Only where no job works on the machine: under its lock, or after a look at open jobs.
+    """
+    again = wants(tx, vm, host)
+    if vm.state == "Migrating":
+        target.let_go(tx, vm.id)
+    if vm.state == "Starting":
+        starting.abandon(tx, vm.id, Options())
+    else:
+        hosts.give_back(tx, vm)
+        STATES.move(
+            tx, vm.id, ("Running", "Stopping", "Migrating"), "Stopped",
+            host_id=None, last_host_id=host.id, state_changed=now(),
+        )  # fmt: skip
+    text = f"{vm.display_name or vm.name} {why}"
+    if again:
+        text += ": it is started again"
+    tx.add(
+        Event(
+            type="VM.STOP", description=text, level="WARN", user_id=SYSTEM_USER, account_id=vm.account_id,
+            domain_id=vm.domain_id, resource_type="VirtualMachine", resource_uuid=vm.uuid,
+        )
+    )  # fmt: skip
+    if again:
+        tx.refresh(vm)
+        _queue(tx, vm, host.id, 0)
+    return again
+
+
+def bury(job: Job, vm_id: int, host_id: int, why: str) -> None:
+    """Lay down a machine of a host that is proven dead. Runs under the machine's lock."""
+    job.write(_bury, vm_id, host_id, why)
+
+
+def _bury(tx: Session, vm_id: int, host_id: int, why: str) -> None:
+    vm = tx.get_one(Vm, vm_id)
+    if vm.removed is None and vm.host_id == host_id and vm.state in LIVELY:
+        lay_down(tx, vm, tx.get_one(Host, host_id), why)
+
+
+def _queue(tx: Session, vm: Vm, host_id: int, tries: int) -> None:
+    """Have it started. Routers start with their network, so that nobody else starts them at the same time."""
+    moment = vm.state_changed.isoformat() if vm.state_changed else ""
+    told = {"type": "VM.START", "description": f"starting {spoken(vm)} again", "start": None}
+    asker = Asker(account_id=vm.account_id, domain_id=vm.domain_id, user_id=SYSTEM_USER, event=told)
+    lock = f"vm:{vm.id}" if vm.kind != "DomainRouter" else f"ha-router:{vm.id}"
+    kind = "VirtualMachine" if vm.kind == "User" else "DomainRouter"
+    enqueue(tx, again, (vm.id, host_id, moment, tries), lock=lock, instance=(kind, vm.uuid), asker=asker)
+
+
+@dataclass(frozen=True)
+class Due:
+    """What has to be ready first; `router`: it is one, and starts with it."""
+
+    networks: tuple[int, ...]
+    router: bool
+
+
+def try_later(tx: Session, vm_id: int, host_id: int, moment: str, tries: int) -> None:
+    vm = tx.get_one(Vm, vm_id)
+    if vm.removed is not None or vm.state != "Stopped":
+        return
+    more = tries < TRIES.number()
+    if ALERTS.flag(Scope("Zone", vm.zone_id)):
+        text = f"{spoken(vm)} could not be started again after it died"
+        then = f"Tried again in {_wait(tx, host_id)} seconds" if more else "Not tried any more: start it by hand"
+        tell(tx, "ALERT.USERVM", text, f"{then}. The event of the failed start says why.", zone_id=vm.zone_id)
+    if more:
+        at = now() + timedelta(seconds=_wait(tx, host_id))
+        arguments = (vm_id, host_id, vm.state_changed.isoformat() if vm.state_changed else "", tries + 1)
+        enqueue(tx, later, arguments, lock=f"ha-later:{vm_id}", not_before=at)
+
+
+def _wait(tx: Session, host_id: int) -> int:
+    return WAIT.number(Scope("Cluster", tx.get_one(Host, host_id).cluster_id))
+
+
+@gives_up(try_later)
+def again(job: Job, vm_id: int, host_id: int, moment: str, tries: int) -> None:
+    """Start a machine that died, unless somebody has taken care of it since `moment`."""
+    due = job.write(_due, vm_id, moment)
+    if due is None:
+        return
+    if due.router:
+        for network in due.networks:
+            job.wait(network_flows.implement, network, lock=f"network:{network}", shared=True)
+    else:
+        flows.start(job, vm_id, Options(last_host=False, ha=True), list(due.networks), [])
+    job.write(_back, vm_id, host_id)
+
+
+def _due(tx: Session, vm_id: int, moment: str) -> Due | None:
+    vm = tx.get_one(Vm, vm_id)
+    same = (vm.state_changed.isoformat() if vm.state_changed else "") == moment
+    if vm.removed is not None or vm.state != "Stopped" or not same:
+        return None
+    if vm.kind == "DomainRouter":
+        return Due((vm.network_id,), True) if vm.network_id is not None else None
+    networks = tx.scalars(
+        select(Network).join(Nic, Nic.network_id == Network.id).where(Nic.vm_id == vm_id, Nic.removed.is_(None))
+    )
+    return Due(tuple(to_implement(tx, list(networks))), False)
+
+
+def _back(tx: Session, vm_id: int, host_id: int) -> None:
+    rows.count_restart(tx, host_id)
+
+
+def later(job: Job, vm_id: int, host_id: int, moment: str, tries: int) -> None:
+    job.write(_once_more, vm_id, host_id, moment, tries)
+
+
+def _once_more(tx: Session, vm_id: int, host_id: int, moment: str, tries: int) -> None:
+    if _due(tx, vm_id, moment) is not None:
+        _queue(tx, tx.get_one(Vm, vm_id), host_id, tries)
