@@ -8,19 +8,24 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation.counted import counts_network
 from mgmt_server.db import reading
 from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
 from mgmt_server.model.account import SYSTEM_ACCOUNT, Account, Domain
 from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
 from mgmt_server.model.limit import ResourceCount
-from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.network import Network, Nic, NicAddress
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
+from mgmt_server.model.snapshot import Snapshot, VmSnapshot
 from mgmt_server.model.storage import Pool, TemplateOnPool
 from mgmt_server.model.vm import Vm, Volume, instance_name
 from mgmt_server.model.zone import Address, PodAddress, VlanRange, Vnet
 
-PASSING = ("Starting", "Stopping", "Expunging", "Migrating", "Creating", "Resizing", "Implementing", "Shutdown")
+PASSING = (
+    "Starting", "Stopping", "Expunging", "Migrating", "Creating", "Resizing", "Implementing", "Shutdown", "Attaching",
+    "Snapshotting", "RevertSnapshotting", "UploadOp", "Copying", "BackingUp", "Destroying", "Reverting",
+)  # fmt: skip
 
 
 def broken() -> list[str]:
@@ -39,7 +44,13 @@ def _alive(session: Session, table: Any) -> list[Any]:
 def _states(session: Session) -> list[str]:
     told = [f"vm {v.name} stays {v.state}" for v in _alive(session, Vm) if v.state in PASSING]
     told += [f"volume {v.name} stays {v.state}" for v in _alive(session, Volume) if v.state in PASSING]
-    return told + [f"network {n.name} stays {n.state}" for n in _alive(session, Network) if n.state in PASSING]
+    told += [f"vm {v.name} holds a host to move to" for v in _alive(session, Vm) if v.target_host_id is not None]
+    told += [
+        f"volume {v.name} holds a pool to move to" for v in _alive(session, Volume) if v.target_pool_id is not None
+    ]
+    told += [f"network {n.name} stays {n.state}" for n in _alive(session, Network) if n.state in PASSING]
+    told += [f"snapshot {s.name} stays {s.state}" for s in _alive(session, Snapshot) if s.state in PASSING]
+    return told + [f"snapshot {s.name} stays {s.state}" for s in _alive(session, VmSnapshot) if s.state in PASSING]
 
 
 def _hosts(session: Session) -> list[str]:
@@ -66,7 +77,7 @@ def _pools(session: Session) -> list[str]:
 
 
 def _machines(session: Session) -> list[str]:
-    there = {m.name: m for m in session.scalars(select(SimulatedMachine))}
+    there = {m.name: m for m in session.scalars(select(SimulatedMachine)) if m.host}  # else snapshots in its disks
     hosts = {row.id: row.uuid for row in session.execute(select(Host.id, Host.uuid))}
     told = []
     known = {}
@@ -98,14 +109,18 @@ def _addresses(session: Session) -> list[str]:
     told = []
     machines = {v.id for v in _alive(session, Vm)}
     nics = list(session.scalars(select(Nic)))
+    second = _alive(session, NicAddress)
+    held_by = {(n.network_id, n.address) for n in second if n.address_id is None}
     for nic in nics:
         if nic.removed is None and nic.vm_id not in machines:
             told.append(f"NIC {nic.mac} lives, its machine is gone")
-        if nic.removed is not None and nic.taken is not None:
+        if nic.removed is not None and nic.taken is not None and (nic.network_id, nic.taken) not in held_by:
             told.append(f"NIC {nic.mac} is gone and keeps {nic.taken}")
         if nic.removed is None and nic.traffic != "Control" and nic.taken != nic.address:
             told.append(f"NIC {nic.mac} has {nic.address} and holds {nic.taken}")
-    used = Counter(n.address_id for n in nics if n.removed is None and n.address_id is not None)
+    alive = {n.id for n in nics if n.removed is None}
+    told += [f"the secondary address {n.address} lives, its NIC is gone" for n in second if n.nic_id not in alive]
+    used = Counter(n.address_id for n in (*(n for n in nics if n.removed is None), *second) if n.address_id is not None)
     told += [f"address {number} is on {n} NICs" for number, n in used.items() if n > 1]
     macs = Counter(n.mac for n in nics if n.removed is None)
     told += [f"the MAC {mac} is on {n} NICs" for mac, n in macs.items() if n > 1]
@@ -143,7 +158,7 @@ def _limits(session: Session) -> list[str]:
     for disk in _alive(session, Volume):
         if disk.vm_id is None or disk.vm_id in users:
             there.update({(disk.account_id, "volume"): 1, (disk.account_id, "primary_storage"): disk.size})
-    there.update((n.account_id, "network") for n in _alive(session, Network) if not n.is_system)
+    there.update((n.account_id, "network") for n in _alive(session, Network) if counts_network(n))
     public = {r.id for r in session.scalars(select(VlanRange)) if r.type == "VirtualNetwork"}
     for address in session.scalars(
         select(Address).where(Address.state != "Free", Address.account_id != SYSTEM_ACCOUNT)

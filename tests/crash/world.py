@@ -31,13 +31,13 @@ class World:
     """A server, its zone, and what was asked of it. Job ids are the test's own, so that an answer that was lost in a
     crash leaves no doubt which job is meant."""
 
-    def __init__(self, folder: Path, memory: int) -> None:
+    def __init__(self, folder: Path, memory: int, hosts: int = 2) -> None:
         self.server = Server(folder / "cloud")
         self.server.data.mkdir()
         (self.server.data / "secret.key").write_text(base64.b64encode(KEY).decode() + "\n")
         self.server.start()
         db.connect(f"sqlite:///{self.server.data}/cloud.db")
-        self.zone = db.write(lambda tx: simulated_zone(tx, hosts=2, memory=memory, cpu=640_000))
+        self.zone = db.write(lambda tx: simulated_zone(tx, hosts=hosts, memory=memory, cpu=640_000))
         client = self.client()
         self.offering = client.ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
         self.network_offering = client.ask("listNetworkOfferings", name=ISOLATED)["networkoffering"][0]["id"]
@@ -129,8 +129,8 @@ def state(job: str) -> str | None:
 
 
 @contextlib.contextmanager
-def world(folder: Path, memory: int) -> Iterator[World]:
-    made = World(folder, memory)
+def world(folder: Path, memory: int, hosts: int = 2) -> Iterator[World]:
+    made = World(folder, memory, hosts)
     try:
         yield made
     finally:
