@@ -23,8 +23,10 @@ from mgmt_server.db import reading, write
 from mgmt_server.model import account as identity
 from mgmt_server.model import settings
 from mgmt_server.model.account import Account, Domain, OfProject, Project, ProjectInvitation, ProjectMember, Role, User
+from mgmt_server.model.network import Nic
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import Internal, Offered, Owned
+from mgmt_server.model.vm import Vm
 from mgmt_server.resources.template.flows import in_zone
 from mgmt_server.web.app import Asked
 from mgmt_server.web.signature import digest
@@ -130,12 +132,12 @@ def _number_of(tx: Any, table: Any, owner: Account, given: dict[str, Any]) -> in
 # How the matrix gets rows of a kind: what is new and the tenants' own goes into OWNED.
 THERE = (
     "Account", "Address", "Alert", "Cluster", "DiskOffering", "Domain", "Event", "Host", "ImageStore", "Network",
-    "NetworkOffering", "Node", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "Pool", "Project", "ProjectMember",
+    "NetworkOffering", "Nic", "Node", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "Pool", "Project", "ProjectMember",
     "Provider", "Role", "RolePermission", "RouterElement", "ServiceOffering", "SshKeyPair", "Template", "TrafficType",
     "User", "VlanRange", "Vm", "Volume", "Zone",
 )  # fmt: skip
 OWNED = (
-    "AffinityGroup", "Annotation", "GuestVlanRange", "InstanceGroup", "ResourceDetail", "StorageRange", "Tag",
+    "AffinityGroup", "Annotation", "GuestVlanRange", "InstanceGroup", "NicAddress", "ResourceDetail", "StorageRange", "Tag",
     "UserData",
 )  # fmt: skip
 OF_PROJECT = ("ProjectInvitation", "ProjectRole", "ProjectRolePermission")
@@ -183,6 +185,7 @@ class Tenants:
             self.domains = {d.id: d for d in session.scalars(select(Domain))}
             self.projects = {p.id: p for p in session.scalars(select(Project))}
             self.members = list(session.scalars(select(ProjectMember)))
+            self.machines = {v.id: v for v in session.scalars(select(Vm))}
 
     def _move_ann(self, tx: Any) -> None:
         """The whole cloud has a user of that name in ROOT: it goes where this world wants it."""
@@ -206,13 +209,14 @@ class Tenants:
             owner = Account(name=f"project-{account.name}", type=5, domain_id=account.domain_id)
             tx.add(owner)
             tx.flush()
-            for whose in (account, owner):
+            disc = same | {"format": "ISO", "hypervisor": "None"}
+            for whose, kind in ((account, disc), (owner, disc), (account, same), (owner, same)):  # the template last
                 mine = Template(
                     account_id=whose.id,
                     domain_id=whose.domain_id,
                     featured=False,
-                    unique_name=f"t-{whose.name}",
-                    **same,
+                    unique_name=f"{kind['format']}-{whose.name}",
+                    **kind,
                 )
                 tx.add(mine)
                 tx.flush()
@@ -303,6 +307,9 @@ class Tenants:
             return invited or below(row.domain_id) or member(self.projects[row.project_id], "Admin")
         if issubclass(table, OfProject):
             return of(self.projects[row.project_id])
+        if table is Nic:
+            vm = self.machines[row.vm_id]
+            return vm.kind == "User" and within(vm.account_id, vm.domain_id)
         if issubclass(table, Internal):
             return False
         if issubclass(table, Offered):

@@ -29,6 +29,8 @@ ISOLATED = "DefaultIsolatedNetworkOfferingWithSourceNatService"
 WITH: dict[str, dict[str, str]] = {
     "listTemplates": {"templatefilter": "all"},
     "listTemplatePermissions": {"id": "{template}"},
+    "listIsos": {"isofilter": "all"},
+    "listIsoPermissions": {"id": "{iso}"},
     "listResourceDetails": {"resourcetype": "UserVm", "resourceid": "{machine}"},
     "listDetailOptions": {"resourcetype": "UserVm"},
     "listTrafficTypes": {"physicalnetworkid": "{physical}"},
@@ -40,6 +42,8 @@ WITH: dict[str, dict[str, str]] = {
     "listProjectAccounts": {"projectid": "{project}"},
     "listProjectRoles": {"projectid": "{project}"},
     "listProjectRolePermissions": {"projectid": "{project}"},
+    "findHostsForMigration": {"virtualmachineid": "{machine}"},
+    "listNics": {"virtualmachineid": "{machine}"},
 }
 SCOPED = {"listall": "true"}
 
@@ -111,6 +115,8 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
     for command, sent in made.items():
         if command in registry:
             (cloud.job if registry[command].is_async else cloud.ask)(command, **sent)
+    disc = {"name": "disc", "url": "http://images.example/disc.iso", "zoneid": zone["zone"], "bootable": False}
+    zone["iso"] = cloud.ask("registerIso", **disc)["iso"][0]["id"]
     root = {"domainid": zone["domain"]}  # for everybody, so that nothing else is kept from its place
     for kind in ("Zone", "Pod", "Cluster"):
         cloud.job(f"dedicate{kind}", **{f"{kind.lower()}id": zone[kind.lower()]}, **root)

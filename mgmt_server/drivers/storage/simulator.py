@@ -39,8 +39,7 @@ class SimulatedStorage:
 
     def cache_template(self, call: UUID, host: HostRef, pool: Pool, image: Image) -> str:
         with around("cache_template", host):
-            write(_keep, str(call), pool.uuid, image.uuid, image.virtual_size, "")
-        return image.uuid
+            return write(_cache, str(call), pool.uuid, image)
 
     def create_disk(self, call: UUID, host: HostRef, disk: Disk) -> int:
         with around("create_disk", host):
@@ -129,6 +128,10 @@ def place_of(store: str) -> str:
 
 
 def _number(text: str) -> int:
+    """What something of this name holds. Images made of disks have it in their names: see `_cache`."""
+    _, _, held = text.rpartition("@")
+    if held.isdecimal() and held != text:
+        return int(held)
     return zlib.crc32(text.encode()) & 0x7FFFFFFF
 
 
@@ -148,6 +151,17 @@ def _keep(tx: Session, call: str, pool: str, name: str, size: int, backing: str)
     content = _number(backing or name)
     row = {"pool": pool, "name": name, "size": size, "backing": backing, "content": content, "call": call}
     tx.execute(_insert(SimulatedDisk, ["pool", "name"], row))
+
+
+def _cache(tx: Session, call: str, pool: str, image: Image) -> str:
+    """A template in a pool, under a name that tells what it holds: its clones need no second look."""
+    rows = select(SimulatedFile.content).where(
+        SimulatedFile.place == place_of(image.store.url), SimulatedFile.name == image.path
+    )
+    content = tx.scalar(rows)
+    name = image.uuid if content is None else f"{image.uuid}@{content}"
+    _keep(tx, call, pool, name, image.virtual_size, "")
+    return name
 
 
 def _delete(tx: Session, pool: str, name: str) -> None:

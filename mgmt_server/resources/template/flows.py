@@ -58,7 +58,9 @@ def stores_of(tx: Session, zone_id: int) -> list[ImageStore]:
 def in_zone(tx: Session, template: Template, zone_id: int) -> None:
     """Have an entry for the template in the zone."""
     mine = TemplateInZone.template_id == template.id, TemplateInZone.zone_id == zone_id
-    if tx.scalar(select(TemplateInZone.id).where(*mine)) is not None:
+    found = tx.scalar(select(TemplateInZone).where(*mine))
+    if found is not None:
+        found.removed = None
         return
     row = TemplateInZone(
         template_id=template.id, zone_id=zone_id, account_id=template.account_id, domain_id=template.domain_id
@@ -199,8 +201,12 @@ def store_added(tx: Session, store_id: int) -> None:
     wanted = select(TemplateInZone.template_id).where(
         TemplateInZone.zone_id == store.zone_id, TemplateInZone.removed.is_(None)
     )
+    gone = select(TemplateInZone.template_id).where(
+        TemplateInZone.zone_id == store.zone_id, TemplateInZone.removed.is_not(None)
+    )
     missing = select(Template).where(
         Template.removed.is_(None),
+        Template.id.not_in(gone),  # it was deleted from this zone
         Template.type.in_(counted.TENANTS),
         Template.id.not_in(here),
         or_(Template.cross_zones, Template.id.in_(wanted)),
@@ -242,20 +248,20 @@ def download(job: Job, on_store_id: int) -> None:
         job.call(bring.take_away, order)
 
 
-def copy(job: Job, on_store_id: int) -> None:
+def copy(job: Job, on_store_id: int, source_zone: int | None = None) -> None:
     """Bring an image to a store from another one. What went wrong is told in the row, as of a download."""
     order = job.write(begin, on_store_id, undo=broke)
     if order is None:
         return
-    source = job.write(source_of, order)
+    source = job.write(source_of, order, source_zone)
     brought = job.call(bring.carry, order, source, undo=bring.uncarry)
     if job.write(arrived, order, brought):
         job.call(bring.take_away, order)
 
 
-def source_of(tx: Session, order: Order) -> Stored | None:
-    """Where the image is already; None when it is nowhere any more."""
-    found = elsewhere(tx, tx.get_one(Template, order.template))
+def source_of(tx: Session, order: Order, zone_id: int | None) -> Stored | None:
+    """Where the image is already, in the given zone if it can be; None when it is nowhere any more."""
+    found = elsewhere(tx, tx.get_one(Template, order.template), zone_id)
     if found is None:
         return None
     store = tx.get_one(ImageStore, found.store_id)

@@ -12,6 +12,7 @@ from mgmt_server.jobs.worker import every
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.zone import Cluster
+from mgmt_server.resources.template import caches
 from mgmt_server.resources.template.flows import have_builtin, look_for_system, store_added
 from mgmt_server.resources.template.seeds import BUILTIN_SIMULATOR, SYSTEM_KVM
 
@@ -36,6 +37,15 @@ def _without_builtin() -> list[int]:
     )
     with reading() as session:
         return sorted({zone for zone in session.scalars(missing) if zone is not None})
+
+
+@every(300, "template.cached")
+def cached() -> None:
+    """Take deleted templates out of pools where the last disk that stood on them has gone."""
+    with reading() as session:
+        found = caches.unused(session)
+    for number, uuid in found:
+        write(caches.start_dropping, number, uuid)
 
 
 @every(60, "template.missing")
