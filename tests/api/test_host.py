@@ -129,7 +129,7 @@ def test_switches_tags_and_maintenance(cloud, place):
     db.write(lambda tx: tx.execute(update(Host).values(machines=2)))
     with pytest.raises(Refused, match=r"2 machine\(s\) are on host"):
         cloud.job("prepareHostForMaintenance", id=made)
-    assert cloud.ask("listHosts", id=made)["host"][0]["resourcestate"] == "Enabled"
+    assert cloud.ask("listHosts", id=made)["host"][0]["resourcestate"] == "ErrorInMaintenance"
     with pytest.raises(Refused, match=r"machine\(s\) are on host"):
         cloud.ask("deleteHost", id=made, forced=True)
     db.write(lambda tx: tx.execute(update(Host).values(machines=0)))

@@ -17,14 +17,11 @@ from mgmt_server.errors import ApiError, Failed, InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.jobs.rows import Node
 from mgmt_server.model.host import RESOURCE_STATES, Host
-from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsCategory
 from mgmt_server.model.tenancy import ADMIN, ADMINS, RESOURCE_ADMIN, ROOT
-from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
-from mgmt_server.resources.checks import alone
 from mgmt_server.resources.cluster import rows as clusters
-from mgmt_server.resources.host import flows, joining, rows
+from mgmt_server.resources.host import degraded, flows, joining, maintenance, removal, rows
 from mgmt_server.resources.host.views import host_view
 
 OPERATORS = (ADMIN, RESOURCE_ADMIN)
@@ -142,26 +139,15 @@ def update(
     return id
 
 
-@command("deleteHost", roles=OPERATORS)
+@command("deleteHost", roles=OPERATORS, outside=True)
 def delete(ctx: Context, id: Operate[Host], forced: bool = False, forcedestroylocalstorage: bool = False) -> None:
     """Take a host out of the cloud. Its agent stays connected, and it may be added again.
 
     id: the host, in maintenance
-    forced: also when it is not in maintenance
-    forcedestroylocalstorage: also when disks are on its local storage; they are lost
+    forced: also when it is not in maintenance; its machines are stopped, and start elsewhere where they should
+    forcedestroylocalstorage: also when disks are on its local storage; they are lost, with the machines that need them
     """
-    alone(ctx, id)
-    if not forced and id.resource_state != "Maintenance":
-        raise Failed(f"host {id.name} is not in maintenance: call prepareHostForMaintenance first, or send forced=true")
-    local = select(Pool.id).where(Pool.host_id == id.id, Pool.scope == "HOST", Pool.removed.is_(None))
-    disks = list(ctx.session.scalars(select(Volume).where(Volume.pool_id.in_(local), Volume.removed.is_(None))))
-    if disks and not forcedestroylocalstorage:
-        names = ", ".join(d.name for d in disks[:3])
-        raise Failed(f"{len(disks)} disks are on local storage of host {id.name} ({names}): delete them first")
-    if disks:
-        raise Failed(f"{len(disks)} disks are on local storage of host {id.name}: destroy their machines first")
-    if not rows.vanish(ctx.session, id):
-        raise Failed(f"{id.machines} machine(s) are on host {id.name}: stop them first, or have them start elsewhere")
+    removal.remove(id, forced, forcedestroylocalstorage)
     ctx.describe(f"deleting host {id.name}")
 
 
@@ -226,22 +212,52 @@ def reconnect(ctx: Context, id: Operate[Host]) -> Accepted:
 
 @command("prepareHostForMaintenance", roles=ROOT, answers=host_view, event="MAINT.PREPARE")
 def prepare(ctx: Context, id: Operate[Host]) -> Accepted:
-    """Put a host that has no machines into maintenance.
+    """Put a host into maintenance: its machines move to other hosts while they run.
 
     id: the host
     """
     ctx.describe(f"putting host {id.name} into maintenance")
-    return ctx.start(flows.into_maintenance, id)
+    return ctx.start(maintenance.into_maintenance, id)
 
 
 @command("cancelHostMaintenance", roles=ROOT, answers=host_view, event="MAINT.CANCEL")
 def cancel(ctx: Context, id: Operate[Host]) -> Accepted:
-    """Take a host out of maintenance.
+    """Take a host out of maintenance, also while its machines are still leaving.
 
     id: the host
     """
     ctx.describe(f"taking host {id.name} out of maintenance")
-    return ctx.start(flows.out_of_maintenance, id)
+    return ctx.start(maintenance.out_of_maintenance, id, lock=f"host-open:{id.id}")
+
+
+@command("declareHostAsDegraded", roles=ROOT, answers=host_view, event="HOST.DECLARE.DEGRADED")
+def degrade(ctx: Context, id: Operate[Host]) -> Accepted:
+    """Declare that a lost host is dead: its machines are taken as stopped, and start elsewhere where they should.
+
+    id: the host; be sure that nothing runs on it any more
+    """
+    ctx.describe(f"declaring host {id.name} as degraded")
+    return ctx.start(degraded.degrade, id)
+
+
+@command("cancelHostAsDegraded", roles=ROOT, answers=host_view, event="HOST.CANCEL.DEGRADED")
+def restore(ctx: Context, id: Operate[Host]) -> Accepted:
+    """Take a host back into use that was declared degraded.
+
+    id: the host
+    """
+    ctx.describe(f"taking host {id.name} back into use")
+    return ctx.start(degraded.restore, id)
+
+
+@command("releaseHostReservation", roles=ROOT, event="HOST.RESERVATION.RELEASE")
+def release(ctx: Context, id: Operate[Host]) -> Accepted:
+    """Count anew what a host has promised: what is held for machines that are no longer there is free.
+
+    id: the host
+    """
+    ctx.describe(f"releasing what host {id.name} holds for machines that are not there")
+    return ctx.start(degraded.release, id)
 
 
 @command("listHostTags", roles=ADMINS, key="", reads=True)

@@ -11,9 +11,9 @@ from mgmt_server.agents import directory
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import dispatch as disks
-from mgmt_server.errors import ApiError, Failed, InUse
+from mgmt_server.errors import ApiError, Failed
 from mgmt_server.jobs import Job
-from mgmt_server.model.host import RESOURCE_STATES, Host
+from mgmt_server.model.host import Host
 from mgmt_server.protocol.machine import Pool
 from mgmt_server.resources.host import rows
 from mgmt_server.resources.storage import rows as storage
@@ -89,46 +89,6 @@ def connected(tx: Session, host_id: int, plan: Plan, found: list[Reached]) -> st
         return told
     rows.move(tx, host_id, ("Connecting",), "Up", last_pinged=now(), disconnected=None)
     return ""
-
-
-def empty(tx: Session, host_id: int) -> None:
-    host = tx.get_one(Host, host_id)
-    if host.machines:
-        raise InUse(
-            f"{host.machines} machine(s) are on host {host.name}: stop them or have them start elsewhere first; they "
-            "are not moved while they run"
-        )
-    RESOURCE_STATES.move(tx, host_id, ("PrepareForMaintenance",), "Maintenance")
-
-
-def closing(tx: Session, host_id: int) -> None:
-    """No more machines come to the host."""
-    host = tx.get_one(Host, host_id)
-    if host.resource_state not in ("Enabled", "Disabled"):
-        raise Failed(f"host {host.name} is in {host.resource_state} already")
-    RESOURCE_STATES.move(tx, host_id, (host.resource_state,), "PrepareForMaintenance")
-
-
-def give_up(tx: Session, host_id: int) -> None:
-    RESOURCE_STATES.move(tx, host_id, ("PrepareForMaintenance",), "Enabled")
-
-
-def into_maintenance(job: Job, host_id: int) -> None:
-    """PrepareForMaintenance, then Maintenance; back to Enabled when machines are on the host."""
-    job.write(closing, host_id, undo=give_up)
-    job.write(empty, host_id)
-
-
-def opening(tx: Session, host_id: int) -> None:
-    host = tx.get_one(Host, host_id)
-    if host.resource_state not in ("Maintenance", "PrepareForMaintenance", "ErrorInMaintenance"):
-        raise Failed(f"host {host.name} is {host.resource_state}, not in maintenance")
-    RESOURCE_STATES.move(tx, host_id, (host.resource_state,), "Enabled")
-
-
-def out_of_maintenance(job: Job, host_id: int) -> None:
-    """From maintenance to Enabled."""
-    job.write(opening, host_id)
 
 
 def again(job: Job, host_id: int) -> None:

@@ -1,0 +1,126 @@
+"""Taking a host out of the cloud, with what is on it: nothing is left that nobody looks after."""
+
+from __future__ import annotations
+
+import logging
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.allocation import counted
+from mgmt_server.db import now, write
+from mgmt_server.drivers.hypervisor import dispatch
+from mgmt_server.drivers.storage import dispatch as disks
+from mgmt_server.errors import ApiError, Failed, InUse
+from mgmt_server.jobs.rows import OPEN, JobRow
+from mgmt_server.model.host import RESOURCE_STATES, Host
+from mgmt_server.model.storage import Pool
+from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume, instance_name
+from mgmt_server.resources.ha import guests
+from mgmt_server.resources.host import rows
+from mgmt_server.resources.host.maintenance import machines_of
+from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.vm import flows as vm_flows
+from mgmt_server.resources.vm.release import spoken
+
+log = logging.getLogger("cloudwright.hosts")
+
+
+def remove(host: Host, forced: bool, destroying: bool) -> None:
+    """Raises Failed or InUse with what is in the way. What it asks of the host may be asked again."""
+    machines = write(_check, host.id, forced, destroying)
+    for number in machines:
+        _stop(host, number)
+    if destroying:
+        for number in write(_destroyed_with, host.id):
+            _expunge(number)
+        write(_lose_disks, host.id)
+    write(_vanish, host.id)
+
+
+def _check(tx: Session, host_id: int, forced: bool, destroying: bool) -> list[int]:
+    """No more machines come to the host: those that are there."""
+    host = tx.get_one(Host, host_id, with_for_update=True)
+    if not forced and host.resource_state != "Maintenance":
+        raise Failed(
+            f"host {host.name} is not in maintenance: call prepareHostForMaintenance first, or send forced=true"
+        )
+    found = _local_disks(tx, host_id)
+    if found and not destroying:
+        names = ", ".join(d.name for d in found[:3])
+        raise Failed(
+            f"{len(found)} disks are on local storage of host {host.name} ({names}): move or delete them, or send "
+            "forcedestroylocalstorage=true to lose them with their machines"
+        )
+    there = machines_of(tx, host_id)
+    theirs = {d.vm_id for d in found if d.vm_id is not None}
+    locks = {f"vm:{n}" for n in {vm.id for vm in there} | theirs}
+    busy = set(tx.scalars(select(JobRow.lock).where(JobRow.lock.in_(locks), JobRow.state.in_(OPEN))))
+    if busy:
+        names = ", ".join(spoken(tx.get_one(Vm, int(lock.partition(":")[2]))) for lock in sorted(busy)[:3])
+        raise InUse(f"jobs work on machines of host {host.name} ({names}): wait for them, then delete it")
+    if host.machines and not there:
+        raise Failed(f"{host.machines} machine(s) are on host {host.name}: call releaseHostReservation, then try again")
+    if host.resource_state in ("Enabled", "PrepareForMaintenance", "ErrorInMaintenance", "Degraded"):
+        RESOURCE_STATES.move(tx, host_id, (host.resource_state,), "Disabled")
+    return [vm.id for vm in there]
+
+
+def _local_disks(tx: Session, host_id: int) -> list[Volume]:
+    local = select(Pool.id).where(Pool.host_id == host_id, Pool.scope == "HOST", Pool.removed.is_(None))
+    return list(tx.scalars(select(Volume).where(Volume.pool_id.in_(local), Volume.removed.is_(None))))
+
+
+def _stop(host: Host, number: int) -> None:
+    """Cut a machine's power. A host that is lost cannot be asked: who forces its removal knows that it is off."""
+    vm = write(_get, number)
+    if host.state == "Up":
+        dispatch.stop(uuid4(), storage.ref(host), instance_name(vm.kind, vm.account_id, vm.id), True)
+    write(_stopped, number, host.id)
+
+
+def _get(tx: Session, number: int) -> Vm:
+    return tx.get_one(Vm, number)
+
+
+def _stopped(tx: Session, number: int, host_id: int) -> None:
+    vm, host = tx.get_one(Vm, number), tx.get_one(Host, host_id)
+    if vm.host_id == host_id and vm.state in guests.LIVELY:
+        guests.lay_down(tx, vm, host, f"was stopped: its host {host.name} is deleted")
+
+
+def _destroyed_with(tx: Session, host_id: int) -> list[int]:
+    """Machines whose root disk is lost are destroyed with it."""
+    roots = {d.vm_id for d in _local_disks(tx, host_id) if d.kind == "ROOT" and d.vm_id is not None}
+    found = list(tx.scalars(select(Vm).where(Vm.id.in_(roots), Vm.removed.is_(None))))
+    for vm in found:
+        if vm.state not in ("Destroyed", "Expunging"):
+            vm_flows.destroyed(tx, vm.id)
+    return [vm.id for vm in found]
+
+
+def _expunge(number: int) -> None:
+    plan = write(vm_flows.begin_expunge, number)
+    for gone in plan.disks:
+        try:
+            disks.delete_disk(uuid4(), gone.host, gone.disk)
+        except ApiError as error:
+            log.warning("the disk %s stays on %s: %s", gone.disk.name, gone.host.name, error)
+    write(vm_flows.expunged, number)
+
+
+def _lose_disks(tx: Session, host_id: int) -> None:
+    """Data disks on local storage, of machines that live on elsewhere or of none."""
+    for volume in _local_disks(tx, host_id):
+        counted.volumes_go(tx, [volume])
+        VOLUME_STATES.move(tx, volume.id, volume.state, "Expunged", removed=now(), slot=None)
+
+
+def _vanish(tx: Session, host_id: int) -> None:
+    host = tx.get_one(Host, host_id, with_for_update=True, populate_existing=True)
+    if not rows.vanish(tx, host):
+        raise Failed(f"{host.machines} machine(s) are on host {host.name}: they came meanwhile; try again")
+    last = select(Vm).where(Vm.host_id == host_id, Vm.removed.is_(None), Vm.state == "Stopped")
+    for vm in tx.scalars(last):
+        vm.host_id = None
