@@ -103,7 +103,7 @@ def test_user_data_keys_and_bad_ones(cloud, zone):
         ({"name": "bad name!"}, "letters, digits and hyphens"),
         ({"ipaddress": "10.9.9.9"}, "10.9.9.9"),
         ({"rootdisksize": "1"}, "less than the template"),
-        ({"snapshotid": "x"}, "does not support the parameter snapshotid"),
+        ({"ip6address": "x"}, "does not support the parameter ip6address"),
     ):
         with pytest.raises(Refused) as no:
             deploy(cloud, zone, **wrong)

@@ -14,7 +14,8 @@ from mgmt_server.model.event import ResourceDetail
 from mgmt_server.resources.tag.kinds import DETAILED, owner_of
 
 MOST = 100  # details of one resource
-INTERNAL = frozenset({"boot_arguments"})  # kept among a machine's details, and nobody's business
+# kept among a machine's details, and nobody's business
+INTERNAL = frozenset({"boot_arguments", "deployment_planner", "most_cpus", "most_memory"})
 
 
 def add(job: Job, _: int, kind: str, uuid: str, details: dict[str, str], display: bool) -> None:

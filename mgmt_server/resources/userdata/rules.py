@@ -16,6 +16,7 @@ from email.mime.text import MIMEText
 from sqlalchemy.orm import Session
 
 from mgmt_server.errors import InvalidValue
+from mgmt_server.model.account import Account
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.template import Template
 from mgmt_server.model.userdata import UserData
@@ -83,8 +84,10 @@ def variables(text: str | None) -> str | None:
     return ",".join(names) or None
 
 
-def compose(tx: Session, given: Given, template: Template | None) -> Composed:
+def compose(tx: Session, given: Given, template: Template | None, whose: Account) -> Composed:
     """What a machine of this template reads when a call gave this. Raises InvalidValue where that may not be."""
+    if given.registered is not None and given.registered.account_id != whose.id:
+        raise InvalidValue(f"The user data {given.registered.name} belongs to another account than {whose.name}")
     if given.text and given.registered is not None:
         raise InvalidValue("userdata and userdataid exclude each other: send one of them")
     mine = given.registered.data if given.registered is not None else checked(given.text)

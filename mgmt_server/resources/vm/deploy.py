@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,27 +12,34 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
 from mgmt_server.api.context import Context
+from mgmt_server.api.parameters import UUID_TEXT
 from mgmt_server.api.passwords import generated
+from mgmt_server.db import new_uuid
 from mgmt_server.errors import InvalidValue, ParameterError
 from mgmt_server.model.account import Account
+from mgmt_server.model.affinity import AffinityGroup, AffinityMember
+from mgmt_server.model.event import Tag
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, NetworkOffering, OfferedTo, ServiceOffering
 from mgmt_server.model.settings import Setting
+from mgmt_server.model.snapshot import Snapshot
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import SshKeyPair, Vm, Volume
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.checks import hold_names
 from mgmt_server.resources.instancegroup.rows import group_named
 from mgmt_server.resources.network.create import Wish, create_network
 from mgmt_server.resources.network.nics import add_nic
 from mgmt_server.resources.template.views import status
+from mgmt_server.resources.userdata.rules import Given, compose
+from mgmt_server.resources.vm.firstdisks import Disk, Root, add_data, add_root
+from mgmt_server.resources.vm.shape import grows, shape_of
 
-USER_DATA_LIMIT = Setting("vm.userdata.max.length", "Bytes that user data may have, decoded", least=0, most=2**20)
 PASSWORD_LENGTH = Setting(
     "vm.password.length", "Characters of generated passwords of machines", default="8", least=8, most=100
 )
-GIB = 2**30
 
 
 @dataclass
@@ -48,10 +54,13 @@ class Request:
     name: str | None = None
     display_name: str | None = None
     addresses: dict[int, str] = field(default_factory=dict)  # by network
-    disk: DiskOffering | None = None
-    disk_size: int | None = None  # GiB
+    macs: dict[int, str] = field(default_factory=dict)  # by network
+    root_disk: DiskOffering | None = None  # instead of the service offering's own
     root_size: int | None = None  # GiB
-    user_data: str | None = None
+    existing: Volume | None = None  # a disk that becomes the root disk
+    snapshot: Snapshot | None = None  # that the root disk is made of
+    disks: Sequence[Disk] = ()
+    user_data: Given = field(default_factory=Given)
     keys: list[str] = field(default_factory=list)
     password: str | None = None
     group: str | None = None
@@ -59,60 +68,89 @@ class Request:
     details: dict[str, str] = field(default_factory=dict)
     display: bool = True
     uuid: str | None = None
-    dynamic: bool = False
+    dynamic: bool = True
+    boot_type: str = "BIOS"
+    boot_mode: str = "LEGACY"
+    affinity: Sequence[AffinityGroup] = ()
+    copies_tags: bool = False
+
+    @property
+    def is_iso(self) -> bool:
+        """Whether its root disk will be installed from an ISO."""
+        return self.template.format == "ISO" and self.existing is None and self.snapshot is None
+
+    @property
+    def root(self) -> Root:
+        return Root(self.template, self.offering, self.root_disk, self.root_size, self.existing, self.snapshot)
 
 
 def add_machine(ctx: Context, asked: Request) -> Vm:
     """Add machine, disks and NICs. Raises InvalidValue naming what does not fit, NoAddress for a full network."""
     tx, zone = ctx.session, asked.zone
     _check_zone(ctx, asked)
-    cpus, speed, memory = _size(asked)
-    names, keys = _keys(tx, asked)
-    uuid = asked.uuid
-    vm = Vm(
-        **({"uuid": uuid} if uuid else {}),
-        name=asked.name or "",
-        display_name=asked.display_name or asked.name,
-        kind="User",
-        state="Stopped",
-        account_id=asked.owner.id,
-        domain_id=asked.owner.domain_id,
-        user_id=ctx.caller.user_id,
-        zone_id=zone.id,
-        service_offering_id=asked.offering.id,
-        template_id=asked.template.id,
-        os_type_id=asked.template.os_type_id,
-        hypervisor=_hypervisor(tx, asked),
-        cpus=cpus,
-        speed=speed,
-        memory=memory,
-        ha_enabled=asked.offering.offer_ha,
-        dynamically_scalable=asked.dynamic,
-        display=asked.display,
-        group_id=group_named(ctx, asked.owner.id, asked.owner.domain_id, asked.group).id if asked.group else None,
-        user_data=user_data(asked.user_data),
-        key_pairs=names or None,
-        public_keys=keys or None,
-        password=_password(asked),
-        vnc_password=secrets.token_urlsafe(6),
-        details=dict(asked.details),
-    )
+    vm = _row(ctx, asked)
     if not vm.name:
-        from mgmt_server.db import new_uuid
-
         vm.uuid = vm.uuid or new_uuid()
         vm.name = f"VM-{vm.uuid}"
         vm.display_name = vm.display_name or vm.name
     else:
-        _free_host_name(tx, vm.name, asked.networks)
+        free_host_name(tx, vm.name, asked.networks)
     tx.add(vm)
     tx.flush()
-    _add_volumes(tx, vm, asked)
+    add_root(tx, vm, asked.root)
+    add_data(tx, vm, asked.disks)
+    if asked.macs:
+        hold_names(ctx)
     for device, network in enumerate(asked.networks):
         wanted = asked.addresses.get(network.id)
-        add_nic(tx, vm, network, zone, device=device, default=device == 0, wanted=wanted)
+        nic = add_nic(tx, vm, network, zone, device=device, default=device == 0, wanted=wanted)
+        if network.id in asked.macs:
+            nic.mac = _free_mac(tx, network, asked.macs[network.id])
+    tx.add_all(AffinityMember(group_id=group.id, vm_id=vm.id) for group in asked.affinity)
+    if asked.copies_tags:
+        _copy_tags(tx, asked.template, vm)
     counted.machine_comes(tx, vm)
     return vm
+
+
+def _row(ctx: Context, asked: Request) -> Vm:
+    tx, owner = ctx.session, asked.owner
+    shape = shape_of(asked.offering, asked.details)
+    names, keys = key_pairs(tx, owner, asked.keys)
+    reads = compose(tx, asked.user_data, asked.template, owner)
+    return Vm(
+        **({"uuid": asked.uuid} if asked.uuid else {}),
+        name=asked.name or "",
+        display_name=asked.display_name or asked.name,
+        kind="User",
+        state="Stopped",
+        account_id=owner.id,
+        domain_id=owner.domain_id,
+        user_id=ctx.caller.user_id,
+        zone_id=asked.zone.id,
+        service_offering_id=asked.offering.id,
+        template_id=asked.template.id,
+        iso_id=asked.template.id if asked.is_iso else None,
+        os_type_id=asked.template.os_type_id,
+        hypervisor=_hypervisor(tx, asked),
+        cpus=shape.cpus,
+        speed=shape.speed,
+        memory=shape.memory,
+        ha_enabled=asked.offering.offer_ha,
+        dynamically_scalable=grows(asked.offering, asked.template, asked.zone.id, asked.dynamic),
+        display=asked.display,
+        group_id=group_named(ctx, owner.id, owner.domain_id, asked.group).id if asked.group else None,
+        user_data=reads.text,
+        user_data_id=reads.registered,
+        user_data_details=reads.values,
+        key_pairs=names or None,
+        public_keys=keys or None,
+        password=first_password(asked.template, asked.password),
+        vnc_password=secrets.token_urlsafe(6),
+        boot_type=asked.boot_type,
+        boot_mode=asked.boot_mode,
+        details=dict(asked.details),
+    )
 
 
 def _check_zone(ctx: Context, asked: Request) -> None:
@@ -124,7 +162,8 @@ def _check_zone(ctx: Context, asked: Request) -> None:
             raise InvalidValue(f"The network {network.name} is not in the zone {zone.name}")
         if network.is_system:
             raise InvalidValue(f"The network {network.name} is the system's own")
-    chosen = {o.uuid: o.name for o in (asked.offering, asked.disk) if o is not None}
+    offerings = (asked.offering, asked.root_disk, *(d.offering for d in asked.disks))
+    chosen = {o.uuid: o.name for o in offerings if o is not None}
     theirs = OfferedTo.offering.in_(chosen) & OfferedTo.zone_id.is_not(None)
     rows = select(
         _images(asked).where(TemplateOnStore.state == "Ready").exists(), OfferedTo.offering, OfferedTo.zone_id
@@ -137,11 +176,13 @@ def _check_zone(ctx: Context, asked: Request) -> None:
             raise InvalidValue(f"The offering {name} is not for the zone {zone.name}")
     if asked.offering.is_system:
         raise InvalidValue(f"The offering {asked.offering.name} is for system VMs")
-    if asked.template.format == "ISO":
-        raise InvalidValue("Deploying from an ISO is not supported in this version: choose a template")
+    if asked.root_disk is not None and not asked.is_iso and asked.offering.disk_offering_strict:
+        raise InvalidValue(f"The offering {asked.offering.name} has a disk offering of its own: choose no other")
+    if asked.is_iso and not asked.template.bootable:
+        raise InvalidValue(f"The ISO {asked.template.name} is not bootable: attach it to a machine with attachIso")
     if asked.template.type == "SYSTEM":
         raise InvalidValue(f"The template {asked.template.name} is for system VMs")
-    if not found[0][0]:
+    if not found[0][0] and asked.existing is None and asked.snapshot is None:
         raise _not_ready(ctx.session, asked)
 
 
@@ -159,98 +200,58 @@ def _not_ready(tx: Session, asked: Request) -> InvalidValue:
     row = tx.execute(_images(asked).order_by(TemplateOnStore.id.desc()).limit(1)).first()
     state, told = (row.state, status(*row)) if row else ("Absent", status(None, None, None))
     return InvalidValue(
-        f"The template {asked.template.name} is not ready in the zone {asked.zone.name}, it is {state} ({told}): wait "
-        "until listTemplates shows isready=true"
-    )
-
-
-def _size(asked: Request) -> tuple[int, int, int]:
-    """cpus, MHz, MiB: from the offering, where it is customised from details."""
-    offering, details = asked.offering, asked.details
-    if not offering.customized:
-        given = [k for k in ("cpuNumber", "cpuSpeed", "memory") if k in details]
-        if given:
-            raise InvalidValue(f"The offering {offering.name} is fixed: leave {', '.join(given)} out of details")
-        return offering.cpus or 1, offering.speed or 0, offering.memory or 0
-
-    def number(key: str, fixed: int | None, least: int) -> int:
-        if fixed is not None:
-            return fixed
-        text = details.get(key)
-        if text is None or not text.isdecimal() or int(text) < least:
-            raise InvalidValue(
-                f"The offering {offering.name} leaves {key} to you: send details[0].{key}, at least {least}"
-            )
-        _within(key, int(text))
-        return int(text)
-
-    def _within(key: str, value: int) -> None:
-        names = {"cpuNumber": ("mincpunumber", "maxcpunumber"), "memory": ("minmemory", "maxmemory")}.get(key)
-        for name, wrong in ((names[0], int.__lt__), (names[1], int.__gt__)) if names else ():
-            limit = offering.details.get(name)
-            if limit is not None and wrong(value, int(limit)):
-                raise InvalidValue(
-                    f"{key}={value} is outside what the offering {offering.name} allows ({name} {limit})"
-                )
-
-    return (
-        number("cpuNumber", offering.cpus, 1),
-        number("cpuSpeed", offering.speed, 1),
-        number("memory", offering.memory, 32),
+        f"The {'ISO' if asked.is_iso else 'template'} {asked.template.name} is not ready in the zone "
+        f"{asked.zone.name}, it is {state} ({told}): wait until {'listIsos' if asked.is_iso else 'listTemplates'} "
+        "shows isready=true"
     )
 
 
 def _hypervisor(tx: Session, asked: Request) -> str:
-    if asked.hypervisor and asked.hypervisor.lower() != asked.template.hypervisor.lower():
+    own = asked.template.hypervisor
+    if own in ("None", "Any", "") or asked.is_iso:
+        rows = select(Host.hypervisor).where(Host.zone_id == asked.zone.id, Host.removed.is_(None)).distinct()
+        there = list(tx.scalars(rows.order_by(Host.hypervisor)))
+        if asked.is_iso and not asked.hypervisor:
+            raise InvalidValue("hypervisor is missing: a machine from an ISO needs to know on which it shall run")
+        if not asked.hypervisor:
+            return there[0] if there else "KVM"
+        for name in there:
+            if name.lower() == asked.hypervisor.lower():
+                return name
         raise InvalidValue(
-            f"hypervisor={asked.hypervisor} does not fit the template {asked.template.name}, which is for "
-            f"{asked.template.hypervisor}"
+            f"hypervisor={asked.hypervisor[:50]}: the zone {asked.zone.name} has {', '.join(there) or 'no host'}"
         )
-    if asked.template.hypervisor in ("None", "Any", ""):
-        rows = select(Host.hypervisor).where(Host.zone_id == asked.zone.id, Host.removed.is_(None))
-        return tx.scalar(rows.limit(1)) or "KVM"
-    return asked.template.hypervisor
+    if asked.hypervisor and asked.hypervisor.lower() != own.lower():
+        raise InvalidValue(
+            f"hypervisor={asked.hypervisor[:50]} does not fit the template {asked.template.name}, which is for {own}"
+        )
+    return own
 
 
-def _keys(tx: Session, asked: Request) -> tuple[str, str]:
-    """Names and texts of the key pairs."""
-    if not asked.keys:
+def key_pairs(tx: Session, owner: Account, wanted: Sequence[str]) -> tuple[str, str]:
+    """Names and texts of an account's key pairs. Raises InvalidValue for one that it does not have."""
+    if not wanted:
         return "", ""
     rows = select(SshKeyPair).where(
-        SshKeyPair.account_id == asked.owner.id, SshKeyPair.name.in_(asked.keys), SshKeyPair.removed.is_(None)
+        SshKeyPair.account_id == owner.id, SshKeyPair.name.in_(wanted), SshKeyPair.removed.is_(None)
     )
     found = {k.name: k.public_key for k in tx.scalars(rows)}
-    missing = [k for k in asked.keys if k not in found]
+    missing = [k for k in wanted if k not in found]
     if missing:
-        raise InvalidValue(f"There is no SSH key pair named {', '.join(missing)} in the account {asked.owner.name}")
-    return ",".join(asked.keys), "\n".join(found[k].strip() for k in asked.keys)
+        raise InvalidValue(f"There is no SSH key pair named {', '.join(missing)[:200]} in the account {owner.name}")
+    return ",".join(wanted), "\n".join(found[k].strip() for k in wanted)
 
 
-def user_data(text: str | None) -> str | None:
-    """User data as it was sent, once it is known to be base64 and not too long."""
-    if not text:
+def first_password(template: Template | None, wished: str | None) -> str | None:
+    """The password that a guest of the template fetches; None for one that takes none."""
+    if template is None or not template.password_enabled:
+        if wished:
+            raise InvalidValue("The machine's template cannot take a password: leave it out")
         return None
-    compact = "".join(text.split()).replace("-", "+").replace("_", "/")
-    compact += "=" * (-len(compact) % 4)
-    try:
-        raw = base64.b64decode(compact, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidValue("userdata is no base64 text: encode it first") from None
-    limit = USER_DATA_LIMIT.number() or 32768
-    if len(raw) > limit:
-        raise InvalidValue(f"userdata has {len(raw)} bytes; the setting vm.userdata.max.length allows {limit}")
-    return compact
+    return wished or generated(PASSWORD_LENGTH.number())
 
 
-def _password(asked: Request) -> str | None:
-    if not asked.template.password_enabled:
-        if asked.password:
-            raise InvalidValue(f"The template {asked.template.name} cannot take a password: leave it out")
-        return None
-    return asked.password or generated(PASSWORD_LENGTH.number())
-
-
-def _free_host_name(tx: Session, name: str, networks: list[Network]) -> None:
+def free_host_name(tx: Session, name: str, networks: Sequence[Network]) -> None:
     """Two machines of one name in one network could not be told apart by its name service."""
     if not networks:
         return
@@ -263,42 +264,32 @@ def _free_host_name(tx: Session, name: str, networks: list[Network]) -> None:
         raise InvalidValue(f"The vm with hostName {name} already exists in the network {taken}: choose another name")
 
 
-def _add_volumes(tx: Session, vm: Vm, asked: Request) -> None:
-    common: dict[str, Any] = {
-        "zone_id": vm.zone_id,
-        "account_id": vm.account_id,
-        "domain_id": vm.domain_id,
-        "vm_id": vm.id,
-    }
-    size = _root_size(asked)
-    root = Volume(
-        name=f"ROOT-{vm.id}", kind="ROOT", size=size, device=0, slot=0, template_id=asked.template.id,
-        disk_offering_id=asked.offering.disk_offering_id, **common,
-    )  # fmt: skip
-    tx.add(root)
-    counted.volumes_come(tx, [root])
-    if asked.disk is None:
-        return
-    if asked.disk.customized:
-        if not asked.disk_size:
-            raise InvalidValue(f"The disk offering {asked.disk.name} leaves the size to you: send size in GiB")
-        bytes_ = asked.disk_size * GIB
-    else:
-        bytes_ = asked.disk.size
-    data = Volume(
-        name=f"DATA-{vm.id}", kind="DATADISK", size=bytes_, device=1, slot=1, disk_offering_id=asked.disk.id,
-        provisioning=asked.disk.provisioning, **common,
-    )  # fmt: skip
-    tx.add(data)
-    counted.volumes_come(tx, [data])
+def own_uuid(ctx: Context, text: str | None) -> str | None:
+    """The id that an administrator gives a machine. Raises InvalidValue for one that is none, or taken."""
+    if text is None:
+        return None
+    if not ctx.caller.is_root:
+        raise InvalidValue("customid is for root administrators: leave it out")
+    if not UUID_TEXT.fullmatch(text):
+        raise InvalidValue(f"customid={text[:100]} is no UUID")
+    if ctx.session.scalar(select(Vm.id).where(Vm.uuid == text.lower())) is not None:
+        raise InvalidValue(f"customid={text} is the id of another machine: choose another one")
+    return text.lower()
 
 
-def _root_size(asked: Request) -> int:
-    least = asked.template.size or GIB
-    wished = asked.root_size * GIB if asked.root_size is not None else (asked.offering.root_disk_size or least)
-    if asked.root_size is not None and wished < least:
-        raise InvalidValue(f"rootdisksize={asked.root_size} GiB is less than the template's {-(-least // GIB)} GiB")
-    return max(wished, least)
+def _free_mac(tx: Session, network: Network, mac: str) -> str:
+    tx.flush()
+    taken = select(Nic.id).where(Nic.mac == mac, Nic.network_id == network.id, Nic.removed.is_(None))
+    if tx.scalar(taken.limit(1)) is not None:
+        raise InvalidValue(f"The MAC address {mac} is taken in the network {network.name}: choose another one")
+    return mac
+
+
+def _copy_tags(tx: Session, template: Template, vm: Vm) -> None:
+    kind = "ISO" if template.format == "ISO" else "Template"
+    for tag in tx.scalars(select(Tag).where(Tag.resource_type == kind, Tag.resource_uuid == template.uuid)):
+        owner = {"account_id": vm.account_id, "domain_id": vm.domain_id}
+        tx.add(Tag(resource_type="UserVm", resource_uuid=vm.uuid, key=tag.key, value=tag.value, **owner))
 
 
 def networks_for(ctx: Context, zone: Zone, owner: Account) -> list[Network]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 
-from mgmt_server.allocation import counted
+from mgmt_server.allocation import counted, planners
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Operate, Use
@@ -16,23 +18,20 @@ from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.scopes import of_account
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMINS, EVERYONE
-from mgmt_server.model.vm import STATES, Vm
+from mgmt_server.model.vm import STATES, Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod
-from mgmt_server.resources.vm import flows
+from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.vm import ending, flows
+from mgmt_server.resources.vm.asking import check_setup
 from mgmt_server.resources.vm.networks import to_implement
 from mgmt_server.resources.vm.start import Options
 from mgmt_server.resources.vm.views import vm_view
 
+FORCED = Setting("allow.user.force.stop.vm", "Whether users may cut the power of their machines")
 USERS_RECOVER = Setting("allow.user.expunge.recover.vm", "Whether users may expunge and recover their machines")
 
 
-@command(
-    "startVirtualMachine",
-    roles=EVERYONE,
-    answers=vm_view,
-    event="VM.START",
-    unsupported=("bootintosetup", "deploymentplanner"),
-)
+@command("startVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.START")
 def start(
     ctx: Context,
     id: Operate[Vm],
@@ -40,6 +39,8 @@ def start(
     clusterid: Use[Cluster] | None = None,
     podid: Use[Pod] | None = None,
     considerlasthost: bool = True,
+    deploymentplanner: str | None = None,
+    bootintosetup: bool = False,
 ) -> Accepted:
     """Start a machine.
 
@@ -48,12 +49,18 @@ def start(
     clusterid: in this cluster alone
     podid: in this pod alone
     considerlasthost: whether to try the host first on which it ran last
+    deploymentplanner: which planner places it this time
+    bootintosetup: not supported; false is accepted
     """
     only_users(id)
     if id.state not in ("Stopped", "Starting"):
         raise InvalidValue(f"The machine {id.display_name} is {id.state}: only a stopped one can be started")
+    check_setup(bootintosetup)
     check_active(ctx.session, id)
-    options = Options(hostid and hostid.id, clusterid and clusterid.id, podid and podid.id, considerlasthost)
+    planner = one_of("deploymentplanner", deploymentplanner, planners.names()) or ""
+    options = Options(
+        hostid and hostid.id, clusterid and clusterid.id, podid and podid.id, considerlasthost, planner=planner
+    )
     networks = ctx.session.scalars(
         select(Network).join(Nic, Nic.network_id == Network.id).where(Nic.vm_id == id.id, Nic.removed.is_(None))
     )
@@ -69,30 +76,37 @@ def stop(ctx: Context, id: Operate[Vm], forced: bool = False) -> Accepted:
     forced: cut its power instead of asking it to shut down
     """
     only_users(id)
+    if forced and ctx.caller.role not in ADMINS and not FORCED.flag(*of_account(ctx.session, ctx.caller.account_id)):
+        raise InvalidValue(f"Users may not stop machines with force here: setting {FORCED.name}")
     ctx.describe(f"stopping machine {id.display_name}")
     return ctx.start(flows.stop, id, forced)
 
 
-@command("rebootVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.REBOOT", unsupported=("bootintosetup",))
-def reboot(ctx: Context, id: Operate[Vm], forced: bool = False) -> Accepted:
+@command("rebootVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.REBOOT")
+def reboot(ctx: Context, id: Operate[Vm], forced: bool = False, bootintosetup: bool = False) -> Accepted:
     """Reboot a running machine.
 
     id: the machine
     forced: stop it hard and start it anew
+    bootintosetup: not supported; false is accepted
     """
     only_users(id)
+    check_setup(bootintosetup)
     if id.state != "Running":
         raise InvalidValue(f"The machine {id.display_name} is {id.state}: only a running one can be rebooted")
     ctx.describe(f"rebooting machine {id.display_name}")
     return ctx.start(flows.reboot, id, forced)
 
 
-@command("destroyVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.DESTROY", unsupported=("volumeids",))
-def destroy(ctx: Context, id: Operate[Vm], expunge: bool = False) -> Accepted:
+@command("destroyVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.DESTROY")
+def destroy(
+    ctx: Context, id: Operate[Vm], expunge: bool = False, volumeids: list[Operate[Volume]] | None = None
+) -> Accepted:
     """Destroy a machine. It can be recovered until it is expunged.
 
     id: the machine
     expunge: whether to remove it for good at once; administrators, and users where the setting allows it
+    volumeids: data disks of the machine that are destroyed with it, or deleted where it is expunged
     """
     only_users(id)
     if expunge:
@@ -101,8 +115,19 @@ def destroy(ctx: Context, id: Operate[Vm], expunge: bool = False) -> Accepted:
         raise InvalidValue(f"The machine {id.display_name} is protected: switch deleteprotection off first")
     if id.state == "Expunging":
         raise InvalidValue(f"The machine {id.display_name} is being expunged already")
+    _check_disks(id, volumeids or [])
     ctx.describe(f"destroying machine {id.display_name}")
+    if volumeids:
+        return ctx.start(ending.destroy_with_disks, id, expunge, [v.id for v in volumeids])
     return ctx.start(flows.destroy, id, expunge)
+
+
+def _check_disks(vm: Vm, disks: Sequence[Volume]) -> None:
+    for volume in disks:
+        if volume.vm_id != vm.id or volume.kind != "DATADISK":
+            raise InvalidValue(f"The disk {volume.name} is no data disk of the machine {vm.display_name}: leave it out")
+        if volume.delete_protection:
+            raise InvalidValue(f"The disk {volume.name} is protected: switch deleteprotection off first")
 
 
 @command("recoverVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.RECOVER")

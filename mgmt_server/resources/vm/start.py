@@ -21,10 +21,12 @@ from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic
 from mgmt_server.protocol.machine import Pool as PoolAtHost
 from mgmt_server.resources.isodrive.drive import source_of
 from mgmt_server.resources.network.nics import nics_of
+from mgmt_server.resources.vm.details import shown
 from mgmt_server.resources.vm.placing import RETRIES, Options, place
 from mgmt_server.resources.vm.placing import Parts as _Parts
 from mgmt_server.resources.vm.placing import parts_of as _parts
 from mgmt_server.resources.vm.release import free_nics
+from mgmt_server.resources.vm.shape import CPUS_AT_MOST, MEMORY_AT_MOST, most_of
 from mgmt_server.resources.volume.qos import limited
 
 
@@ -59,11 +61,21 @@ def begin(tx: Session, vm_id: int, options: Options) -> Plan:
         host_id=host.id, pod_id=host.pod_id, reserved=True, state_changed=now(),
     )  # fmt: skip
     counted.machine_starts(tx, vm)
+    _note_ceiling(vm, parts, host)
     reference = reference_of(host)
     disks, create, fetch = _disks(tx, parts, places)
     nics, tell = nics_of(tx, vm, host.hypervisor)
     machine = _machine(tx, parts, tuple(disks), tuple(nics))
     return Plan(reference, machine, tuple(create), tuple(fetch), tuple(tell))
+
+
+def _note_ceiling(vm: Vm, parts: _Parts, host: Host) -> None:
+    """Up to what the machine grows while it runs: a host that it moves to has to be told the same."""
+    most = most_of(vm, parts.offering, host) if vm.dynamically_scalable and vm.kind == "User" else None
+    if most is not None:
+        vm.details = {**vm.details, CPUS_AT_MOST: most.cpus, MEMORY_AT_MOST: most.memory}
+    elif CPUS_AT_MOST in vm.details:
+        vm.details = {k: v for k, v in vm.details.items() if k not in (CPUS_AT_MOST, MEMORY_AT_MOST)}
 
 
 def reference_of(host: Host) -> HostRef:
@@ -159,9 +171,13 @@ def _machine(tx: Session, parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Ni
         nics=nics,
         os=(parts.os.platform or {}).get(vm.hypervisor, parts.os.name) if parts.os else "",
         iso=source_of(tx, vm.iso_id, vm.zone_id) if vm.iso_id is not None else "",
+        boot_type=vm.boot_type,
+        boot_mode=vm.boot_mode,
+        most_cpus=int(vm.details.get(CPUS_AT_MOST, 0)),
+        most_memory=int(vm.details.get(MEMORY_AT_MOST, 0)) * 2**20,
         vnc_password=vm.vnc_password or "",
         boot_arguments=str(vm.details.get("boot_arguments", "")) if vm.kind != "User" else "",
-        details={k: str(v) for k, v in vm.details.items() if k != "boot_arguments"} if vm.kind == "User" else {},
+        details=shown(vm.details) if vm.kind == "User" else {},
     )
 
 
@@ -280,7 +296,12 @@ def never_ran(tx: Session, vm_id: int, options: Options, networks: list[int], to
 def give_up(tx: Session, vm_id: int) -> None:
     """Give back addresses and disks of a machine that never ran."""
     free_nics(tx, vm_id)
-    volumes = list(tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.removed.is_(None))))
-    for volume in volumes:
+    gone = []
+    for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.removed.is_(None))):
+        if volume.pool_id is not None:  # it was there before the machine, and stays
+            volume.vm_id = volume.slot = volume.device = volume.attached = None
+            continue
         VOLUME_STATES.move(tx, volume.id, volume.state, "Expunged", removed=now(), slot=None)
-    counted.volumes_go(tx, volumes)
+        gone.append(volume)
+    tx.flush()
+    counted.volumes_go(tx, gone)

@@ -22,14 +22,11 @@ from mgmt_server.model.vm import Vm, Volume, instance_name
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import nic_view, owner_fields, owner_joins, pending_job
+from mgmt_server.resources.vm import details as rules
 
 Iso = aliased(Template, name="iso")
 Root = aliased(Volume, name="root")
 RootPool = aliased(Pool, name="root_pool")
-
-
-def _details(details: dict[str, Any]) -> dict[str, str]:
-    return {k: str(v) for k, v in details.items() if k != "boot_arguments"}
 
 
 def _statistic(name: str) -> Any:
@@ -134,7 +131,7 @@ whole_view = View(
     ipaddress=_default_address(),
     hypervisor=Vm.hypervisor,
     instancename=only(ADMIN, shown(instance_name, Vm.kind, Vm.account_id, Vm.id)),
-    details=shown(_details, Vm.details),
+    details=only(ADMIN, shown(rules.shown, Vm.details), others=shown(rules.shown_to_users, Vm.details)),
     displayvm=only(ADMIN, Vm.display),
     isdynamicallyscalable=Vm.dynamically_scalable,
     deleteprotection=Vm.delete_protection,

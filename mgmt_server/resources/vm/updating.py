@@ -1,0 +1,151 @@
+"""Machines: changing what is written about them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from sqlalchemy import select
+from sqlalchemy import update as change
+
+from mgmt_server.api.command import command
+from mgmt_server.api.context import Context
+from mgmt_server.api.parameters import Length, Operate, Use
+from mgmt_server.errors import InvalidValue
+from mgmt_server.model.event import Annotation, ResourceDetail, Tag
+from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.offering import ServiceOffering
+from mgmt_server.model.template import OsType, Template
+from mgmt_server.model.tenancy import EVERYONE
+from mgmt_server.model.userdata import UserData
+from mgmt_server.model.vm import Vm
+from mgmt_server.resources.checks import LABEL
+from mgmt_server.resources.instancegroup.rows import group_named
+from mgmt_server.resources.userdata.rules import Given
+from mgmt_server.resources.vm import details as rules
+from mgmt_server.resources.vm.deploy import bad_name, free_host_name, own_uuid
+from mgmt_server.resources.vm.lifecycle import only_users
+from mgmt_server.resources.vm.shape import grows
+from mgmt_server.resources.vm.telling import forget_definition, give_user_data
+from mgmt_server.resources.vm.views import vm_view
+
+Text = Annotated[str, Length(1_048_576)]
+
+
+@command(
+    "updateVirtualMachine",
+    roles=EVERYONE,
+    answers=vm_view,
+    event="VM.UPDATE",
+    unsupported=(
+        "dhcpoptionsnetworklist", "extraconfig", "instancename", "leaseduration", "leaseexpiryaction",
+        "securitygroupids", "securitygroupnames",
+    ),
+)  # fmt: skip
+def update(
+    ctx: Context,
+    id: Operate[Vm],
+    name: str | None = None,
+    displayname: str | None = None,
+    group: str | None = None,
+    haenable: bool | None = None,
+    ostypeid: Use[OsType] | None = None,
+    userdata: Text | None = None,
+    userdataid: Use[UserData] | None = None,
+    userdatadetails: dict[str, str] | None = None,
+    details: dict[str, str] | None = None,
+    cleanupdetails: bool = False,
+    displayvm: bool | None = None,
+    deleteprotection: bool | None = None,
+    isdynamicallyscalable: bool | None = None,
+    customid: str | None = None,
+) -> Vm:
+    """Change a machine. What concerns its inside holds from its next start.
+
+    id: the machine
+    name: its host name; while it is stopped
+    displayname: what people call it
+    group: a name to group machines by
+    haenable: whether it is started elsewhere when its host is lost
+    ostypeid: its guest operating system
+    userdata: what it reads at its start, base64
+    userdataid: registered user data that it reads instead
+    userdatadetails: values of the variables in its user data
+    details: free key-value pairs, instead of those that are there; while it is stopped
+    cleanupdetails: whether to remove all details
+    displayvm: whether users see it
+    deleteprotection: whether it is protected from being destroyed
+    isdynamicallyscalable: whether it may be scaled while it runs, from its next start
+    customid: its new uuid; while it is stopped
+    """
+    only_users(id)
+    _check(ctx, id, name, details is not None or cleanupdetails or customid is not None)
+    changes: dict[str, Any] = {
+        "name": name,
+        "display_name": displayname,
+        "group_id": group_named(ctx, id.account_id, id.domain_id, group).id if group else None,
+        "ha_enabled": _ha(ctx, id, haenable),
+        "os_type_id": ostypeid and ostypeid.id,
+        "display": displayvm,
+        "delete_protection": deleteprotection,
+        "dynamically_scalable": _scalable(ctx, id, isdynamicallyscalable),
+    }
+    if details is not None or cleanupdetails:
+        changes["details"] = rules.changed(ctx, id, details, cleanupdetails)
+    for column, value in changes.items():
+        if value is not None:
+            setattr(id, column, value)
+    if userdata or userdataid is not None or userdatadetails:
+        give_user_data(ctx, id, Given(userdata, userdataid, userdatadetails or {}))
+    if customid is not None and customid.lower() != id.uuid:
+        rename(ctx, id, own_uuid(ctx, customid) or id.uuid)
+    ctx.describe(f"changing machine {id.display_name}")
+    return id
+
+
+def _check(ctx: Context, vm: Vm, name: str | None, other: bool) -> None:
+    if name is not None and name != vm.name:
+        if not LABEL.fullmatch(name) or name.isdecimal():
+            raise bad_name(name)
+        if vm.state != "Stopped":
+            raise InvalidValue(
+                f"The machine {vm.display_name} is {vm.state}: stop it before giving it another host name"
+            )
+        inside = select(Network).join(Nic, Nic.network_id == Network.id)
+        networks = ctx.session.scalars(inside.where(Nic.vm_id == vm.id, Nic.removed.is_(None)))
+        free_host_name(ctx.session, name, list(networks))
+    if other and vm.state != "Stopped":
+        raise InvalidValue(f"The machine {vm.display_name} is {vm.state}: stop it before changing its details")
+
+
+def _ha(ctx: Context, vm: Vm, wanted: bool | None) -> bool | None:
+    if wanted and not ctx.session.get_one(ServiceOffering, vm.service_offering_id).offer_ha:
+        raise InvalidValue("haenable=true: the machine's offering has no high availability: change the offering first")
+    return wanted
+
+
+def _scalable(ctx: Context, vm: Vm, wanted: bool | None) -> bool | None:
+    if not wanted or vm.dynamically_scalable:
+        return wanted
+    offering = ctx.session.get_one(ServiceOffering, vm.service_offering_id)
+    template = ctx.session.get(Template, vm.template_id) if vm.template_id is not None else None
+    if template is None or not grows(offering, template, vm.zone_id, True):
+        raise InvalidValue(
+            "isdynamicallyscalable=true: the machine's template, its offering and the zone's setting "
+            "enable.dynamic.scale.vm have to let machines grow while they run"
+        )
+    return True
+
+
+def rename(ctx: Context, vm: Vm, uuid: str) -> None:
+    """Another uuid, and all that is noted under the old one with it. Its old definition has to go from its host."""
+    tx, old = ctx.session, vm.uuid
+    for table, column in (
+        (Tag, Tag.resource_uuid),
+        (ResourceDetail, ResourceDetail.resource_uuid),
+        (Annotation, Annotation.entity_uuid),
+    ):
+        noted = change(table).where(column == old).values({column.key: uuid})
+        tx.execute(noted.execution_options(synchronize_session=False))
+    vm.uuid = uuid
+    tx.flush()
+    forget_definition(ctx, vm)
