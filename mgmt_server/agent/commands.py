@@ -101,9 +101,10 @@ class Host:
     def receive(self, machine: Machine, moves: tuple[Move, ...]) -> Ready:
         return self.migration.receive(machine, moves, self.console_log(machine.name), self.listen())
 
-    def unreceive(self, machine: Machine, moves: tuple[Move, ...]) -> None:
-        self.migration.unreceive(machine, moves)
+    def unreceive(self, machine: Machine, moves: tuple[Move, ...]) -> bool:
+        gone = self.migration.unreceive(machine, moves)
         self._tidy()
+        return gone
 
     def migrate(self, machine: Machine, moves: tuple[Move, ...], target: Ready) -> None:
         self.migration.migrate(machine, moves, target)

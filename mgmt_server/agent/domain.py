@@ -143,8 +143,9 @@ def _devices(root: Element, machine: Machine, host: Surroundings, details: dict[
     if "scsi" in buses:
         SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
     if host.board == "q35":
-        for _ in range(HOT_PLUGS):
-            SubElement(devices, "controller", type="pci", model="pcie-root-port")
+        SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
+        for number in range(1, HOT_PLUGS + 1):
+            SubElement(devices, "controller", type="pci", index=str(number), model="pcie-root-port")
     devices.append(cdrom_element(host.iso, "ide" if host.board == "pc" else "sata"))
     for nic, bridge in zip(machine.nics, host.bridges, strict=True):
         devices.append(nic_element(nic, bridge, details.get("nicAdapter", nic.model)))

@@ -114,10 +114,11 @@ class Export:
     def unlink(self, name: str) -> None:
         self._call("nfs_unlink", name, allowed=(ENOENT,))
 
-    def names(self) -> list[str]:
-        """All files of the export's top folder."""
+    def names(self, below: str = "") -> list[str]:
+        """Everything in a folder, the export's top one by default; nothing where there is no such folder."""
         folder = ctypes.c_void_p()
-        self._call("nfs_opendir", "", ctypes.byref(folder))
+        if self._call("nfs_opendir", below, ctypes.byref(folder), allowed=(ENOENT,)) == ENOENT:
+            return []
         found = []
         try:
             read = _library().nfs_readdir

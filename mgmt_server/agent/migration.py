@@ -68,10 +68,10 @@ class Migration:
         backings = self.storage.backings(d for d in disks if d.rpartition("/")[2] not in new)
         return Ready(self.address, tuple(disks), tuple(bridges), console_log, listen, iso, backings)
 
-    def unreceive(self, machine: Machine, moves: tuple[Move, ...]) -> None:
-        """It did not come: nothing of it stays here. Raises Failed where it runs here after all."""
+    def unreceive(self, machine: Machine, moves: tuple[Move, ...]) -> bool:
+        """It did not come: nothing of it stays here. False, and nothing done, where it runs here after all."""
         if self._here(machine):
-            raise Failed(f"{machine.name} runs on this host")
+            return False
         domain = self.virt.find(machine.name)
         if domain is not None and domain.UUIDString() == machine.uuid:
             with told((libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)):
@@ -81,6 +81,7 @@ class Migration:
         self.network.release(machine.name)
         for move in moves:
             pool_place(self.storage.config, move.target.pool).unlink(move.target.name)
+        return True
 
     def received(self, machine: Machine) -> MachineState:
         end = time.monotonic() + ARRIVAL
@@ -103,12 +104,12 @@ class Migration:
     def migrate(self, machine: Machine, moves: tuple[Move, ...], target: Ready) -> None:
         domain = self.virt.find(machine.name)
         if domain is None or domain.UUIDString() != machine.uuid or not domain.isActive():
-            if self._there(machine, target):
-                return  # it went, and whoever asked did not hear of it
-            raise Failed(f"{machine.name} does not run on this host")
+            self._left(machine, target)
+            return
         if _busy(domain):
             self._join(domain)
-            if not domain.isActive() and self._there(machine, target):
+            if not self._still_here(machine):
+                self._left(machine, target)
                 return
         forget_notes(domain)
         try:
@@ -173,6 +174,12 @@ class Migration:
                 source.set("bridge", bridge)
         localise(root, target.console_log, target.vnc_listen)
         return root
+
+    def _left(self, machine: Machine, target: Ready) -> None:
+        """It is not here: fine where it went to the target, and whoever asked did not hear of it."""
+        if not self._there(machine, target):
+            raise Failed(f"{machine.name} runs neither on this host nor on {target.address}")
+        self._gone(machine)
 
     def _join(self, domain: Any) -> None:
         """A migration that an earlier agent of this host began goes on in libvirtd: see it through."""

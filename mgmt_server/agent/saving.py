@@ -67,6 +67,9 @@ class Saving:
             size = int(domain.blockInfo(device)[0])
         try:
             self._until_done(domain)
+            if not whole:
+                # libvirt has it stand on the running disk, which it does not: on the store it follows another file
+                run(["qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-b", "", local])
         except Failed:
             if point and domain.isActive():
                 self._forget_running(domain, element, point)

@@ -26,3 +26,25 @@ def test_life_of_a_guest(tmp_path: Path, pool: str) -> None:
     log = tmp_path / "agent.log"
     assert done.returncode == 0, done.stdout + done.stderr + (log.read_text() if log.exists() else "")
     assert done.stdout.endswith("done\n")
+
+
+TINY = Path(__file__).parents[2] / ".lab/cache/images/tiny-guest.qcow2"
+
+
+@pytest.mark.guests
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("story", ["changes", "keeps", "moves", "firmwares"])
+def test_two_hosts(tmp_path: Path, story: str) -> None:
+    """`firmwares` needs ovmf."""
+    if not TINY.exists():
+        pytest.skip("needs the tiny guest: `tools/lab.py images`")
+    if story == "firmwares" and not Path("/usr/share/OVMF/OVMF_CODE_4M.fd").exists():
+        pytest.skip("needs ovmf")
+    words = f"{sys.executable} {Path(__file__).with_name('two_hosts.py')} {tmp_path} {TINY} {story}; exit $?"
+    argv = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    argv += ["bash", "-c", words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=580, check=False)
+    logs = "".join(f"--- {p}\n{p.read_text()[-6000:]}" for p in sorted(tmp_path.glob("*/agent.log")))
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    assert done.stdout.endswith("done\n")

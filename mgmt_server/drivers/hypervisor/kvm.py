@@ -106,8 +106,10 @@ class Kvm(Asking):
         try:
             self._tell(call, host, "migrate", MIGRATE, machine=machine, moves=moves, target=ready)
         except Failed:
-            self._tell(uuid5(call, "unreceive"), target, "unreceive", START, machine=machine, moves=moves)
-            raise
+            gone = self._tell(uuid5(call, "unreceive"), target, "unreceive", START, machine=machine, moves=moves)
+            if gone is not False:
+                raise
+            # it runs there: whatever failed, failed after it had gone
         return build(MachineState, self._tell(uuid5(call, "received"), target, "received", START, machine=machine))
 
     def snapshot(self, call: UUID, host: HostRef, name: str, point: str, memory: bool) -> None:
