@@ -79,6 +79,11 @@ def volumes_go(tx: Session, volumes: Iterable[Volume]) -> None:
         limits.give(tx, volume.account_id, tags=_storage_tags(tx, volume), volume=1, primary_storage=volume.size)
 
 
+def volume_grows(tx: Session, volume: Volume, more: int) -> None:
+    """A disk becomes larger by so many bytes, smaller where that is negative."""
+    limits.take(tx, volume.account_id, tags=_storage_tags(tx, volume), primary_storage=more)
+
+
 def _storage_tags(tx: Session, volume: Volume) -> tuple[str, ...]:
     if volume.disk_offering_id is None or not limits.STORAGE_TAGS.words():
         return ()
@@ -149,3 +154,14 @@ def file_comes(tx: Session, snapshot: Snapshot, size: int) -> None:
 def file_goes(tx: Session, snapshot: Snapshot, size: int) -> None:
     if size:
         limits.give(tx, snapshot.account_id, secondary_storage=size)
+
+
+def upload_comes(tx: Session, volume: Volume, size: int) -> None:
+    """A disk's image is on secondary storage: so many bytes there."""
+    if size:
+        limits.take(tx, volume.account_id, secondary_storage=size)
+
+
+def upload_goes(tx: Session, volume: Volume, size: int) -> None:
+    if size:
+        limits.give(tx, volume.account_id, secondary_storage=size)

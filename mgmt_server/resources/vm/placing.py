@@ -83,6 +83,8 @@ def parts_of(tx: Session, vm_id: int) -> Parts:
         .where(Volume.vm_id == vm_id, Volume.removed.is_(None))
         .order_by(Volume.device)
     ).all()
+    if not any(v.kind == "ROOT" for v, _ in volumes):
+        raise InvalidValue(f"{spoken(row[0])} has no root disk: attach one with deviceid=0")
     return Parts(*row, volumes=[(v, o) for v, o in volumes])
 
 

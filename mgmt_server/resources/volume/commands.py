@@ -1,4 +1,4 @@
-"""Disks: what may be asked."""
+"""Disks: listing them. What makes and changes them is in the modules that are imported here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.volume import attaching, creating, extracting, placing, removing, resizing, uploading  # noqa: F401
 from mgmt_server.resources.volume.views import volume_view
 
 
@@ -71,6 +72,8 @@ def list_volumes(
         display=displayvolume,
     )
     rows = rows.where(Volume.id.in_([v.id for v in ids]) if ids else None)
+    if state is None:  # what is deleted is gone for whoever deleted it, though its file takes a while
+        rows = rows.where(Volume.state != "Expunging")
     if not listsystemvms and virtualmachineid is None and id is None:
         rows = rows.where(Volume.vm_id.is_(None) | Volume.vm_id.in_(select(Vm.id).where(Vm.kind == "User")))
     for condition in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import pools
@@ -43,7 +43,7 @@ def hosts_in(tx: Session, zone_id: int, hypervisor: str | None) -> list[Host]:
     return list(tx.scalars(_up(zone_id, hypervisor).order_by(Host.id).limit(AT_MOST)))
 
 
-def _up(zone_id: int, hypervisor: str | None):  # type: ignore[no-untyped-def]
+def _up(zone_id: int, hypervisor: str | None) -> Select[tuple[Host]]:
     rows = select(Host).where(
         Host.zone_id == zone_id, Host.state == "Up", Host.removed.is_(None), Host.type == "Routing"
     )

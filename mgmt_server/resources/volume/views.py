@@ -7,10 +7,13 @@ from typing import Any
 from sqlalchemy.orm import aliased
 
 from mgmt_server.api.view import View, always, only, shown
+from mgmt_server.model.account import Account
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
+from mgmt_server.model.snapshot import Snapshot
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ADMIN
+from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.annotation.marks import has_annotations
@@ -31,6 +34,17 @@ def _if_compute(value: Any, compute_only: bool | None) -> Any:
     return value if compute_only else None
 
 
+def _status(state: str, progress: int | None, error: str | None) -> str | None:
+    """What an upload has come to, in words."""
+    if state == "UploadOp":
+        return f"{progress or 0}% Uploaded"
+    return error if state in ("UploadError", "UploadAbandoned") else None
+
+
+def _extractable(template: int | None, extractable: bool | None) -> bool:
+    return template is None or bool(extractable)
+
+
 volume_view = View(
     "volume",
     Volume,
@@ -46,6 +60,8 @@ volume_view = View(
         (Pod, Pod.id == Pool.pod_id),
         (Template, Template.id == Volume.template_id),
         (DiskOffering, DiskOffering.id == Volume.disk_offering_id),
+        (Snapshot, Snapshot.id == Volume.snapshot_id),
+        (VolumeOnStore, VolumeOnStore.volume_id == Volume.id),
         *owner_joins(Volume),
     ),
     id=Volume.uuid,
@@ -72,6 +88,8 @@ volume_view = View(
     created=Volume.created,
     attached=Volume.attached,
     state=Volume.state,
+    status=shown(_status, Volume.state, VolumeOnStore.progress, VolumeOnStore.error),
+    snapshotid=Snapshot.uuid,
     storagetype=DiskOffering.storage_type,
     diskofferingid=shown(_unless_compute, DiskOffering.uuid, DiskOffering.compute_only),
     diskofferingname=shown(_unless_compute, DiskOffering.name, DiskOffering.compute_only),
@@ -79,6 +97,10 @@ volume_view = View(
     serviceofferingid=shown(_if_compute, Compute.uuid, DiskOffering.compute_only),
     serviceofferingname=shown(_if_compute, Compute.name, DiskOffering.compute_only),
     serviceofferingdisplaytext=shown(_if_compute, Compute.display_text, DiskOffering.compute_only),
+    diskBytesReadRate=DiskOffering.bytes_read_rate,
+    diskBytesWriteRate=DiskOffering.bytes_write_rate,
+    diskIopsReadRate=DiskOffering.iops_read_rate,
+    diskIopsWriteRate=DiskOffering.iops_write_rate,
     diskkbsread=always(0),
     diskkbswrite=always(0),
     diskioread=always(0),
@@ -92,7 +114,9 @@ volume_view = View(
     podid=only(ADMIN, Pod.uuid),
     podname=only(ADMIN, Pod.name),
     destroyed=shown(lambda state: state in ("Destroy", "Expunging", "Expunged"), Volume.state),
-    isextractable=shown(lambda extractable: bool(extractable), Template.extractable),
+    isextractable=shown(
+        lambda template, extractable: template is None or bool(extractable), Template.id, Template.extractable
+    ),
     displayvolume=Volume.display,
     quiescevm=always(False),
     supportsstoragesnapshot=always(False),
@@ -100,4 +124,19 @@ volume_view = View(
     hasannotations=has_annotations("VOLUME", Volume.uuid),
     jobid=pending_job(Volume),
     **owner_fields(),
+)
+
+
+extracted_view = View(
+    "volume",
+    Volume,
+    response="ExtractResponse",
+    joins=((Zone, Zone.id == Volume.zone_id), (Account, Account.id == Volume.account_id)),
+    id=Volume.uuid,
+    name=Volume.name,
+    accountid=Account.uuid,
+    created=Volume.created,
+    zoneid=Zone.uuid,
+    zonename=Zone.name,
+    storagetype=always("volume"),
 )

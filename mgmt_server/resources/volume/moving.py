@@ -1,0 +1,120 @@
+"""How a disk gets from pool to pool, alone: with its machine running, stopped, or without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from mgmt_server.allocation import counted, pools
+from mgmt_server.db import now
+from mgmt_server.drivers.hypervisor import HostRef
+from mgmt_server.drivers.storage import dispatch as disks
+from mgmt_server.errors import InvalidValue, NoCapacity
+from mgmt_server.jobs import Job
+from mgmt_server.model.host import Host
+from mgmt_server.model.offering import DiskOffering
+from mgmt_server.model.storage import Pool
+from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
+from mgmt_server.protocol.machine import Disk
+from mgmt_server.resources.migration.flows import _copier, uncopied
+from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.vm.migrate import drop
+from mgmt_server.resources.vm.target import GUARDED, disk_moved, disk_stays
+from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
+from mgmt_server.resources.volume import sites
+from mgmt_server.resources.volume.locks import check_state, same_place
+from mgmt_server.resources.volume.places import disk_in, place_of
+from mgmt_server.resources.volume.qos import limited
+
+__all__ = ["Copy", "drop", "hold", "migrate", "moved", "release", "uncopied"]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A disk that goes from pool to pool, and the host that copies it. `machine`: that runs with it there."""
+
+    host: HostRef
+    source: Disk
+    target: Disk
+    machine: str = ""
+
+
+def hold(tx: Session, volume: Volume, target: Pool) -> Copy:
+    """Ready -> Migrating, of a disk that no machine runs with. The target's space has been taken."""
+    source = tx.get_one(Pool, volume.pool_id)
+    host = _copier(tx, source, target)
+    VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=target.id, state_changed=now())
+    tx.refresh(volume)
+    return Copy(storage.ref(host), disk_in(source, volume), disk_in(target, volume))
+
+
+def moved(tx: Session, volume: Volume) -> None:
+    disk_moved(tx, volume)
+
+
+def release(tx: Session, volume: Volume) -> None:
+    disk_stays(tx, volume)
+
+
+def migrate(job: Job, volume_id: int, vm_id: int | None, pool_id: int, offering_id: int | None) -> None:
+    """Move a disk to another pool. It lies where it was when this fails."""
+    copy = job.write(begin, volume_id, vm_id, pool_id, offering_id, undo=stay)
+    if copy.machine:
+        job.call(disks.move_disk, copy.host, copy.source, copy.target, copy.machine, undo=unmoved)
+    else:
+        job.call(disks.copy_disk, copy.host, copy.source, copy.target, undo=uncopied)
+    job.write(arrived, volume_id, offering_id)
+    job.call(drop, copy.host, copy.source)
+
+
+def unmoved(call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
+    uncopied(call, host, source, target)
+
+
+def begin(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering_id: int | None) -> Copy:
+    """Hold the space at the target. Raises NoCapacity, InvalidValue for a pool that cannot take the disk."""
+    volume, pool = tx.get_one(Volume, volume_id, with_for_update=True), tx.get_one(Pool, pool_id)
+    same_place(volume, vm_id)
+    check_state(volume, ("Ready",), "it cannot be moved")
+    sites.check_pool(pool, volume)
+    if pool.id == volume.pool_id:
+        raise InvalidValue(f"The disk {volume.name} is in the pool {pool.name} already: choose another")
+    offering = tx.get(DiskOffering, offering_id) if offering_id is not None else sites.offering_of(tx, volume)
+    place = place_of(tx, volume)
+    if place.machine:
+        vm = tx.get_one(Vm, vm_id)
+        if vm.state != "Running":
+            raise InvalidValue(f"{vm.display_name or vm.name} is {vm.state}: wait until it runs, or is stopped")
+        host = tx.get_one(Host, vm.host_id)
+        if not pools.reachable(pool, host):
+            raise InvalidValue(f"The host {host.name} of the disk's machine does not reach {pool.name}: choose another")
+    if vm_id is not None:
+        refuse_with_snapshots(tx, vm_id, GUARDED)
+    why = pools.why_not(pool, replace(sites.space_of(volume, offering), local=pool.is_local))
+    if why or not pools.take(tx, pool.id, volume.size):
+        raise NoCapacity(f"The disk {volume.name} cannot go to the pool {pool.name}, which {why or 'is full now'}")
+    if not place.machine:
+        return hold(tx, volume, pool)
+    VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=pool.id, state_changed=now())
+    tx.refresh(volume)
+    return Copy(place.host, place.disk, limited(disk_in(pool, volume), volume, offering), place.machine)
+
+
+def stay(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering_id: int | None) -> None:
+    """Undo of `begin`."""
+    volume = tx.get_one(Volume, volume_id, with_for_update=True)
+    if volume.state == "Migrating":
+        disk_stays(tx, volume)
+
+
+def arrived(tx: Session, volume_id: int, offering_id: int | None) -> None:
+    volume = tx.get_one(Volume, volume_id, with_for_update=True)
+    disk_moved(tx, volume)
+    if offering_id is not None:
+        tx.refresh(volume)
+        offering = tx.get_one(DiskOffering, offering_id)
+        counted.volumes_go(tx, [volume])
+        volume.disk_offering_id, volume.provisioning = offering.id, offering.provisioning
+        counted.volumes_come(tx, [volume])

@@ -1,0 +1,68 @@
+"""A disk's image on secondary storage: of one that was uploaded, until a machine has it."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.allocation import counted
+from mgmt_server.errors import Unavailable
+from mgmt_server.jobs import Job
+from mgmt_server.model.storage import ImageStore
+from mgmt_server.model.transfer import VolumeOnStore
+from mgmt_server.model.vm import Volume
+from mgmt_server.protocol.machine import Image
+from mgmt_server.resources.snapshot.rows import at_host
+from mgmt_server.resources.transfer.flows import StoredFile, is_simulated, take_away
+from mgmt_server.resources.transfer.links import expire_links
+
+
+def row_of(tx: Session, volume_id: int) -> VolumeOnStore | None:
+    rows = select(VolumeOnStore).where(VolumeOnStore.volume_id == volume_id, VolumeOnStore.removed.is_(None))
+    return tx.scalar(rows.order_by(VolumeOnStore.id.desc()).limit(1))
+
+
+def image_of(tx: Session, volume: Volume) -> Image:
+    """What a host loads the disk from. Raises Unavailable where it is on no storage that is there."""
+    row = row_of(tx, volume.id)
+    store = tx.get(ImageStore, row.store_id) if row is not None and row.state == "Ready" else None
+    if row is None or store is None or store.removed is not None:
+        raise Unavailable(f"The image of the disk {volume.name} is on no secondary storage any more: upload it again")
+    return Image(
+        uuid=volume.uuid,
+        store=at_host(store),
+        path=row.path,
+        format=row.format,
+        size=row.physical_size,
+        virtual_size=row.size,
+        checksum=row.checksum or "",
+    )
+
+
+def forget(job: Job, volume_id: int) -> None:
+    """Take the image off its store, where nobody needs it any more."""
+    file = job.write(leaving, volume_id)
+    if file is not None:
+        job.call(take_away, file)
+    job.write(left, volume_id)
+
+
+def leaving(tx: Session, volume_id: int) -> StoredFile | None:
+    """The file to take away; None where there is none."""
+    row = row_of(tx, volume_id)
+    if row is None:
+        return None
+    row.state = "Destroying"
+    store = tx.get_one(ImageStore, row.store_id)
+    if store.removed is not None:
+        return None
+    return StoredFile(store.url, row.path, is_simulated(tx, store.url, row.path))
+
+
+def left(tx: Session, volume_id: int) -> None:
+    row = row_of(tx, volume_id)
+    volume = tx.get_one(Volume, volume_id)
+    if row is not None:
+        counted.upload_goes(tx, volume, row.physical_size)
+        tx.delete(row)
+        expire_links(tx, volume.uuid)
