@@ -326,6 +326,40 @@ def _template(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     install.add_argument("--store", required=True, help="nfs://HOST/PATH or file:///PATH")
     install.add_argument("--hypervisor", choices=["KVM"], default="KVM")
     install.set_defaults(run=_run_install_system)
+    known = actions.add_parser("import", help="make templates known whose files were copied")
+    known.add_argument("folder", nargs="?", type=Path, help="a folder in the layout template/tmpl/ACCOUNT/NUMBER/")
+    known.add_argument("--store", help="instead of a folder: the URL of a secondary storage that holds them already")
+    known.add_argument("--zone", default="", help="import from a folder into this zone alone (default: all)")
+    known.add_argument("--account", default="", help="whose they shall be (default: the layout's account numbers)")
+    known.add_argument("--domain", default="/", help="the account's domain, as a path (default: /)")
+    known.add_argument("--os-type", default="Other Linux (64-bit)", help="the guest operating system")
+    known.add_argument("--hypervisor", choices=["KVM", "Simulator"], default="KVM")
+    known.add_argument("--no-checksums", action="store_true", help="where the checksums are of packed files")
+    known.add_argument("--dry-run", action="store_true", help="only tell what would be imported")
+    _with_config(known, _run_import)
+
+
+def _run_import(options: argparse.Namespace) -> int:
+    from mgmt_server.config import ConfigurationError
+
+    if (options.folder is None) == (options.store is None):
+        raise ConfigurationError("template import needs either a folder or --store URL")
+    _open(options.config)
+    from mgmt_server.resources.template import importing, layout
+
+    wish = importing.Wish(
+        zone=options.zone,
+        account=options.account,
+        domain=options.domain,
+        os_type=options.os_type,
+        hypervisor=options.hypervisor,
+        checksums=not options.no_checksums,
+        dry_run=options.dry_run,
+    )
+    found = layout.on_store(options.store) if options.store else layout.in_folder(options.folder)
+    report = importing.import_all(found, wish)
+    _say(changed=bool(report.imported) and not options.dry_run, **vars(report))
+    return 1 if report.failed else 0
 
 
 def _run_install_system(options: argparse.Namespace) -> None:

@@ -5,9 +5,15 @@ import subprocess
 import tarfile
 
 import pytest
+from sqlalchemy import select, update
 
-from mgmt_server.resources.template import bring
-from tests.api.test_template_download import DISK, Pages, files, qcow2, sent, state, store, web  # noqa: F401
+from mgmt_server.db import reading, write
+from mgmt_server.jobs import enqueue
+from mgmt_server.model.storage import ImageStore, TemplateOnStore
+from mgmt_server.model.zone import Zone
+from mgmt_server.resources.template import bring, flows
+from tests.api.test_template_download import DISK, ZONE, Pages, files, qcow2, sent, state, store, web  # noqa: F401
+from tests.cloud import Refused
 
 
 def image(tmp_path, format, *options):
@@ -116,13 +122,6 @@ def test_what_a_killed_server_left_is_gone_on_with(cloud, web, store, sent, mood
     finally:
         bring._fetch = real
     assert "cut" in state(cloud)["status"]
-    from sqlalchemy import update
-
-    from mgmt_server.db import reading, write
-    from mgmt_server.jobs import enqueue
-    from mgmt_server.model.storage import TemplateOnStore
-    from mgmt_server.resources.template import flows
-
     with reading() as session:
         number = session.query(TemplateOnStore).one().id
     write(lambda tx: tx.execute(update(TemplateOnStore).values(state="Creating", error=None)))
@@ -131,3 +130,45 @@ def test_what_a_killed_server_left_is_gone_on_with(cloud, web, store, sent, mood
     assert state(cloud)["isready"] is True and moody[1] == [None, "bytes=100000-"]
     assert made["id"] and files(store)[0].read_bytes() == qcow2()
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def _add_store(tx, url, zone):
+    number = tx.scalar(select(Zone.id).where(Zone.uuid == zone))
+    row = ImageStore(name="other", url=url, protocol="file", zone_id=number)
+    tx.add(row)
+    tx.flush()
+    return row.id
+
+
+def test_an_image_is_copied_to_another_zones_store(cloud, web, store, sent, tmp_path):  # noqa: F811
+    web[0]["/t.qcow2"] = qcow2()
+    made = cloud.ask("registerTemplate", **sent)["template"][0]
+    cloud.work()
+    other = tmp_path / "other"
+    zone = cloud.ask("createZone", name="west", **ZONE)["zone"]["id"]
+    write(_add_store, f"file://{other}", zone)
+    for _ in range(2):  # the folder is missing at first
+        with pytest.raises(Refused) as no:
+            cloud.job("copyTemplate", id=made["id"], destzoneid=zone)
+        assert "The copy failed" in no.value.text and "there is no folder" in no.value.text
+    other.mkdir()
+    cloud.job("copyTemplate", id=made["id"], destzoneid=zone)
+    (file,) = files(other)
+    assert file.read_bytes() == qcow2() and file.relative_to(other) == files(store)[0].relative_to(store)
+    seen = {t["zonename"]: t for t in cloud.ask("listTemplates", templatefilter="self")["template"]}
+    assert seen["west"]["isready"] is True and seen["west"]["size"] == seen["east"]["size"] == DISK
+    cloud.job("deleteTemplate", id=made["id"], zoneid=zone)
+    assert files(other) == [] and len(files(store)) == 1
+
+
+def test_a_new_store_gets_what_is_for_all_zones_from_another(cloud, web, store, sent, tmp_path):  # noqa: F811
+    web[0]["/t.qcow2"] = qcow2()
+    cloud.ask("registerTemplate", **{**sent, "zoneid": -1})
+    cloud.work()
+    del web[0]["/t.qcow2"]
+    (tmp_path / "other").mkdir()
+    zone = cloud.ask("createZone", name="west", **ZONE)["zone"]["id"]
+    write(flows.store_added, write(_add_store, f"file://{tmp_path}/other", zone))
+    cloud.work()
+    seen = cloud.ask("listTemplates", templatefilter="self")["template"]
+    assert [t["isready"] for t in seen] == [True, True]

@@ -153,12 +153,19 @@ def remove(url: str, path: str) -> None:
         place.remove(_below(path))
 
 
+def names(url: str, path: str) -> list[str]:
+    """What is in a folder of the store, sorted; nothing where there is no such folder."""
+    with _open(url) as place:
+        return sorted(n for n in place.names(_below(path)) if n not in (".", ".."))
+
+
 class Place(Protocol):
     def space(self) -> tuple[int, int]: ...
     def size(self, path: str) -> int | None: ...
     def put(self, file: Path, path: str) -> None: ...
     def get(self, path: str, file: Path) -> None: ...
     def remove(self, path: str) -> None: ...
+    def names(self, path: str) -> list[str]: ...
 
 
 class Folder:
@@ -191,10 +198,18 @@ class Folder:
             aside.unlink(missing_ok=True)
 
     def get(self, path: str, file: Path) -> None:
+        if not (self.root / path).resolve().is_relative_to(self.root.resolve()):
+            raise Failed(f"{path} leads out of its store: it is a link")
         shutil.copyfile(self.root / path, file)
 
     def remove(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
+
+    def names(self, path: str) -> list[str]:
+        try:
+            return os.listdir(self.root / path)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 class Remote:
@@ -229,6 +244,9 @@ class Remote:
 
     def remove(self, path: str) -> None:
         self.export.unlink(path)
+
+    def names(self, path: str) -> list[str]:
+        return self.export.names(path)
 
 
 @contextmanager
