@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, select
+from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, select, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, States, refers
 from mgmt_server.model.account import Domain
-from mgmt_server.model.tenancy import Caller, Internal, Owned, ancestors
+from mgmt_server.model.tenancy import Caller, Owned, ancestors
 
 
 class Network(Owned, Base):
@@ -63,8 +63,11 @@ STATES = States(
 )
 
 
-class Nic(Internal, Base):
-    """`taken` is the address while the NIC lives and empty after: the last guard against giving one out twice."""
+class Nic(Base):
+    """`taken` is the address while the NIC lives and empty after: the last guard against giving one out twice.
+
+    A secondary address (see NicAddress) stands in the same key, by a row that is removed from its beginning.
+    """
 
     __tablename__ = "nic"
     __table_args__ = (UniqueConstraint("network_id", "taken"), Base.__table_args__)
@@ -86,9 +89,23 @@ class Nic(Internal, Base):
         "address"
     )  # its row in a range of addresses, for shared and public networks
 
+    @classmethod
+    def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
+        """Whose the machine is, has its NICs; those of routers are administrators'."""
+        from mgmt_server.model.vm import Vm
+
+        if caller.is_root:
+            return true()
+        return cls.vm_id.in_(select(Vm.id).where(Vm.kind == "User", Vm.operable_by(caller)))
+
+    usable_by = operable_by
+
 
 class NicAddress(Owned, Base):
-    """A secondary address of a NIC. `taken` like a NIC's: the address while it is held, empty after."""
+    """A secondary address of a NIC. `taken` like a NIC's: the address while it is held, empty after.
+
+    In an isolated network a row of `nic` holds it too, so that no NIC gets it; in a range, its row there.
+    """
 
     __tablename__ = "nic_address"
     __table_args__ = (UniqueConstraint("network_id", "taken"), Base.__table_args__)

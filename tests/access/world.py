@@ -132,8 +132,8 @@ def _number_of(tx: Any, table: Any, owner: Account, given: dict[str, Any]) -> in
 # How the matrix gets rows of a kind: what is new and the tenants' own goes into OWNED.
 THERE = (
     "Account", "Address", "Alert", "Cluster", "DiskOffering", "Domain", "Event", "Host", "ImageStore", "Network",
-    "NetworkOffering", "Nic", "Node", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "Pool", "Project", "ProjectMember",
-    "Provider", "Role", "RolePermission", "RouterElement", "ServiceOffering", "SshKeyPair", "Template", "TrafficType",
+    "NetworkOffering", "Nic", "Node", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "Pool", "Project",
+    "ProjectMember", "Provider", "Role", "RolePermission", "RouterElement", "ServiceOffering", "SshKeyPair", "Template", "TrafficType",
     "User", "VlanRange", "Vm", "Volume", "Zone",
 )  # fmt: skip
 OWNED = (

@@ -7,9 +7,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from mgmt_server.allocation import addresses
-from mgmt_server.db import Again
+from mgmt_server.db import Again, changed, now
 from mgmt_server.model.host import Host
-from mgmt_server.model.network import Network, Nic
+from mgmt_server.model.network import Network, Nic, NicAddress
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Address, VlanRange, Zone
 from mgmt_server.protocol.machine import Nic as NicAtHost
@@ -118,3 +118,23 @@ def served_by_router(tx: Session, network: Network) -> bool:
     rows = select(Vm.id).join(Host, Host.id == Vm.host_id).where(Vm.network_id == network.id, Vm.removed.is_(None))
     rows = rows.where(Vm.kind == "DomainRouter", Vm.state == "Running", Host.hypervisor != "Simulator")
     return tx.scalar(rows.limit(1)) is not None
+
+
+def drop_addresses(tx: Session, nic_ids: list[int]) -> None:
+    """Give back the secondary addresses of NICs."""
+    rows = select(NicAddress).where(NicAddress.nic_id.in_(nic_ids), NicAddress.removed.is_(None))
+    for row in tx.scalars(rows).all():
+        drop_address(tx, row)
+
+
+def drop_address(tx: Session, row: NicAddress) -> None:
+    """Give back a secondary address, once."""
+    gone = update(NicAddress).where(NicAddress.id == row.id, NicAddress.removed.is_(None))
+    values = {"removed": now(), "taken": None, "address_id": None}
+    if changed(tx.execute(gone.values(**values).execution_options(synchronize_session=False))) != 1:
+        return
+    if row.address_id is not None:
+        addresses.free(tx, row.address_id)
+        return
+    held = update(Nic).where(Nic.network_id == row.network_id, Nic.taken == row.address, Nic.removed.is_not(None))
+    tx.execute(held.values(taken=None).execution_options(synchronize_session=False))

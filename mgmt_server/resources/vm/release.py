@@ -10,6 +10,7 @@ from mgmt_server.db import now
 from mgmt_server.model.network import Nic
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import PodAddress
+from mgmt_server.resources.network.nics import drop_addresses
 
 
 def spoken(vm: Vm) -> str:
@@ -23,6 +24,7 @@ def free_nics(tx: Session, vm_id: int) -> list[int]:
         if nic.address_id is not None:
             addresses.free(tx, nic.address_id)
         nic.taken, nic.removed = None, now()
+    drop_addresses(tx, [n.id for n in nics])
     tx.execute(update(PodAddress).where(PodAddress.vm_id == vm_id).values(vm_id=None))
     tx.flush()
     return [n.network_id for n in nics]
