@@ -137,8 +137,8 @@ THERE = (
     "User", "VlanRange", "Vm", "Volume", "Zone",
 )  # fmt: skip
 OWNED = (
-    "AffinityGroup", "Annotation", "GuestVlanRange", "InstanceGroup", "NicAddress", "ResourceDetail", "StorageRange", "Tag",
-    "UserData",
+    "AffinityGroup", "Annotation", "GuestVlanRange", "InstanceGroup", "NicAddress", "ResourceDetail", "Snapshot",
+    "SnapshotPolicy", "StorageRange", "Tag", "UserData", "VmSnapshot",
 )  # fmt: skip
 OF_PROJECT = ("ProjectInvitation", "ProjectRole", "ProjectRolePermission")
 MAKERS: dict[str, Maker] = {

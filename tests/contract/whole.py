@@ -128,6 +128,11 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
         found = cloud.ask("listNetworkServiceProviders", name="VirtualRouter")["networkserviceprovider"]
         cloud.job("createVirtualRouterElement", nspid=found[0]["id"])
     _project(cloud, zone)
+    disk = cloud.ask("listVolumes", virtualmachineid=zone["machine"], type="ROOT")["volume"][0]["id"]
+    zone["snapshot"] = cloud.job("createSnapshot", volumeid=disk, name="whole")["snapshot"]["id"]
+    hourly = {"intervaltype": "HOURLY", "schedule": "5", "timezone": "GMT", "maxsnaps": 1}
+    cloud.ask("createSnapshotPolicy", volumeid=disk, **hourly)
+    cloud.job("createVMSnapshot", virtualmachineid=zone["machine"], name="whole")
 
 
 def _project(cloud: Cloud, zone: dict[str, str]) -> None:

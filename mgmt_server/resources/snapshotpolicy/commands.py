@@ -120,7 +120,7 @@ def list_policies(
 
 @command("updateSnapshotPolicy", roles=EVERYONE, answers=snapshot_policy_view, event="SNAPSHOTPOLICY.UPDATE")
 def update(
-    ctx: Context, id: Operate[SnapshotPolicy], fordisplay: bool | None = None, customid: str | None = None
+    ctx: Context, id: Operate[SnapshotPolicy] | None = None, fordisplay: bool | None = None, customid: str | None = None
 ) -> Accepted:
     """Change who sees a policy. What it does is changed by createSnapshotPolicy.
 
@@ -128,6 +128,8 @@ def update(
     fordisplay: whether users see it
     customid: another uuid for it
     """
+    if id is None:
+        raise ParameterError("Say which policy: send id")
     if fordisplay is not None:
         id.display = fordisplay
     if customid:
