@@ -5,6 +5,7 @@ import base64
 import pytest
 from sqlalchemy import select
 
+from mgmt_server.allocation import counted
 from mgmt_server.db import reading, write
 from mgmt_server.model.affinity import AffinityGroup, AffinityMember
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
@@ -54,6 +55,8 @@ def own(cloud, zone, **values):
                 size=mine.size, physical_size=1,
             )
         )  # fmt: skip
+        counted.template_comes(tx, mine)
+        counted.image_comes(tx, mine, 1)
         tx.flush()
         return mine.uuid
 

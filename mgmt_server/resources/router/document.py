@@ -131,6 +131,7 @@ def _guests(tx: Session, network: Network, zone: Zone, router: Vm) -> tuple[list
 
 def _metadata(vm: Vm, nic: Nic, zone: Zone, offering: str) -> dict[str, str]:
     found: dict[str, Any] = {
+        **vm.user_data_details,  # values of the variables in its user data, which the guest fills in
         "service-offering": offering,
         "availability-zone": zone.name,
         "local-ipv4": nic.address,

@@ -25,6 +25,7 @@ from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import LABEL, one_of
 from mgmt_server.resources.userdata.rules import Given
 from mgmt_server.resources.vm import (  # noqa: F401  the folder's commands
+    assign,
     first,
     flows,
     lifecycle,

@@ -40,10 +40,10 @@ def give_user_data(ctx: Context, vm: Vm, given: Given) -> None:
     vm.user_data, vm.user_data_id, vm.user_data_details = reads.text, reads.registered, reads.values
     ctx.session.flush()
     if routed(ctx.session, vm.id):
-        _later(ctx, tell_routers, vm)
+        later(ctx, tell_routers, vm)
 
 
-def _later(ctx: Context, flow: object, vm: Vm, *arguments: object) -> None:
+def later(ctx: Context, flow: object, vm: Vm, *arguments: object) -> None:
     """A job behind the machine's other ones, that nobody waits for."""
     asker = Asker(
         account_id=vm.account_id, domain_id=vm.domain_id, user_id=ctx.caller.user_id, correlation=ctx.correlation
@@ -57,7 +57,7 @@ def forget_definition(ctx: Context, vm: Vm, name: str = "") -> None:
     last = ctx.session.get(Host, vm.last_host_id) if vm.last_host_id is not None else None
     if last is not None and last.removed is None:
         named = name or instance_name(vm.kind, vm.account_id, vm.id)
-        _later(ctx, forget, vm, starting.reference_of(last), named)
+        later(ctx, forget, vm, starting.reference_of(last), named)
 
 
 def forget(job: Job, vm_id: int, host: HostRef, name: str) -> None:
