@@ -133,8 +133,8 @@ def _number_of(tx: Any, table: Any, owner: Account, given: dict[str, Any]) -> in
 THERE = (
     "Account", "Address", "Alert", "Cluster", "DiskOffering", "Domain", "Event", "Host", "ImageStore", "Network",
     "NetworkOffering", "Nic", "Node", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "Pool", "Project",
-    "ProjectMember", "Provider", "Role", "RolePermission", "RouterElement", "ServiceOffering", "SshKeyPair", "Template", "TrafficType",
-    "User", "VlanRange", "Vm", "Volume", "Zone",
+    "ProjectMember", "Provider", "Role", "RolePermission", "RouterElement", "ServiceOffering", "SshKeyPair", "Template",
+    "TrafficType", "User", "VlanRange", "Vm", "Volume", "Zone",
 )  # fmt: skip
 OWNED = (
     "AffinityGroup", "Annotation", "GuestVlanRange", "InstanceGroup", "NicAddress", "ResourceDetail", "Snapshot",
