@@ -46,6 +46,9 @@ class Played:
     def remove_pool(self, call, host, pool):
         self.pools.remove((host.agent, pool.path))
 
+    def machines(self, host):
+        return []
+
     def statistics(self, host):
         return HostStatistics(12.5, 4 << 30, 16 << 30, 0.5, 10, 20)
 

@@ -15,7 +15,7 @@ from mgmt_server.errors import ApiError, Failed
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.protocol.machine import Pool
-from mgmt_server.resources.host import rows
+from mgmt_server.resources.host import link, rows
 from mgmt_server.resources.storage import rows as storage
 
 
@@ -44,6 +44,7 @@ def connect(job: Job, host_id: int) -> None:
     error = job.write(connected, host_id, plan, found)
     if error:
         raise Failed(error)
+    job.call(link.look_step, host_id)
 
 
 def begin(tx: Session, host_id: int) -> Plan | None:

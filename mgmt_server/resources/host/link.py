@@ -12,7 +12,9 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import select, update
 
@@ -36,12 +38,15 @@ log = logging.getLogger("cloudwright.hosts")
 MEASURE = 30.0  # seconds between looks at statistics
 AT_ONCE = 8
 
-MachineHook = Callable[[int, list[MachineState]], None]
+MachineHook = Callable[..., None]
 machine_hooks: list[MachineHook] = []
 
 
 def on_machines(hook: MachineHook) -> MachineHook:
-    """Have `hook(number of the host's row, machines that changed)` called for each report, outside transactions."""
+    """Have `hook(number of the host's row, machines that changed)` called for each report, outside transactions.
+
+    A third argument is the moment at which a host was asked for all that it has.
+    """
     machine_hooks.append(hook)
     return hook
 
@@ -81,11 +86,33 @@ def reported(agent: str, type: str, body: Any) -> None:
     except BadMessage as error:
         log.warning("agent %s told nonsense of its machines: %s", agent, error)
         return
+    _take_in(host, machines)
+
+
+def _take_in(host: int, machines: list[MachineState], *asked: datetime) -> None:
     for hook in machine_hooks:
         try:
-            hook(host, machines)
+            hook(host, machines, *asked)
         except Exception:
             log.exception("what host %s told of its machines could not be taken in", host)
+
+
+def look(host_id: int) -> None:
+    """Ask a host that is Up for all its machines, so that what was missed is seen. Raises Unavailable, Failed."""
+    with db.reading() as session:
+        host = session.scalar(select(Host).where(Host.id == host_id, Host.removed.is_(None), Host.state == "Up"))
+    if host is not None:
+        asked = db.now()
+        _take_in(host_id, dispatch.machines(storage.ref(host)), asked)
+
+
+def look_step(call: UUID, host_id: int) -> str:
+    """As a step of flows: why the host did not tell, or nothing."""
+    try:
+        look(host_id)
+    except ApiError as error:
+        return str(error)
+    return ""
 
 
 class Watcher(threading.Thread):
@@ -117,6 +144,7 @@ def measure(agent: str) -> None:
         host = session.scalar(select(Host).where(Host.agent == agent, Host.removed.is_(None)))
     if host is not None:
         db.write(measured, host.id, dispatch.statistics(storage.ref(host)))
+        look(host.id)
 
 
 def measured(tx: Any, host_id: int, found: HostStatistics) -> None:

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from datetime import timedelta
+from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import now, write
+from mgmt_server.db import now, reading, write
 from mgmt_server.jobs.worker import every
 from mgmt_server.model.agent import Agent
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Setting
-from mgmt_server.resources.host import rows
+from mgmt_server.model.simulator import SimulatedFault
+from mgmt_server.resources.host import link, rows
+
+log = logging.getLogger("cloudwright.hosts")
 
 GRACE = timedelta(seconds=20)  # for an agent that was cut off to come back, also after a restart of this server
 RETRY = timedelta(seconds=60)
+SYNC = Setting("sync.interval", "Seconds between two looks at all machines of simulated hosts", least=1)
 LOST = Setting("alert.wait", "Seconds after which a host that is not connected becomes an alert", least=30, most=86400)
 
 
 @every(10, "hosts")
 def look() -> None:
     write(settle)
+
+
+@every(SYNC.number, "hosts.simulated")
+def look_at_simulated() -> None:
+    """What agents of KVM hosts do for theirs: all machines of each simulated host, beside what else is to be done."""
+    threading.Thread(target=look_at_all, name="simulated hosts", daemon=True).start()
+
+
+def look_at_all() -> None:
+    with reading() as session:
+        up = select(Host.id).where(Host.hypervisor == "Simulator", Host.state == "Up", Host.removed.is_(None))
+        numbers = list(session.scalars(up))
+    for number in numbers:
+        error = link.look_step(uuid4(), number)
+        if error:
+            log.info("a simulated host was not looked at: %s", error)
 
 
 def settle(tx: Session) -> None:
@@ -31,6 +54,8 @@ def settle(tx: Session) -> None:
         .join(Agent, Agent.uuid == Host.agent)
         .where(Host.removed.is_(None), Host.hypervisor == "KVM")
     )
+    for host in tx.scalars(_dark()):
+        rows.start_connecting(tx, host)
     for host, node, seen in tx.execute(hosts):
         gone_since = seen or host.created
         if not node and host.state in ("Up", "Connecting") and gone_since < now() - GRACE:
@@ -40,6 +65,18 @@ def settle(tx: Session) -> None:
                 rows.alert(tx, host, f"Host {host.name} is not connected", f"Its agent is gone since {gone_since} UTC")
         elif node and host.state in ("Disconnected", "Alert", "Down") and gone_since < now() - GRACE:
             _retry(tx, host)
+
+
+def _dark() -> Select[tuple[Host]]:
+    """Simulated hosts that are Down, and whom no fault keeps from answering any more."""
+    faulty = exists().where(
+        SimulatedFault.unavailable, SimulatedFault.method == "*",
+        or_(SimulatedFault.host_id.is_(None), SimulatedFault.host_id == Host.id),
+        or_(SimulatedFault.cluster_id.is_(None), SimulatedFault.cluster_id == Host.cluster_id),
+        or_(SimulatedFault.pod_id.is_(None), SimulatedFault.pod_id == Host.pod_id),
+        or_(SimulatedFault.zone_id.is_(None), SimulatedFault.zone_id == Host.zone_id),
+    )  # fmt: skip
+    return select(Host).where(Host.hypervisor == "Simulator", Host.state == "Down", Host.removed.is_(None), ~faulty)
 
 
 def _retry(tx: Session, host: Host) -> None:

@@ -17,6 +17,7 @@ from mgmt_server.model.simulator import SimulatedFault
 from mgmt_server.model.tenancy import ROOT
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.host.rows import start_connecting
 
 # names under which clients know what hosts are asked, and ours
 KNOWN = {
@@ -142,16 +143,21 @@ def _words(value: str) -> dict[str, Any]:
 
 
 def _hosts(ctx: Context, fault: SimulatedFault, before: tuple[str, ...], after: str) -> None:
-    """Hosts that do not answer are seen as such at once, and come back with the end of the fault."""
-    mine = update(Host).where(Host.hypervisor == "Simulator", Host.removed.is_(None), Host.state.in_(before))
+    """Hosts that do not answer are seen as such at once, and come back with the end of the fault: with what they
+    have then."""
+    found = select(Host).where(Host.hypervisor == "Simulator", Host.removed.is_(None), Host.state.in_(before))
     places = (
         (Host.zone_id, fault.zone_id), (Host.pod_id, fault.pod_id), (Host.cluster_id, fault.cluster_id),
         (Host.id, fault.host_id),
     )  # fmt: skip
     for column, wanted in places:
-        mine = mine.where(column == wanted) if wanted is not None else mine
+        found = found.where(column == wanted) if wanted is not None else found
     seen = {"state": after, "disconnected": now() if after == "Down" else None}
+    hosts = list(ctx.session.scalars(found))
+    mine = update(Host).where(Host.id.in_([h.id for h in hosts]), Host.state.in_(before))
     ctx.session.execute(mine.values(seen).execution_options(synchronize_session=False))
+    for host in hosts if after == "Up" else ():
+        start_connecting(ctx.session, host)
 
 
 def _answer(fault: SimulatedFault) -> dict[str, Any]:

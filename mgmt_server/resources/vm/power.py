@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import logging
 import re
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import Conflict, write
+from mgmt_server.jobs import enqueue
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.protocol.machine import MachineState
-from mgmt_server.resources.alert.telling import STRAY, Condition, lasts, tell
+from mgmt_server.resources.alert.telling import STRAY, Condition, lasts, over, tell
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.host.link import on_machines
+from mgmt_server.resources.vm import elsewhere
 
 log = logging.getLogger("cloudwright.power")
 UNMANAGED = "unmanaged"  # in the host's details: names of machines that are not ours
 
 
 @on_machines
-def reported(host_id: int, states: list[MachineState]) -> None:
-    """Bring machines in line with what their host says. A machine that a job works on is left to its job."""
+def reported(host_id: int, states: list[MachineState], asked: datetime | None = None) -> None:
+    """Bring machines in line with what their host says. A machine that a job works on is left to its job.
+
+    `asked`: these are all that the host had at that moment: what is missing, it has no more.
+    """
     try:
-        write(_apply, host_id, states)
+        write(_apply, host_id, states, asked)
     except Conflict as conflict:
         log.info("a report of host %s came too late: %s", host_id, conflict)
 
 
-def _apply(tx: Session, host_id: int, states: list[MachineState]) -> None:
+def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetime | None) -> None:
     host = tx.scalar(select(Host).where(Host.id == host_id, Host.removed.is_(None)))
-    if host is None or not states:
+    if host is None or (not states and asked is None):
         return
     uuids = [s.uuid for s in states if s.uuid]
     numbers = [
@@ -42,21 +48,32 @@ def _apply(tx: Session, host_id: int, states: list[MachineState]) -> None:
     ]  # one that is gone has only its name left
     rows = tx.scalars(select(Vm).where(Vm.uuid.in_(uuids) | Vm.id.in_(numbers)))
     known = {key: v for v in rows for key in (v.uuid, instance_name(v.kind, v.account_id, v.id))}
-    locks = sorted({f"vm:{v.id}" for v in known.values()})
+    missing = _missing(tx, host, set(known), asked) if asked is not None else []
+    locks = sorted({f"vm:{v.id}" for v in (*known.values(), *missing)})
     busy = set(tx.scalars(select(JobRow.lock).where(JobRow.lock.in_(locks), JobRow.state.in_(OPEN))))
+    for vm in missing:
+        if f"vm:{vm.id}" not in busy:
+            guests.lay_down(tx, vm, host, f"is no longer on {host.name}")
     strangers = []
     for state in states:
         vm = known.get(state.uuid or state.name)
         if vm is None or vm.removed is not None:
             if state.state != "Stopped":
                 strangers.append(state.name)
-        elif f"vm:{vm.id}" not in busy:
+        elif f"vm:{vm.id}" not in busy and (asked is None or vm.state_changed is None or vm.state_changed < asked):
             _align(tx, host, vm, state.state)
     if strangers:
         before = set(host.details.get(UNMANAGED, "").split(",")) - {""}
         if set(strangers) - before:
             host.details = {**host.details, UNMANAGED: ",".join(sorted(before | set(strangers)))}
             _alert(tx, host, f"{host.name} runs machines that this cloud did not start: {', '.join(sorted(strangers))}")
+
+
+def _missing(tx: Session, host: Host, found: set[str], asked: datetime) -> list[Vm]:
+    """Machines that should run there and are not among those that the host has."""
+    rows = select(Vm).where(Vm.host_id == host.id, Vm.state == "Running", Vm.removed.is_(None))
+    rows = rows.where(Vm.state_changed.is_(None) | (Vm.state_changed < asked))
+    return [v for v in tx.scalars(rows) if v.uuid not in found]
 
 
 def _number(name: str) -> int:
@@ -66,11 +83,26 @@ def _number(name: str) -> int:
 
 
 def _align(tx: Session, host: Host, vm: Vm, state: str) -> None:
-    if vm.state == "Running" and vm.host_id == host.id and state == "Stopped":
-        guests.lay_down(tx, vm, host, f"stopped by itself on {host.name}")
+    where: tuple[int, int | None, int | None] = (host.zone_id, host.pod_id, host.cluster_id)
+    name = vm.display_name or vm.name
+    if vm.state == "Running" and vm.host_id == host.id:
+        if state == "Stopped":
+            guests.lay_down(tx, vm, host, f"stopped by itself on {host.name}")
+        elif state == "Paused":
+            text = f"{name} is paused on {host.name}: nobody here did that"
+            if lasts(
+                tx, f"paused:{vm.id}", Condition("ALERT.USERVM", text, "Its storage may be full or away.", *where)
+            ):
+                _event(tx, vm, "VM.STOP", text)
+        else:
+            over(tx, f"paused:{vm.id}")
     elif vm.state == "Stopped" and state == "Running":
-        text = f"{vm.display_name or vm.name} runs on {host.name} though it should be stopped"
-        lasts(tx, f"{STRAY}:{vm.id}", Condition("ALERT.USERVM", text, "", host.zone_id, host.pod_id, host.cluster_id))
+        text = f"{name} runs on {host.name} though it should be stopped"
+        if lasts(tx, f"{STRAY}:{vm.id}", Condition("ALERT.USERVM", text, "", *where)):
+            _event(tx, vm, "VM.START", text)
+    elif vm.state == "Running" and state == "Running" and vm.host_id is not None:
+        instance = ("VirtualMachine", vm.uuid)
+        enqueue(tx, elsewhere.look, (vm.id, host.id), lock=f"vm:{vm.id}", instance=instance)
 
 
 def _event(tx: Session, vm: Vm, type: str, text: str) -> None:

@@ -1,0 +1,121 @@
+"""A machine that runs on another host than it should: moved behind the server's back, or twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from mgmt_server.db import now
+from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.jobs import Job
+from mgmt_server.model.account import SYSTEM_USER
+from mgmt_server.model.event import Event
+from mgmt_server.model.host import Host
+from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.resources.alert.telling import tell
+from mgmt_server.resources.storage import rows as storage
+
+
+@dataclass(frozen=True)
+class Both:
+    """Where the machine should run, where it was seen, and what both call it."""
+
+    home: HostRef
+    seen: HostRef
+    name: str
+    home_is_up: bool
+    stale: bool  # the host where it was seen was lost when the machine was started at home
+
+
+def look(job: Job, vm_id: int, seen_id: int) -> None:
+    """Ask both hosts. It is where it runs; of two, the copy of a host that came back after it was lost is ended."""
+    both = job.write(about, vm_id, seen_id)
+    if both is None:
+        return
+    runs = job.call(where, both)
+    if runs == "seen":
+        job.write(moved, vm_id, seen_id)
+    elif runs == "both" and both.stale:
+        job.call(end, both)
+        job.write(ended, vm_id, seen_id)
+    elif runs == "both":
+        job.write(twice, vm_id, seen_id)
+
+
+def about(tx: Session, vm_id: int, seen_id: int) -> Both | None:
+    vm, seen = tx.get_one(Vm, vm_id), tx.get_one(Host, seen_id)
+    if vm.removed is not None or vm.state != "Running" or vm.host_id in (None, seen_id):
+        return None
+    home = tx.get_one(Host, vm.host_id)
+    stale = vm.last_host_id == seen_id  # it was laid down there, and started at home since
+    name = instance_name(vm.kind, vm.account_id, vm.id)
+    return Both(storage.ref(home), storage.ref(seen), name, home.state == "Up", stale)
+
+
+def where(call: UUID, both: Both) -> str:
+    """seen, home, both, or nothing. Raises Unavailable when a host cannot tell: then nothing is done."""
+    at_home = _runs(both.home, both.name)
+    at_seen = _runs(both.seen, both.name)
+    return {(True, True): "both", (True, False): "home", (False, True): "seen"}.get((at_home, at_seen), "")
+
+
+def _runs(host: HostRef, name: str) -> bool:
+    return any(m.name == name and m.state != "Stopped" for m in dispatch.machines(host))
+
+
+def moved(tx: Session, vm_id: int, seen_id: int) -> None:
+    """It was moved by somebody else: its capacity goes with it, even where that is too much."""
+    vm, seen = tx.get_one(Vm, vm_id), tx.get_one(Host, seen_id)
+    if vm.state != "Running" or vm.host_id in (None, seen_id):
+        return
+    home = tx.get_one(Host, vm.host_id)
+    for host, sign in ((home, -1), (seen, 1)):
+        changes = {
+            "cpu_used": Host.cpu_used + sign * vm.cpus * vm.speed,
+            "memory_used": Host.memory_used + sign * vm.memory * 2**20,
+            "machines": Host.machines + sign,
+        }
+        mine = update(Host).where(Host.id == host.id).values(changes)
+        tx.execute(mine.execution_options(synchronize_session=False))
+    vm.host_id, vm.last_host_id, vm.pod_id, vm.state_changed = seen.id, home.id, seen.pod_id, now()
+    _event(
+        tx, vm, "VM.MIGRATE", f"{vm.display_name or vm.name} was moved from {home.name} to {seen.name} by nobody here"
+    )
+
+
+def end(call: UUID, both: Both) -> None:
+    """Take away the copy that a host still had when it came back."""
+    dispatch.stop(call, both.seen, both.name, True)
+    dispatch.forget(uuid5(call, "forget"), both.seen, both.name)
+
+
+def ended(tx: Session, vm_id: int, seen_id: int) -> None:
+    vm, seen = tx.get_one(Vm, vm_id), tx.get_one(Host, seen_id)
+    text = f"{vm.display_name or vm.name} still ran on {seen.name} when that came back: the copy there was ended"
+    _event(tx, vm, "VM.STOP", text)
+    _alert(tx, seen, text, "Have a look at what is on its disks: both copies may have written to them.")
+
+
+def twice(tx: Session, vm_id: int, seen_id: int) -> None:
+    vm, seen = tx.get_one(Vm, vm_id), tx.get_one(Host, seen_id)
+    home = tx.get_one(Host, vm.host_id)
+    text = f"{vm.display_name or vm.name} runs on {home.name} and on {seen.name} at the same time"
+    _event(tx, vm, "VM.START", text)
+    _alert(tx, seen, text, f"Stop the one on {seen.name} by hand: nobody here knows which of the two is right.")
+
+
+def _event(tx: Session, vm: Vm, type: str, text: str) -> None:
+    tx.add(
+        Event(
+            type=type, description=text, level="WARN", user_id=SYSTEM_USER, account_id=vm.account_id,
+            domain_id=vm.domain_id, resource_type="VirtualMachine", resource_uuid=vm.uuid,
+        )
+    )  # fmt: skip
+
+
+def _alert(tx: Session, host: Host, subject: str, content: str) -> None:
+    where = {"zone_id": host.zone_id, "pod_id": host.pod_id, "cluster_id": host.cluster_id}
+    tell(tx, "ALERT.USERVM", subject, content, **where)

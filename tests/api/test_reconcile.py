@@ -1,0 +1,285 @@
+"""Nothing stays stuck, and what happened behind the server's back is found and told."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from mgmt_server.db import now, reading, write
+from mgmt_server.drivers.hypervisor import faults
+from mgmt_server.jobs import enqueue
+from mgmt_server.jobs.rows import JobRow
+from mgmt_server.model.event import Alert, Event
+from mgmt_server.model.host import Host
+from mgmt_server.model.network import Network
+from mgmt_server.model.simulator import SimulatedMachine
+from mgmt_server.model.snapshot import Snapshot, VmSnapshot
+from mgmt_server.model.storage import Pool, TemplateOnStore
+from mgmt_server.model.vm import Vm, Volume
+from mgmt_server.protocol.machine import MachineState
+from mgmt_server.resources.host import timers as host_timers
+from mgmt_server.resources.host.link import look as look_at_host
+from mgmt_server.resources.reconcile import timers
+from mgmt_server.resources.reconcile.rules import RULES
+from mgmt_server.resources.vm import flows
+from mgmt_server.resources.vm.power import reported
+from tests.api.test_maintenance import capacity_fits
+from tests.api.test_vm import deploy
+from tests.simulated import build
+
+
+@pytest.fixture
+def zone(cloud):
+    found = build(hosts=3)
+    found["offering"] = cloud.ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
+    yield found
+    faults.forget()
+
+
+@pytest.fixture
+def vm(cloud, zone):
+    return row(deploy(cloud, zone, name="guest")["id"])
+
+
+def row(uuid):
+    with reading() as session:
+        return session.scalar(select(Vm).where(Vm.uuid == uuid))
+
+
+def change(table, *conditions, **values):
+    write(lambda tx: tx.execute(update(table).where(*conditions).values(**values)) and None)
+
+
+def add(thing):
+    write(lambda tx: tx.add(thing))
+
+
+def told(text):
+    with reading() as session:
+        return session.scalar(select(Event.description).where(Event.description.contains(text)))
+
+
+def repair(cloud):
+    timers.look(patience=0)
+    cloud.work()
+
+
+def others(vm):
+    with reading() as session:
+        return list(session.scalars(select(Host).where(Host.id != vm.host_id).order_by(Host.id)))
+
+
+# --- what hosts have ---
+
+
+def test_a_guest_that_is_no_longer_on_its_host_is_stopped(cloud, vm):
+    write(lambda tx: tx.delete(tx.scalar(select(SimulatedMachine).where(SimulatedMachine.machine == vm.uuid))))
+    look_at_host(vm.host_id)
+    assert row(vm.uuid).state == "Stopped"
+    assert told("is no longer on")
+    capacity_fits()
+
+
+def test_one_that_was_started_since_the_host_was_asked_is_left_alone(cloud, vm):
+    reported(vm.host_id, [], vm.state_changed - timedelta(seconds=1))
+    assert row(vm.uuid).state == "Running"
+
+
+def test_a_host_that_comes_back_tells_what_it_has(cloud, vm):
+    with reading() as session:
+        host = session.get(Host, vm.host_id)
+    cloud.ask("configureSimulator", name="*", value="lost:true", hostid=host.uuid)
+    change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, state="Stopped")
+    cloud.ask("cleanupSimulatorMock")
+    cloud.work()
+    assert row(vm.uuid).state == "Stopped"
+
+
+def test_one_that_was_moved_by_hand_is_where_it_runs(cloud, vm):
+    other = others(vm)[0]
+    change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, host=other.uuid)
+    reported(other.id, [MachineState("any", vm.uuid, "Running")])
+    cloud.work()
+    assert (row(vm.uuid).state, row(vm.uuid).host_id) == ("Running", other.id)
+    assert told("was moved from")
+    capacity_fits()
+
+
+def test_one_that_its_own_host_cannot_tell_of_is_left_where_it_is(cloud, vm):
+    other = others(vm)[0]
+    with reading() as session:
+        home = session.get(Host, vm.host_id)
+    cloud.ask("configureSimulator", name="machines", value="lost:true", hostid=home.uuid)
+    reported(other.id, [MachineState("any", vm.uuid, "Running")])
+    cloud.work()
+    assert row(vm.uuid).host_id == vm.host_id
+    capacity_fits()
+
+
+def test_a_paused_guest_is_told_once(cloud, vm):
+    for _ in range(2):
+        reported(vm.host_id, [MachineState("any", vm.uuid, "Paused")])
+    assert row(vm.uuid).state == "Running"
+    with reading() as session:
+        assert len(list(session.scalars(select(Alert).where(Alert.subject.contains("is paused on"))))) == 1
+    assert told("is paused on")
+
+
+def test_one_that_somebody_started_is_told(cloud, vm):
+    cloud.job("stopVirtualMachine", id=vm.uuid)
+    reported(vm.host_id, [MachineState("any", vm.uuid, "Running")])
+    assert told("though it should be stopped")
+
+
+def test_simulated_hosts_are_looked_at_again_and_again(cloud, vm):
+    change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, state="Stopped")
+    host_timers.look_at_all()
+    assert row(vm.uuid).state == "Stopped"
+
+
+# --- what is stuck ---
+
+
+@pytest.mark.parametrize("state", ["Starting", "Stopping"])
+@pytest.mark.parametrize(("real", "after"), [("Running", "Running"), ("Stopped", "Stopped")])
+def test_a_machine_between_two_states_is_what_its_host_says(cloud, vm, state, real, after):
+    change(Vm, Vm.id == vm.id, state=state)
+    change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, state=real)
+    repair(cloud)
+    assert row(vm.uuid).state == after
+    assert told(f"guest was found {state} and nobody at it")
+    capacity_fits()
+
+
+@pytest.mark.parametrize("real", ["home", "target", "nowhere"])
+def test_a_machine_amid_a_move_is_where_it_runs(cloud, vm, real):
+    target = others(vm)[0]
+    change(Vm, Vm.id == vm.id, state="Migrating", target_host_id=target.id)
+    change(
+        Host, Host.id == target.id, machines=Host.machines + 1, cpu_used=Host.cpu_used + vm.cpus * vm.speed,
+        memory_used=Host.memory_used + (vm.memory << 20),
+    )  # fmt: skip
+    if real == "target":
+        change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, host=target.uuid)
+    if real == "nowhere":
+        change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, state="Stopped")
+    repair(cloud)
+    after = row(vm.uuid)
+    expected = {"home": ("Running", vm.host_id), "target": ("Running", target.id), "nowhere": ("Stopped", None)}
+    assert (after.state, after.host_id, after.target_host_id) == (*expected[real], None)
+    capacity_fits()
+
+
+def test_a_host_that_does_not_answer_decides_nothing(cloud, vm):
+    change(Vm, Vm.id == vm.id, state="Stopping")
+    cloud.ask("configureSimulator", name="machines", value="lost:true", count=1)
+    repair(cloud)
+    assert row(vm.uuid).state == "Stopping"
+    timers.forget()
+    repair(cloud)
+    assert row(vm.uuid).state == "Running"
+
+
+def test_an_expunge_that_was_cut_off_is_done_anew(cloud, vm):
+    cloud.job("destroyVirtualMachine", id=vm.uuid)
+    change(Vm, Vm.id == vm.id, state="Expunging")
+    repair(cloud)
+    assert row(vm.uuid).removed is not None
+    capacity_fits()
+
+
+def test_what_an_open_job_works_on_is_never_touched(cloud, vm):
+    change(Vm, Vm.id == vm.id, state="Stopping")
+    later = now() + timedelta(hours=1)
+    write(lambda tx: enqueue(tx, flows.stop, (vm.id, False), lock=f"vm:{vm.id}", not_before=later) and None)
+    repair(cloud)
+    assert row(vm.uuid).state == "Stopping"
+    with reading() as session:
+        assert len(list(session.scalars(select(JobRow).where(JobRow.state == "queued")))) == 1
+
+
+def test_nothing_is_touched_at_the_first_sight(cloud, vm):
+    change(Vm, Vm.id == vm.id, state="Stopping")
+    timers.look()
+    cloud.work()
+    assert row(vm.uuid).state == "Stopping"
+
+
+@pytest.mark.parametrize("state", ["Resizing", "Snapshotting", "RevertSnapshotting", "Attaching", "Migrating"])
+def test_a_disk_goes_back_to_ready(cloud, vm, state):
+    change(Volume, Volume.vm_id == vm.id, state=state)
+    repair(cloud)
+    with reading() as session:
+        assert session.scalar(select(Volume.state).where(Volume.vm_id == vm.id)) == "Ready"
+    assert told(f"was found {state} and nobody at it")
+
+
+def test_a_disk_that_was_never_made_gives_its_space_back(cloud, vm):
+    disk = cloud.ask("listDiskOfferings", name="Small")["diskoffering"][0]["id"]
+    uuid = cloud.job("createVolume", name="d", diskofferingid=disk, zoneid=_zone_of(vm))["volume"]["id"]
+    with reading() as session:
+        pool, volume = session.scalar(select(Pool)), session.scalar(select(Volume).where(Volume.uuid == uuid))
+    change(Volume, Volume.uuid == uuid, state="Creating", pool_id=pool.id)
+    change(Pool, Pool.id == pool.id, allocated=pool.allocated + volume.size)
+    repair(cloud)
+    with reading() as session:
+        found = session.scalar(select(Volume).where(Volume.uuid == uuid))
+        assert (found.state, found.pool_id) == ("Allocated", None)
+        assert session.get(Pool, pool.id).allocated == pool.allocated
+
+
+def _zone_of(vm):
+    from mgmt_server.model.zone import Zone
+
+    with reading() as session:
+        return session.get(Zone, vm.zone_id).uuid
+
+
+def test_every_other_kind_leaves_its_state(cloud, zone, vm):
+    with reading() as session:
+        volume = session.scalar(select(Volume).where(Volume.vm_id == vm.id))
+        network = session.scalar(select(Network).where(Network.removed.is_(None), Network.state == "Implemented"))
+    whose = {"account_id": vm.account_id, "domain_id": vm.domain_id, "zone_id": vm.zone_id, "hypervisor": "Simulator"}
+    for state in ("Allocated", "BackingUp", "Copying", "Destroying"):
+        add(Snapshot(name=f"s-{state}", volume_id=volume.id, state=state, **whose))
+    for state in ("Creating", "Reverting", "Expunging"):
+        add(VmSnapshot(name=f"v-{state}", vm_id=vm.id, state=state, **whose))
+    change(Network, Network.id == network.id, state="Shutdown")
+    change(Host, Host.id == others(vm)[0].id, state="Connecting")
+    change(Host, Host.id == others(vm)[1].id, resource_state="PrepareForMaintenance")
+    change(Pool, state="PrepareForMaintenance")
+    for _ in range(7):  # those of one disk, or of one machine, come one after the other
+        repair(cloud)
+    with reading() as session:
+        assert dict(session.execute(select(Snapshot.name, Snapshot.state)).tuples().all()) == {
+            "s-Allocated": "Error", "s-BackingUp": "Error", "s-Copying": "BackedUp", "s-Destroying": "BackedUp",
+        }  # fmt: skip
+        assert dict(session.execute(select(VmSnapshot.name, VmSnapshot.state)).tuples().all()) == {
+            "v-Creating": "Error", "v-Reverting": "Ready", "v-Expunging": "Ready",
+        }  # fmt: skip
+        assert session.get(Network, network.id).state == "Implemented"
+        assert session.get(Host, others(vm)[0].id).state == "Up"
+        assert session.scalar(select(Pool.state)) == "ErrorInMaintenance"
+    repair(cloud)
+    with reading() as session:
+        assert "Maintenance" in set(session.scalars(select(Host.resource_state)))
+        assert session.scalar(select(TemplateOnStore.state)) == "Ready"
+
+
+def test_every_state_between_two_others_has_a_rule():
+    """States with one way out only, or that nobody stays in: all are in a rule, or waited in on purpose."""
+    from mgmt_server.model import network, snapshot
+    from mgmt_server.model import vm as machines
+
+    on_purpose = {
+        "Volume": {"NotUploaded", "UploadOp"},  # wait for a browser or a download, with timers of their own
+        "Snapshot": {"CreatedOnPrimary"},
+        "VmSnapshot": {"Allocated"},
+    }
+    for states in (
+        machines.STATES, machines.VOLUME_STATES, snapshot.STATES, snapshot.VM_SNAPSHOT_STATES, network.STATES,
+    ):  # fmt: skip
+        name = states.table.__name__
+        moving = {s for s in states.moves if s.endswith("ing") and s != "Running"} | on_purpose.get(name, set())
+        ruled = {s for rule in RULES if rule.table is states.table for s in rule.states}
+        assert moving <= ruled | on_purpose.get(name, set()), name
