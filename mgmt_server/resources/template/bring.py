@@ -236,8 +236,8 @@ def made_sound(file: Path, folder: Path, format: str, checksum: str, largest: in
     """
     for left in ("unpacked", "disk", "converted"):
         (folder / left).unlink(missing_ok=True)
-    told = _check(file, checksum)
-    file = _unpacked(file, folder / "unpacked", largest)
+    told = checked(file, checksum)
+    file = unpacked(file, folder / "unpacked", largest)
     if format == "OVA":
         disk_of_ova(file, folder / "disk", largest)
         file = folder / "disk"
@@ -295,7 +295,7 @@ def _note(tx: Session, order: Order, percent: int) -> bool:
     return changed(tx.execute(mine.values(progress=percent).execution_options(synchronize_session=False))) == 1
 
 
-def _check(file: Path, expected: str) -> str:
+def checked(file: Path, expected: str) -> str:
     """The digest of a file, as clients read it. Raises Failed when it is not the expected one."""
     name, digest = digest_of(expected) if expected else ("sha256", "")
     with open(file, "rb") as source:
@@ -308,7 +308,7 @@ def _check(file: Path, expected: str) -> str:
     return expected or f"{{SHA-256}}{found}"
 
 
-def _unpacked(file: Path, target: Path, largest: int) -> Path:
+def unpacked(file: Path, target: Path, largest: int) -> Path:
     """The image in a file that was packed with gzip, bzip2 or xz; the file itself when it was not."""
     with open(file, "rb") as source:
         start = source.read(8)

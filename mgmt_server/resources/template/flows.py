@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from mgmt_server.allocation import counted, limits
 from mgmt_server.db import changed, now
 from mgmt_server.drivers.image.system import SystemImage
+from mgmt_server.drivers.storage import simulator
 from mgmt_server.errors import InvalidValue, LimitExceeded
 from mgmt_server.jobs import Job, enqueue
 from mgmt_server.model.host import Host
@@ -24,6 +25,7 @@ from mgmt_server.model.zone import Cluster, Zone
 from mgmt_server.resources.template import bring
 from mgmt_server.resources.template.bring import Brought, Order, Stored
 from mgmt_server.resources.template.seeds import BUILTIN_SIMULATOR, SYSTEM_KVM, SYSTEM_SIMULATOR
+from mgmt_server.resources.transfer.links import expire_links
 
 FULL = Setting(
     "secondary.storage.capacity.threshold",
@@ -332,8 +334,10 @@ def _fail(tx: Session, on_store_id: int, text: str) -> None:
 def delete(job: Job, template_id: int, zone_id: int | None) -> None:
     """Take a template off the stores of one zone, or of all."""
     for order in job.write(leaving, template_id, zone_id):
-        if order.url:  # a simulated image is no file
+        if order.url:
             job.call(bring.remove, order)
+        else:  # a simulated image is no file
+            job.write(simulator.remove, order.store, order.path)
     job.write(left, template_id, zone_id)
 
 
@@ -376,3 +380,4 @@ def forget(tx: Session, template: Template, zone_id: int | None) -> None:
         once = once.values(removed=now(), state="Inactive")
         if changed(tx.execute(once.execution_options(synchronize_session="fetch"))) == 1:
             counted.template_goes(tx, template)
+            expire_links(tx, template.uuid)

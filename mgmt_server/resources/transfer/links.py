@@ -20,11 +20,13 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import new_uuid, now
 from mgmt_server.drivers.storage.simulator import place_of
+from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.simulator import SimulatedFile
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.transfer import ExtractLink
+from mgmt_server.resources.checks import one_of
 
 EXPIRES = Setting("extract.url.expiration.interval", "Seconds for which a link to an image is good", least=60)
 ENDPOINT = Setting(
@@ -32,6 +34,7 @@ ENDPOINT = Setting(
     "The API's address for clients, such as https://cloud.example.org/client/api: links to images and forms for "
     "uploads lead there; with the default, to the server that made them",
 )
+FORBIDDEN = Setting("disable.extraction", "Whether disks, templates and ISOs cannot be downloaded by anybody")
 PATH = "/userdata"  # of links, below the server's address
 
 _base = "http://localhost:8080"
@@ -60,6 +63,14 @@ class Target:
     path: str
     file_name: str
     content: int | None
+
+
+def check_extraction(mode: str) -> None:
+    """Refuse a link of another kind than there are, or any where downloads are switched off."""
+    if one_of("mode", mode, ("HTTP_DOWNLOAD", "FTP_UPLOAD")) == "FTP_UPLOAD":
+        raise InvalidValue("mode=FTP_UPLOAD is not supported: send HTTP_DOWNLOAD, and fetch the link of the answer")
+    if FORBIDDEN.flag():
+        raise InvalidValue(f"Downloads are switched off here (setting {FORBIDDEN.name})")
 
 
 def use_base(url: str) -> None:

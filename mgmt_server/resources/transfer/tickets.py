@@ -24,13 +24,12 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import changed, now, reading, write
 from mgmt_server.drivers.image import nfs
-from mgmt_server.drivers.image.inspect import inspect
 from mgmt_server.drivers.storage import simulator
 from mgmt_server.errors import ApiError, InvalidValue, ParameterError
 from mgmt_server.model.account import Account
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.transfer import UploadTicket
-from mgmt_server.resources.template.bring import Brought, _check, _unpacked
+from mgmt_server.resources.template.bring import Brought, checked, made_sound
 from mgmt_server.resources.transfer.flows import StoredFile, take_away
 from mgmt_server.resources.transfer.links import Owned, base, hash_of
 
@@ -205,15 +204,13 @@ def complete(coming: Coming) -> Brought:
 
 def _kept(coming: Coming) -> Brought:
     expected = coming.expected
-    checksum = _check(coming.file, expected.checksum)
     if expected.simulated:
-        size = coming.file.stat().st_size
+        size, checksum = coming.file.stat().st_size, checked(coming.file, expected.checksum)
         write(simulator.put, expected.store, expected.path, size)
         return Brought(size=size, physical_size=size, checksum=checksum)
-    file = _unpacked(coming.file, coming.folder / "unpacked", expected.most)
-    seen = inspect(file, expected.format, expected.most)
-    nfs.put(file, expected.store, expected.path)
-    return Brought(size=seen.virtual_size, physical_size=seen.physical_size, checksum=checksum)
+    sound = made_sound(coming.file, coming.folder, expected.format, expected.checksum, expected.most)
+    nfs.put(sound.file, expected.store, expected.path)
+    return Brought(size=sound.seen.virtual_size, physical_size=sound.seen.physical_size, checksum=sound.checksum)
 
 
 def _clear(coming: Coming) -> None:

@@ -9,17 +9,14 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Length, Operate, Use
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
-from mgmt_server.model.settings import Setting
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.transfer.links import check_extraction
 from mgmt_server.resources.volume import extract
 from mgmt_server.resources.volume.locks import check_state, check_user_disk, lock_of
 from mgmt_server.resources.volume.views import extracted_view
-
-FORBIDDEN = Setting("disable.extraction", "Whether disks, templates and ISOs cannot be downloaded by anybody")
 
 
 @command("extractVolume", roles=EVERYONE, answers=extracted_view, event="VOLUME.EXTRACT", unsupported=("url",))
@@ -30,10 +27,7 @@ def extract_volume(ctx: Context, id: Operate[Volume], zoneid: Use[Zone], mode: A
     zoneid: its zone
     mode: HTTP_DOWNLOAD
     """
-    if one_of("mode", mode, ("HTTP_DOWNLOAD", "FTP_UPLOAD")) == "FTP_UPLOAD":
-        raise InvalidValue("mode=FTP_UPLOAD is not supported: send HTTP_DOWNLOAD, and fetch the link of the answer")
-    if FORBIDDEN.flag():
-        raise InvalidValue(f"Downloads are switched off here (setting {FORBIDDEN.name})")
+    check_extraction(mode)
     if zoneid.id != id.zone_id:
         raise InvalidValue(f"The disk {id.name} is in another zone than {zoneid.name}")
     check_user_disk(ctx.session, id)

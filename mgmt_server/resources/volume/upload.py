@@ -23,8 +23,7 @@ from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import VOLUME_STATES, Volume
-from mgmt_server.model.zone import Cluster
-from mgmt_server.resources.template.bring import INSIDE, TELL, Brought, _check, _unpacked
+from mgmt_server.resources.template.bring import INSIDE, TELL, Brought, checked, unpacked
 from mgmt_server.resources.transfer.flows import StoredFile, take_away
 from mgmt_server.resources.transfer.tickets import Expected, receivers
 from mgmt_server.resources.volume import stored
@@ -49,13 +48,6 @@ class Order:
     simulated: bool
 
 
-def is_simulated(tx: Session, zone_id: int) -> bool:
-    """Whether a zone has simulated hosts alone."""
-    rows = select(Cluster.hypervisor).where(Cluster.zone_id == zone_id, Cluster.removed.is_(None))
-    kinds = set(tx.scalars(rows.distinct()))
-    return kinds == {"Simulator"}
-
-
 def upload(job: Job, volume_id: int, row_id: int) -> None:
     """Fetch an image. What was wrong with it is the job's error, and stays with the disk for its owner to see."""
     order = job.write(begin, volume_id, row_id, undo=broke)
@@ -73,7 +65,7 @@ def begin(tx: Session, volume_id: int, row_id: int) -> Order:
 
 def _order(tx: Session, volume: Volume, row: VolumeOnStore) -> Order:
     store = tx.get_one(ImageStore, row.store_id)
-    simulated = is_simulated(tx, volume.zone_id)
+    simulated = stored.is_simulated(tx, volume.zone_id)
     return Order(volume.id, volume.uuid, row.url or "", row.format, row.checksum or "", store.url, row.path, simulated)
 
 
@@ -122,8 +114,8 @@ def _bring(order: Order, folder: Path) -> Brought:
             raise Failed("the disk was deleted while its image was fetched")
 
     fetch(order.url, file, Limits(allowed=tuple(INSIDE.words()), size=most), tell)
-    checksum = _check(file, order.checksum)
-    file = _unpacked(file, folder / "unpacked", most)
+    checksum = checked(file, order.checksum)
+    file = unpacked(file, folder / "unpacked", most)
     seen = inspect(file, order.format, LARGEST.number() * GIB)
     nfs.put(file, order.store, order.path)
     return Brought(seen.virtual_size, seen.physical_size, checksum)
