@@ -27,6 +27,7 @@ from mgmt_server.model.account import (
     ProjectMember,
     User,
 )
+from mgmt_server.model.affinity import AffinityGroup
 from mgmt_server.model.event import Annotation, Event, ResourceDetail, SettingValue, Tag
 from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.network import Network, Nic
@@ -49,8 +50,8 @@ from mgmt_server.resources.volume import flows as volume_flows
 
 KEPT = (Event,)  # what happened stays told
 ROWS: tuple[Any, ...] = (
-    SshKeyPair, Tag, ResourceDetail, Annotation, TemplateInZone, GuestVlanRange, LaunchPermission, InstanceGroup,
-    UserData,
+    AffinityGroup, SshKeyPair, Tag, ResourceDetail, Annotation, TemplateInZone, GuestVlanRange, LaunchPermission,
+    InstanceGroup, UserData,
 )  # fmt: skip
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from mgmt_server.allocation import implicit, planners
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.parameters import Operate, Use
-from mgmt_server.db import now
+from mgmt_server.db import after_commit, now
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Domain
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
@@ -28,8 +29,6 @@ from mgmt_server.resources.offering.rules import (
 )
 from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew, usable_in
 from mgmt_server.resources.offering.views import GIB, service_offering_view
-
-PLANNER = "FirstFitPlanner"
 
 
 @command(
@@ -120,7 +119,7 @@ def create(
     issystem: whether it is for system VMs
     systemvmtype: for which of them: domainrouter, consoleproxy or secondarystoragevm
     networkrate: Mbit/s of a machine's first NIC
-    deploymentplanner: FirstFitPlanner
+    deploymentplanner: which planner places machines, of those that listDeploymentPlanners names
     dynamicscalingenabled: whether running machines may be resized
     rootdisksize: GiB of the root disk instead of the template's
     diskofferingid: the disk offering of root disks, instead of one of its own
@@ -147,7 +146,7 @@ def create(
     details = bounds(cpuspeed, (mincpunumber, maxcpunumber), (minmemory, maxmemory))
     own = is_customized(customized, bool(details), cpunumber, cpuspeed, memory)
     system = _system(ctx, issystem, systemvmtype)
-    one_of("deploymentplanner", deploymentplanner, (PLANNER,))
+    planner, more = _planner(deploymentplanner, serviceofferingdetails or {})
     disk = disk_columns(
         provisioningtype=provisioningtype, storagetype=storagetype, cachemode=cachemode, customizediops=customizediops,
         miniops=miniops, maxiops=maxiops, tags=tags, bytesreadrate=bytesreadrate, bytesreadratemax=bytesreadratemax,
@@ -172,18 +171,32 @@ def create(
         volatile=isvolatile,
         host_tag=hosttags,
         network_rate=between("networkrate", networkrate, 0, unit=" Mbit/s"),
-        deployment_planner=deploymentplanner and PLANNER,
+        deployment_planner=planner,
         dynamic_scaling=dynamicscalingenabled,
         is_system=issystem,
         system_vm_type=system,
-        details={**(serviceofferingdetails or {}), **details},
+        details={**(serviceofferingdetails or {}), **more, **details},
     )
     ctx.session.add(offering)
     ctx.session.flush()
     check_tags(ctx, tags, hosttags)
     offer(ctx, offering, domainid, zoneid)
+    after_commit(implicit.forget)
     ctx.describe(f"creating service offering {name}")
     return offering
+
+
+def _planner(name: str | None, details: dict[str, str]) -> tuple[str | None, dict[str, str]]:
+    """The planner, and what is added to the details for it."""
+    planner = one_of("deploymentplanner", name, planners.names())
+    mode = details.get(implicit.MODE)
+    if mode is not None and planner != planners.IMPLICIT:
+        raise InvalidValue(f"{implicit.MODE} is for offerings with deploymentplanner={planners.IMPLICIT}")
+    if planner != planners.IMPLICIT:
+        return planner, {}
+    return planner, {
+        implicit.MODE: one_of(implicit.MODE, mode, (implicit.STRICT, implicit.PREFERRED)) or implicit.STRICT
+    }
 
 
 def _system(ctx: Context, issystem: bool, systemvmtype: str | None) -> str | None:

@@ -1,0 +1,335 @@
+"""Where machines go: planners, thresholds, limits of hypervisors, other hosts when one fails, and reasons for all."""
+
+import pytest
+from sqlalchemy import select, update
+
+from mgmt_server.allocation import planners
+from mgmt_server.db import reading, write
+from mgmt_server.model.host import Host
+from mgmt_server.model.offering import ServiceOffering
+from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
+from mgmt_server.model.storage import Pool
+from mgmt_server.model.vm import Vm
+from mgmt_server.model.zone import Cluster, Pod, Zone
+from tests.cloud import Refused
+from tests.simulated import build
+
+MIB, GIB = 2**20, 2**30
+
+
+@pytest.fixture
+def zone(cloud):
+    found = build(hosts=3)
+    found["offering"] = cloud.ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
+    found["hosts"] = found["hosts"].split(",")
+    return found
+
+
+def deploy(cloud, zone, name="", user="admin", **more):
+    """What the machine's answer says; `offering` in more by its id."""
+    sent = {"zoneid": zone["zone"], "templateid": zone["template"], "serviceofferingid": zone["offering"], **more}
+    return cloud.job("deployVirtualMachine", user=user, **sent, **({"name": name} if name else {}))["virtualmachine"]
+
+
+def offer(cloud, planner, **more):
+    sent = {"cpunumber": 1, "cpuspeed": 500, "memory": 512, "deploymentplanner": planner, **more}
+    return cloud.ask("createServiceOffering", name=f"by {planner}", **sent)["serviceoffering"]
+
+
+def setting(cloud, name, value, **scope):
+    cloud.ask("updateConfiguration", name=name, value=value, **scope)
+
+
+def hosts_of(user):
+    """Names of the hosts of a user's machines, one for each."""
+    with reading() as session:
+        rows = select(Host.name).join(Vm, Vm.host_id == Host.id).where(Vm.kind == "User", Vm.name.startswith(user))
+        return list(session.scalars(rows.order_by(Vm.id)))
+
+
+def change(table, *where, **values):
+    write(lambda tx: tx.execute(update(table).where(*where).values(**values)))
+
+
+def used():
+    with reading() as session:
+        return {n: tuple(r) for n, *r in session.execute(
+            select(Host.name, Host.cpu_used, Host.memory_used, Host.machines).order_by(Host.id))}  # fmt: skip
+
+
+def second_pod(zone, hosts=2):
+    """Another pod with a cluster of its own: the names of its hosts."""
+
+    def work(tx):
+        place = tx.scalar(select(Zone).where(Zone.uuid == zone["zone"]))
+        pod = Pod(name="pod2", zone_id=place.id, gateway="172.17.0.1", netmask="255.255.255.0")
+        tx.add(pod)
+        tx.flush()
+        cluster = Cluster(name="c2", zone_id=place.id, pod_id=pod.id, hypervisor="Simulator", details={})
+        tx.add(cluster)
+        tx.flush()
+        tx.execute(update(Pool).values(scope="ZONE", cluster_id=None, pod_id=None))
+        first = tx.scalars(select(Host)).first()
+        for n in range(hosts):
+            tx.add(
+                Host(
+                    name=f"p2-h{n}", zone_id=place.id, pod_id=pod.id, cluster_id=cluster.id, hypervisor="Simulator",
+                    url=f"http://sim/c2/h{n}", address=f"172.17.1.{n + 1}", guid=f"p2-{n}", cpus=4, speed=8000,
+                    memory=first.memory, cpu_capacity=first.cpu_capacity, memory_capacity=first.memory_capacity,
+                    details={}, statistics={},
+                )
+            )  # fmt: skip
+
+    write(work)
+    return [f"p2-h{n}" for n in range(hosts)]
+
+
+# --- planners ---------------------------------------------------------------------------------------------------------
+
+
+def test_planners_are_listed_and_offerings_name_them(cloud, zone):
+    told = cloud.ask("listDeploymentPlanners")
+    assert [p["name"] for p in told["deploymentPlanner"]] == list(planners.BUILT_IN) and told["count"] == 5
+    assert cloud.ask("listDeploymentPlanners", keyword="user")["count"] == 2
+    made = offer(cloud, "userdispersingplanner")
+    assert made["deploymentplanner"] == "UserDispersingPlanner"
+    with pytest.raises(Refused, match="deploymentplanner=NoPlanner is none of FirstFitPlanner"):
+        offer(cloud, "NoPlanner")
+    with pytest.raises(Refused, match="ImplicitDedicationMode is for offerings"):
+        cloud.ask("createServiceOffering", name="x", cpunumber=1, cpuspeed=500, memory=512,
+                  **{"serviceofferingdetails[0].ImplicitDedicationMode": "Strict"})  # fmt: skip
+
+
+def test_first_fit_takes_the_oldest_host_that_fits_where_the_algorithm_says_so(cloud, zone):
+    setting(cloud, "vm.allocation.algorithm", "firstfit")
+    for n in range(3):
+        deploy(cloud, zone, f"f{n}")
+    assert hosts_of("f") == ["east-h0"] * 3
+    setting(cloud, "vm.allocation.algorithm", "firstfitleastconsumed")
+    for n in range(2):
+        deploy(cloud, zone, f"g{n}")
+    assert sorted(hosts_of("g")) == ["east-h1", "east-h2"]
+
+
+def test_dispersing_spreads_an_accounts_machines(cloud, zone):
+    setting(cloud, "vm.deployment.planner", "UserDispersingPlanner")
+    other = second_pod(zone)
+    for n in range(4):
+        deploy(cloud, zone, f"d{n}")
+    found = hosts_of("d")
+    assert len(set(found)) == 4 and sum(name in other for name in found) == 2
+
+
+def test_concentrating_keeps_an_account_in_one_pod(cloud, zone):
+    zone["offering"] = offer(cloud, "UserConcentratedPodPlanner")["id"]
+    other = second_pod(zone, hosts=4)
+    for n in range(5):
+        deploy(cloud, zone, f"c{n}")
+    assert {name in other for name in hosts_of("c")} in ({True}, {False})
+
+
+def test_a_strict_implicit_host_is_its_accounts_alone_while_its_machines_are_there(cloud, zone):
+    for name in ("ann", "bob"):
+        cloud.account(name, domain="/a/")
+    shared = zone["offering"]
+    zone["offering"] = offer(cloud, "ImplicitDedicationPlanner")["id"]
+    first = deploy(cloud, zone, "ann-1", user="ann")
+    deploy(cloud, zone, "ann-2", user="ann")
+    assert len(set(hosts_of("ann"))) == 1, "one host for both"
+    (mine,) = set(hosts_of("ann"))
+    for n in range(4):
+        deploy(cloud, zone, f"bob-{n}", user="bob", serviceofferingid=shared)
+    assert mine not in hosts_of("bob")
+    change(Host, Host.name != mine, resource_state="Disabled")
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, "bob-9", user="bob", serviceofferingid=shared)
+    assert "used by others, or kept by them" in no.value.text and "east" not in no.value.text
+    change(Host, resource_state="Enabled")
+    with pytest.raises(Refused, match="hosts are used by others, or kept by them"):
+        change(Host, Host.name == mine, resource_state="Disabled")
+        change(Host, Host.name.not_in([mine, *hosts_of("bob")]), resource_state="Disabled")
+        deploy(cloud, zone, "ann-3", user="ann")
+    change(Host, resource_state="Enabled")
+    cloud.job("destroyVirtualMachine", id=first["id"], expunge=True)
+    assert cloud.ask("listServiceOfferings", id=zone["offering"])["serviceoffering"][0]["serviceofferingdetails"] == {
+        "ImplicitDedicationMode": "Strict"
+    }
+
+
+def test_a_preferred_implicit_host_is_shared_where_it_must_be(cloud, zone):
+    cloud.account("ann", domain="/a/")
+    sent = {"serviceofferingdetails[0].ImplicitDedicationMode": "preferred"}
+    preferred = offer(cloud, "ImplicitDedicationPlanner", **sent)["id"]
+    deploy(cloud, zone, "root-1")
+    (theirs,) = hosts_of("root")
+    deploy(cloud, zone, "ann-1", user="ann", serviceofferingid=preferred)
+    assert hosts_of("ann") != [theirs]
+    change(Host, Host.name != theirs, resource_state="Disabled")
+    deploy(cloud, zone, "ann-2", user="ann", serviceofferingid=preferred)
+    assert hosts_of("ann-2") == [theirs]
+
+
+# --- room -------------------------------------------------------------------------------------------------------------
+
+
+def test_clusters_keep_a_reserve_that_skipping_heuristics_uses(cloud, zone):
+    deploy(cloud, zone, "a")
+    setting(cloud, "cluster.memory.allocated.capacity.disablethreshold", "0.05", clusterid=zone["cluster"])
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, "b")
+    assert "above 5% (cluster.memory.allocated.capacity.disablethreshold)" in no.value.text and "%" in no.value.text
+    skipping = offer(cloud, "SkipHeuristicsPlanner")["id"]
+    assert deploy(cloud, zone, "c", serviceofferingid=skipping)["state"] == "Running"
+    setting(cloud, "cluster.memory.allocated.capacity.disablethreshold", "1", clusterid=zone["cluster"])
+    setting(cloud, "cluster.cpu.allocated.capacity.disablethreshold", "0.01")
+    with pytest.raises(Refused, match="of its CPU, above 1%"):
+        deploy(cloud, zone, "d")
+    setting(cloud, "cluster.threshold.enabled", "false")
+    assert deploy(cloud, zone, "e")["state"] == "Running"
+
+
+def test_pools_keep_a_reserve_of_what_they_promise_and_of_what_they_have(cloud, zone):
+    deploy(cloud, zone, "a")
+    pool = {"storageid": zone["pool"]}
+    setting(cloud, "pool.storage.allocated.capacity.disablethreshold", "0.0001", **pool)
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, "b")
+    assert "pool shared would be promised to" in no.value.text and "above 0%" in no.value.text
+    setting(cloud, "pool.storage.allocated.capacity.disablethreshold", "0.9", **pool)
+    change(Pool, used=Pool.capacity * 0.9)
+    with pytest.raises(Refused, match=r"pool shared is 90.0% full, above 85% \(pool.storage.capacity.disablethreshold"):
+        deploy(cloud, zone, "c")
+    setting(cloud, "pool.storage.capacity.disablethreshold", "0.95", zoneid=zone["zone"])
+    assert deploy(cloud, zone, "d")["state"] == "Running"
+
+
+def test_a_hypervisor_bears_so_many_machines(cloud, zone):
+    told = cloud.ask("listHypervisorCapabilities", hypervisor="simulator")["hypervisorCapabilities"][0]
+    assert told["maxguestslimit"] == 50
+    deploy(cloud, zone, "a")
+    changed = cloud.ask("updateHypervisorCapabilities", id=told["id"], maxguestslimit=1)["hypervisorcapabilities"]
+    assert changed["maxguestslimit"] == 1 and changed["id"] == told["id"]
+    deploy(cloud, zone, "b")
+    with pytest.raises(Refused, match="east-h0 has 1 machines, of at most 1"):
+        deploy(cloud, zone, "c")
+    cloud.ask("updateHypervisorCapabilities", hypervisor="Simulator", maxguestslimit=2)
+    assert deploy(cloud, zone, "d")["state"] == "Running"
+    for wrong in ({}, {"hypervisor": "Simulator", "maxguestslimit": 0}, {"hypervisor": "Xen", "maxguestslimit": 1}):
+        with pytest.raises(Refused):
+            cloud.ask("updateHypervisorCapabilities", **wrong)
+
+
+def test_hosts_kept_for_failures_take_nothing_else(cloud, zone):
+    change(Host, Host.name == "east-h1", tags="spare, ssd")
+    setting(cloud, "ha.tag", "spare")
+    for n in range(5):
+        deploy(cloud, zone, f"a{n}")
+    assert "east-h1" not in hosts_of("a")
+    with pytest.raises(Refused, match="east-h1 has the tag spare and is kept for machines whose host has failed"):
+        deploy(cloud, zone, "b", hostid=zone["hosts"][1])
+
+
+def test_a_host_of_another_architecture_is_left_out(cloud, zone):
+    change(Cluster, arch="aarch64")
+    with pytest.raises(Refused, match="east-h0 is aarch64, not x86_64"):
+        deploy(cloud, zone)
+
+
+# --- another host -----------------------------------------------------------------------------------------------------
+
+
+def test_a_host_that_fails_to_start_a_machine_is_not_the_last(cloud, zone):
+    deploy(cloud, zone, "first")
+    before = used()
+    cloud.ask("configureSimulator", name="start", value="fail:no power", count=2)
+    vm = deploy(cloud, zone, "second")
+    assert vm["state"] == "Running"
+    after = used()
+    assert sum(a != before[name] for name, a in after.items()) == 1, "two hosts hold nothing of it"
+    with reading() as session:
+        assert session.scalar(select(SimulatedMachine.host).where(SimulatedMachine.machine == vm["id"]))
+        assert session.scalar(select(SimulatedDisk.id).where(SimulatedDisk.name.contains(vm["id"]))) is None
+
+
+def test_when_all_hosts_fail_each_is_named_with_what_it_said_and_nothing_is_kept(cloud, zone):
+    deploy(cloud, zone, "first")
+    before = used()
+    cloud.ask("configureSimulator", name="start", value="fail:no power")
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, "second")
+    assert no.value.text.count("did not start it: ") == 3 and "no power" in no.value.text
+    assert used() == before
+    setting(cloud, "start.retry", "1")
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, "third")
+    assert "did not start it" not in no.value.text and "no power" in no.value.text
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, "fourth", hostid=zone["hosts"][0])
+    assert "did not start it" not in no.value.text and "no power" in no.value.text
+    assert used() == before
+
+
+def test_a_host_that_does_not_answer_may_run_the_machine_so_it_starts_nowhere_else(cloud, zone):
+    deploy(cloud, zone, "first")
+    cloud.ask("configureSimulator", name="start", value="lost:true|late:true", count=1)
+    cloud.ask("configureSimulator", name="stop", value="lost:true", count=2)
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, "second")
+    assert no.value.status == 534 and "It is not tried elsewhere" in no.value.text
+    with reading() as session:
+        assert len(set(session.scalars(select(SimulatedMachine.host).where(SimulatedMachine.name.contains("VM"))))) <= 3
+
+
+# --- reasons ----------------------------------------------------------------------------------------------------------
+
+
+def test_users_read_the_reason_in_words_and_root_reads_the_hosts(cloud, zone):
+    cloud.account("ann", domain="/a/")
+    deploy(cloud, zone, "first", user="ann")
+    change(Host, memory_capacity=Host.memory_used)
+    sent = {"zoneid": zone["zone"], "templateid": zone["template"], "serviceofferingid": zone["offering"]}
+    job = cloud.ask("deployVirtualMachine", user="ann", name="late", **sent)["jobid"]
+    cloud.work()
+    to_ann, to_root = (
+        cloud.ask("queryAsyncJobResult", user=u, jobid=job)["jobresult"]["errortext"] for u in ("ann", "admin")
+    )
+    assert to_ann.endswith("needs 500 MHz and 512 MiB on Simulator: not enough free memory")
+    assert "east-h0 lacks 512 MiB; east-h1 lacks 512 MiB; east-h2 lacks 512 MiB" in to_root
+    events = cloud.ask("listEvents", listall=True, type="VM.CREATE", level="ERROR")["event"]
+    assert events and not any("east-h" in e["description"] for e in events)
+
+
+def test_the_explanation_lists_each_host_and_pool_with_rule_and_numbers(cloud, zone):
+    asked = {"zoneid": zone["zone"], "serviceofferingid": zone["offering"], "templateid": zone["template"]}
+    told = cloud.ask("explainDeployment", **asked)["deployment"]
+    assert told["possible"] and "reason" not in told and told["planner"] == "FirstFitPlanner"
+    assert [h["suitable"] for h in told["host"]] == [True] * 3 and told["storagepool"][0]["suitable"]
+    change(Host, Host.name == "east-h0", memory_capacity=100 * MIB)
+    change(Host, Host.name == "east-h1", resource_state="Maintenance")
+    change(Host, Host.name == "east-h2", state="Down")
+    told = cloud.ask("explainDeployment", **asked)["deployment"]
+    assert not told["possible"] and told["reason"].startswith("not enough free memory")
+    assert [(h["name"], h["rule"]) for h in told["host"]] == [
+        ("east-h0", "memory"), ("east-h1", "disabled"), ("east-h2", "state")]  # fmt: skip
+    lacking = told["host"][0]
+    assert (lacking["wanted"], lacking["available"], lacking["reason"]) == (512 * MIB, 100 * MIB, "lacks 412 MiB")
+    change(Host, memory_capacity=8 * GIB, resource_state="Enabled", state="Up")
+    change(Pool, capacity=GIB, overprovision=1.0)
+    told = cloud.ask("explainDeployment", **asked)["deployment"]
+    assert {h["rule"] for h in told["host"]} == {"storage"} and told["storagepool"][0]["reason"] == "lacks 1024 MiB"
+    change(Pool, capacity=2**40)
+    vm = deploy(cloud, zone, "there")["id"]
+    cloud.job("stopVirtualMachine", id=vm)
+    told = cloud.ask("explainDeployment", virtualmachineid=vm, hostid=zone["hosts"][1])["deployment"]
+    assert [h.get("rule", "") for h in told["host"]] == ["place", "", "place"] and told["storagepool"] == []
+    with pytest.raises(Refused, match="send virtualmachineid, or zoneid"):
+        cloud.ask("explainDeployment", zoneid=zone["zone"])
+
+
+def test_only_root_administrators_are_explained_the_inventory(cloud, zone):
+    cloud.account("dom", kind=2, domain="/a/")
+    with pytest.raises(Refused) as no:
+        cloud.ask("explainDeployment", user="dom", zoneid=zone["zone"])
+    assert no.value.status in (401, 432)
+    with reading() as session:
+        assert session.scalar(select(ServiceOffering.id).limit(1))
