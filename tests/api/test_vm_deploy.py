@@ -291,3 +291,14 @@ def test_users_see_their_destroyed_machines_when_the_setting_says_so(cloud, zone
     assert cloud.ask("listVirtualMachines", user="ann", state="Destroyed")["count"] == 1
     cloud.ask("updateConfiguration", name="allow.user.view.destroyed.vm", value=True)
     assert cloud.ask("listVirtualMachines", user="ann")["count"] == 1
+
+
+def test_host_names_are_distinct_as_widely_as_the_setting_says(cloud, zone):
+    cloud.account("ann")
+    deploy(cloud, zone, name="one", startvm=False)
+    deploy(cloud, zone, user="ann", name="one", startvm=False)  # in a network of her own
+    cloud.ask("updateConfiguration", name="vm.distinct.hostname.scope", value="domain")
+    cloud.account("bob")
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, user="bob", name="one")
+    assert "already exists in the same domain scope" in no.value.text

@@ -106,6 +106,7 @@ def affinity_of(
 
 def root_of_volume(tx: Session, volume: Volume, zone: Zone, owner: Account) -> Template:
     """The template or ISO behind a disk that shall be a machine's root disk. Raises InvalidValue where it cannot be."""
+    tx.refresh(volume, with_for_update=True)  # nobody else takes it now
     if volume.account_id != owner.id or volume.zone_id != zone.id:
         raise InvalidValue(f"The disk {volume.name} is of another account or in another zone than the machine would be")
     if volume.vm_id is not None or volume.state != "Ready":

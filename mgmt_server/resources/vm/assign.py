@@ -68,7 +68,7 @@ def assign(
     free_nics(tx, vm.id)
     networks = networks_for(ctx, zone, whose) if not networkids else list(networkids)
     _check_networks(tx, networks, zone, whose)
-    free_host_name(tx, vm.name, networks)
+    free_host_name(tx, vm.name, whose, networks)
     for device, network in enumerate(networks):
         add_nic(tx, vm, network, zone, device=device, default=device == 0)
     tx.flush()
@@ -110,9 +110,7 @@ def _check(ctx: Context, vm: Vm, whose: Account, disks: Sequence[Volume]) -> Non
     kept = select(Snapshot.name).where(Snapshot.volume_id.in_(numbers), Snapshot.removed.is_(None))
     name = tx.scalar(kept.limit(1))
     if name is not None:
-        raise InvalidValue(
-            f"The snapshot {name} of a disk is its owner's: delete it, or detach the disk"
-        )
+        raise InvalidValue(f"The snapshot {name} of a disk is its owner's: delete it, or detach the disk")
     policies = select(SnapshotPolicy.id).where(SnapshotPolicy.volume_id.in_(numbers), SnapshotPolicy.removed.is_(None))
     if tx.scalar(policies.limit(1)) is not None:
         raise InvalidValue("A disk of the machine has a snapshot policy: delete that first (deleteSnapshotPolicies)")
@@ -133,9 +131,7 @@ def _check_offered(tx: Session, vm: Vm, whose: Account, disks: Sequence[Volume])
         return
     shared = select(LaunchPermission.id).where(LaunchPermission.template_id == template.id)
     if tx.scalar(shared.where(LaunchPermission.account_id == whose.id)) is None:
-        raise InvalidValue(
-            f"The template {template.name} is not for {whose.name}: share it first"
-        )
+        raise InvalidValue(f"The template {template.name} is not for {whose.name}: share it first")
 
 
 def _check_networks(tx: Session, networks: Sequence[Network], zone: Zone, whose: Account) -> None:

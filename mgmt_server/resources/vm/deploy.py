@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, true
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
@@ -16,7 +16,7 @@ from mgmt_server.api.parameters import UUID_TEXT
 from mgmt_server.api.passwords import generated
 from mgmt_server.db import new_uuid
 from mgmt_server.errors import InvalidValue, ParameterError
-from mgmt_server.model.account import Account
+from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.affinity import AffinityGroup, AffinityMember
 from mgmt_server.model.event import Tag
 from mgmt_server.model.host import Host
@@ -39,6 +39,11 @@ from mgmt_server.resources.vm.shape import grows, shape_of
 
 PASSWORD_LENGTH = Setting(
     "vm.password.length", "Characters of generated passwords of machines", default="8", least=8, most=100
+)
+SCOPE = Setting(
+    "vm.distinct.hostname.scope",
+    "Among which machines host names are distinct, besides those of one network",
+    options=("network", "account", "domain", "subdomain", "global"),
 )
 
 
@@ -94,7 +99,7 @@ def add_machine(ctx: Context, asked: Request) -> Vm:
         vm.name = f"VM-{vm.uuid}"
         vm.display_name = vm.display_name or vm.name
     else:
-        free_host_name(tx, vm.name, asked.networks)
+        free_host_name(tx, vm.name, asked.owner, asked.networks)
     tx.add(vm)
     tx.flush()
     add_root(tx, vm, asked.root)
@@ -251,17 +256,25 @@ def first_password(template: Template | None, wished: str | None) -> str | None:
     return wished or generated(PASSWORD_LENGTH.number())
 
 
-def free_host_name(tx: Session, name: str, networks: Sequence[Network]) -> None:
-    """Two machines of one name in one network could not be told apart by its name service."""
-    if not networks:
-        return
+def free_host_name(tx: Session, name: str, owner: Account, networks: Sequence[Network]) -> None:
+    """Two machines of one name in one network could not be told apart by its name service; a setting forbids more."""
+    wide = SCOPE.text()
     rows = select(Network.name).join(Nic, Nic.network_id == Network.id).join(Vm, Vm.id == Nic.vm_id)
-    rows = rows.where(
-        Vm.name == name, Vm.removed.is_(None), Nic.removed.is_(None), Nic.network_id.in_([n.id for n in networks])
-    )
-    taken = tx.scalar(rows.limit(1))
+    rows = rows.where(Vm.name == name, Vm.kind == "User", Vm.removed.is_(None), Nic.removed.is_(None))
+    near = Nic.network_id.in_([n.id for n in networks])
+    if wide == "account":
+        near |= Vm.account_id == owner.id
+    elif wide == "domain":
+        near |= Vm.domain_id == owner.domain_id
+    elif wide == "subdomain":
+        path = tx.scalars(select(Domain.path).where(Domain.id == owner.domain_id)).one()
+        near |= Vm.domain_id.in_(select(Domain.id).where(Domain.path.startswith(path, autoescape=True)))
+    elif wide == "global":
+        near = true()
+    taken = tx.scalar(rows.where(near).limit(1))
     if taken is not None:
-        raise InvalidValue(f"The vm with hostName {name} already exists in the network {taken}: choose another name")
+        where = f"the network {taken}" if wide == "network" else f"the same {wide} scope ({SCOPE.name})"
+        raise InvalidValue(f"The vm with hostName {name} already exists in {where}: choose another name")
 
 
 def own_uuid(ctx: Context, text: str | None) -> str | None:

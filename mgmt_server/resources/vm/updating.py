@@ -11,6 +11,7 @@ from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Length, Operate, Use
 from mgmt_server.errors import InvalidValue
+from mgmt_server.model.account import Account
 from mgmt_server.model.event import Annotation, ResourceDetail, Tag
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import ServiceOffering
@@ -112,7 +113,8 @@ def _check(ctx: Context, vm: Vm, name: str | None, other: bool) -> None:
             )
         inside = select(Network).join(Nic, Nic.network_id == Network.id)
         networks = ctx.session.scalars(inside.where(Nic.vm_id == vm.id, Nic.removed.is_(None)))
-        free_host_name(ctx.session, name, list(networks))
+        owner = ctx.session.get_one(Account, vm.account_id)
+        free_host_name(ctx.session, name, owner, list(networks))
     if other and vm.state != "Stopped":
         raise InvalidValue(f"The machine {vm.display_name} is {vm.state}: stop it before changing its details")
 
