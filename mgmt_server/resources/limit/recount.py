@@ -26,6 +26,7 @@ from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ancestors
+from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Address, VlanRange
 
@@ -71,6 +72,10 @@ def count(session: Session, accounts: Sequence[int] | None = None) -> Found:
     kept = kept.join(SnapshotOnStore, SnapshotOnStore.snapshot_id == Snapshot.id)
     kept = kept.where(_of(Snapshot.account_id, accounts)).group_by(Snapshot.account_id)
     _add(session, found, "secondary_storage", kept)
+    sent = select(Volume.account_id, func.sum(VolumeOnStore.physical_size))
+    sent = sent.join(VolumeOnStore, VolumeOnStore.volume_id == Volume.id)
+    sent = sent.where(_of(Volume.account_id, accounts)).group_by(Volume.account_id)
+    _add(session, found, "secondary_storage", sent)
     member = ProjectMember
     projects = select(member.account_id, func.count(Project.id.distinct())).join(
         Project, Project.id == member.project_id

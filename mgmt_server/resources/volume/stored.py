@@ -11,10 +11,17 @@ from mgmt_server.jobs import Job
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import Volume
+from mgmt_server.model.zone import Cluster
 from mgmt_server.protocol.machine import Image
 from mgmt_server.resources.snapshot.rows import at_host
-from mgmt_server.resources.transfer.flows import StoredFile, is_simulated, take_away
+from mgmt_server.resources.transfer.flows import StoredFile, take_away
 from mgmt_server.resources.transfer.links import expire_links
+
+
+def is_simulated(tx: Session, zone_id: int) -> bool:
+    """Whether a zone has simulated hosts alone: what is on its stores are no files."""
+    rows = select(Cluster.hypervisor).where(Cluster.zone_id == zone_id, Cluster.removed.is_(None))
+    return set(tx.scalars(rows.distinct())) == {"Simulator"}
 
 
 def row_of(tx: Session, volume_id: int) -> VolumeOnStore | None:
@@ -56,7 +63,7 @@ def leaving(tx: Session, volume_id: int) -> StoredFile | None:
     store = tx.get_one(ImageStore, row.store_id)
     if store.removed is not None:
         return None
-    return StoredFile(store.url, row.path, is_simulated(tx, store.url, row.path))
+    return StoredFile(store.url, row.path, is_simulated(tx, row.zone_id))
 
 
 def left(tx: Session, volume_id: int) -> None:

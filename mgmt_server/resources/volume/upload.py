@@ -15,7 +15,6 @@ from mgmt_server.allocation import counted, limits
 from mgmt_server.db import changed, now, write
 from mgmt_server.drivers.image import nfs
 from mgmt_server.drivers.image.download import Limits, fetch
-from mgmt_server.drivers.image.inspect import inspect
 from mgmt_server.drivers.storage import simulator
 from mgmt_server.errors import ApiError, Failed, LimitExceeded
 from mgmt_server.jobs import Job
@@ -23,7 +22,7 @@ from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import VOLUME_STATES, Volume
-from mgmt_server.resources.template.bring import INSIDE, TELL, Brought, checked, unpacked
+from mgmt_server.resources.template.bring import INSIDE, TELL, Brought, kept_as, made_sound
 from mgmt_server.resources.transfer.flows import StoredFile, take_away
 from mgmt_server.resources.transfer.tickets import Expected, receivers
 from mgmt_server.resources.volume import stored
@@ -114,11 +113,9 @@ def _bring(order: Order, folder: Path) -> Brought:
             raise Failed("the disk was deleted while its image was fetched")
 
     fetch(order.url, file, Limits(allowed=tuple(INSIDE.words()), size=most), tell)
-    checksum = checked(file, order.checksum)
-    file = unpacked(file, folder / "unpacked", most)
-    seen = inspect(file, order.format, LARGEST.number() * GIB)
-    nfs.put(file, order.store, order.path)
-    return Brought(seen.virtual_size, seen.physical_size, checksum)
+    sound = made_sound(file, folder, order.format, order.checksum, LARGEST.number() * GIB)
+    nfs.put(sound.file, order.store, order.path)
+    return Brought(sound.seen.virtual_size, sound.seen.physical_size, sound.checksum)
 
 
 def note(tx: Session, volume_id: int, percent: int) -> bool:
@@ -162,6 +159,7 @@ def settle(tx: Session, volume_id: int, brought: Brought) -> str:
         fail(tx, volume_id, str(exceeded))
         return str(exceeded)
     row.state, row.progress, row.error = "Ready", 100, None
+    row.format = volume.format = kept_as("Simulator" if stored.is_simulated(tx, volume.zone_id) else "KVM", row.format)
     row.size, row.physical_size, row.checksum = brought.size, brought.physical_size, brought.checksum or None
     tx.flush()
     VOLUME_STATES.move(tx, volume_id, "UploadOp", "Uploaded", size=brought.size, state_changed=now())

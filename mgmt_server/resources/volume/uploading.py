@@ -21,15 +21,15 @@ from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import one_of
-from mgmt_server.resources.template.bring import digest_of
+from mgmt_server.resources.template.bring import digest_of, kept_as
 from mgmt_server.resources.template.flows import stores_of
 from mgmt_server.resources.template.rules import check_host, url_of
 from mgmt_server.resources.transfer.tickets import make_ticket
-from mgmt_server.resources.volume import upload
+from mgmt_server.resources.volume import stored, upload
 from mgmt_server.resources.volume.creating import check_offering
 from mgmt_server.resources.volume.views import volume_view
 
-FORMATS = {"KVM": ("QCOW2", "RAW"), "Simulator": ("QCOW2", "RAW", "VHD", "VHDX", "OVA", "VMDK")}
+FORMATS = ("QCOW2", "RAW", "VHD", "VHDX", "OVA", "VMDK")  # hosts with KVM are given all but RAW as QCOW2
 Url = Annotated[str, Length(2048)]
 
 
@@ -51,7 +51,7 @@ def upload_volume(
 
     name: the disk's name
     url: where its image is, http or https
-    format: QCOW2 or RAW
+    format: QCOW2, RAW, VHD, VHDX, VMDK or OVA
     zoneid: the zone
     diskofferingid: what it gets; of a size that users choose
     checksum: hexadecimal digest of the file, or {SHA-256}digest
@@ -60,7 +60,7 @@ def upload_volume(
     domainid: that account's domain
     projectid: the project that it is for
     """
-    simulated = upload.is_simulated(ctx.session, zoneid.id)
+    simulated = stored.is_simulated(ctx.session, zoneid.id)
     if simulated:
         url_of(url)  # whose images are never fetched
     else:
@@ -90,7 +90,7 @@ def upload_parameters(
     """Register a disk whose image a browser's form will send, and tell what the form needs.
 
     name: the disk's name
-    format: QCOW2 or RAW
+    format: QCOW2, RAW, VHD, VHDX, VMDK or OVA
     zoneid: the zone
     diskofferingid: what it gets; of a size that users choose
     checksum: hexadecimal digest of the file, or {SHA-256}digest
@@ -101,7 +101,7 @@ def upload_parameters(
     """
     whose = owner(ctx, account, domainid, projectid)
     store = _store(ctx, zoneid, imagestoreuuid)
-    simulated = upload.is_simulated(ctx.session, zoneid.id)
+    simulated = stored.is_simulated(ctx.session, zoneid.id)
     volume, _ = _register(ctx, name, format, zoneid, diskofferingid, checksum, whose, store, simulated)
     volume.state = "NotUploaded"
     ticket = make_ticket(ctx.session, volume, "Volume", volume.uuid)
@@ -142,7 +142,7 @@ def _register(
 ) -> tuple[Volume, VolumeOnStore]:
     if checksum:
         digest_of(checksum)
-    kind = one_of("format", format, FORMATS["Simulator" if simulated else "KVM"])
+    kind = one_of("format", format, FORMATS) or format
     if offering is not None:
         check_offering(ctx, offering, zone)
         if not offering.customized:
@@ -162,7 +162,8 @@ def _register(
     ctx.session.add(volume)
     ctx.session.flush()
     counted.volumes_come(ctx.session, [volume])
-    path = f"volumes/{whose.id}/{volume.id}/{volume.uuid}.{(kind or '').lower()}"
+    kept = kept_as("Simulator" if simulated else "KVM", kind)
+    path = f"volumes/{whose.id}/{volume.id}/{volume.uuid}.{kept.lower()}"
     row = VolumeOnStore(
         volume_id=volume.id, store_id=store.id, zone_id=zone.id, format=kind, checksum=checksum or None, path=path
     )

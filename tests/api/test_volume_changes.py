@@ -1,0 +1,378 @@
+"""Disks that change: size, offering, pool, owner; and their content, brought from outside and fetched."""
+
+import re
+
+import pytest
+from sqlalchemy import select, update
+
+from mgmt_server.db import reading, write
+from mgmt_server.drivers.storage import simulator
+from mgmt_server.model.account import Account
+from mgmt_server.model.event import Event
+from mgmt_server.model.host import Host
+from mgmt_server.model.simulator import SimulatedDisk, SimulatedFile
+from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
+from mgmt_server.model.storage import ImageStore
+from mgmt_server.model.storage import Pool as PoolRow
+from mgmt_server.model.transfer import ExtractLink, UploadTicket, VolumeOnStore
+from mgmt_server.model.vm import Volume
+from mgmt_server.resources.limit import recount
+from mgmt_server.resources.transfer import tickets
+from mgmt_server.resources.transfer import timers as transfer_timers
+from tests.api import test_volume
+from tests.api.test_volume import at, create, deploy, disk, promised, row, second_pool, shown
+from tests.cloud import Refused
+
+GIB = 2**30
+zone = test_volume.zone
+
+
+def calls(monkeypatch, name):
+    """What the storage driver is asked by that name."""
+    told = []
+    real = getattr(simulator.SimulatedStorage, name)
+
+    def seen(self, *args):
+        told.append(args[1:])
+        return real(self, *args)
+
+    monkeypatch.setattr(simulator.SimulatedStorage, name, seen)
+    return told
+
+
+def test_a_disk_grows_while_its_machine_runs(cloud, zone):
+    vm = deploy(cloud, zone)
+    volume = create(cloud, zone, diskofferingid=zone["custom"], size=3, virtualmachineid=vm["id"])
+    before = promised()
+    assert cloud.job("resizeVolume", id=volume["id"], size=7)["volume"]["size"] == 7 * GIB
+    assert disk(volume)[1] == 7 * GIB
+    assert promised()[0][0][1] == before[0][0][1] + 4 * GIB
+    with pytest.raises(Refused, match="shrinkok=true"):
+        cloud.job("resizeVolume", id=volume["id"], size=2)
+    with pytest.raises(Refused, match="only while no machine runs"):
+        cloud.job("resizeVolume", id=volume["id"], size=3, shrinkok=True)
+    cloud.job("stopVirtualMachine", id=vm["id"])
+    assert cloud.job("resizeVolume", id=volume["id"], size=3, shrinkok=True)["volume"]["size"] == 3 * GIB
+    cloud.job("startVirtualMachine", id=vm["id"])
+    assert promised() == before
+
+
+def test_a_growth_that_fails_gives_everything_back(cloud, zone):
+    volume = create(cloud, zone, diskofferingid=zone["custom"], size=3, storageid=zone["pool"])
+    before = promised()
+    cloud.ask("configureSimulator", zoneid=zone["zone"], name="resize_disk", value="fail:no", count=1)
+    with pytest.raises(Refused, match="no"):
+        cloud.job("resizeVolume", id=volume["id"], size=9)
+    assert (shown(cloud, volume)["state"], shown(cloud, volume)["size"]) == ("Ready", 3 * GIB)
+    assert promised() == before
+
+
+def test_a_disk_does_not_grow_beyond_pool_or_limit(cloud, zone):
+    cloud.account("ann")
+    with reading() as session:
+        ann = session.scalar(select(Account).where(Account.name == "ann"))
+    volume = create(cloud, zone, user="ann", diskofferingid=zone["custom"], size=3)
+    cloud.ask("updateResourceLimit", account="ann", domainid=1, resourcetype=10, max=5)
+    with pytest.raises(Refused, match="Maximum amount of resources of type primary_storage"):
+        cloud.job("resizeVolume", user="ann", id=volume["id"], size=6)
+    assert cloud.job("resizeVolume", user="ann", id=volume["id"], size=5)["volume"]["size"] == 5 * GIB
+    assert ann.id and shown(cloud, volume)["state"] == "Allocated"
+    mine = create(cloud, zone, diskofferingid=zone["custom"], size=3, storageid=zone["pool"])
+    write(lambda tx: tx.execute(update(PoolRow).values(capacity=5 * GIB, overprovision=1.0)))
+    before = promised()
+    with pytest.raises(Refused, match="lacks room for 4096 MiB more"):
+        cloud.job("resizeVolume", id=mine["id"], size=7)
+    assert promised() == before and shown(cloud, mine)["state"] == "Ready"
+
+
+def test_a_fixed_offering_is_changed_for_another_and_its_limits_hold_at_once(cloud, zone, monkeypatch):
+    vm = deploy(cloud, zone)
+    volume = create(cloud, zone, virtualmachineid=vm["id"])
+    fast = cloud.ask(
+        "createDiskOffering", name="fast", disksize=8, bytesreadrate=1000, bytesreadratemax=3000, iopswriterate=50
+    )["diskoffering"]["id"]
+    with pytest.raises(Refused, match="has a size of its own"):
+        cloud.job("resizeVolume", id=volume["id"], size=9)
+    limited = calls(monkeypatch, "limit_disk")
+    changed = cloud.job("changeOfferingForVolume", id=volume["id"], diskofferingid=fast)["volume"]
+    assert (changed["size"], changed["diskofferingid"], changed["diskBytesReadRate"]) == (8 * GIB, fast, 1000)
+    assert limited[0][1].limits == {"bytes_read": 1000, "bytes_read_max": 3000, "iops_write": 50}
+
+
+def test_operations_a_second_reach_the_disk(cloud, zone, monkeypatch):
+    made = calls(monkeypatch, "create_disk")
+    iops = cloud.ask("createDiskOffering", name="iops", disksize=2, customizediops=True)["diskoffering"]["id"]
+    volume = create(cloud, zone, diskofferingid=iops, miniops=10, maxiops=90, storageid=zone["pool"])
+    assert (volume["miniops"], volume["maxiops"]) == (10, 90)
+    assert made[0][1].operations_per_second == 90
+
+
+def test_a_disk_moves_between_pools_with_its_content(cloud, zone):
+    other = second_pool(zone)
+    volume = create(cloud, zone, storageid=zone["pool"])
+    write(simulator.touch, zone["pool"], row(volume).path)
+    content, before = disk(volume)[2], promised()
+    (found,) = cloud.ask("findStoragePoolsForMigration", id=volume["id"])["storagepool"]
+    assert (found["id"], found["suitableformigration"]) == (other, True)
+    moved = cloud.job("migrateVolume", volumeid=volume["id"], storageid=other)["volume"]
+    assert moved["storageid"] == other and disk(volume) == (other, 5 * GIB, content)
+    cloud.job("migrateVolume", volumeid=volume["id"], storageid=zone["pool"])
+    assert promised() == before
+
+
+def test_a_disk_moves_while_its_machine_runs_when_that_is_asked_for(cloud, zone, monkeypatch):
+    other = second_pool(zone)
+    vm = deploy(cloud, zone)
+    volume = create(cloud, zone, virtualmachineid=vm["id"])
+    with pytest.raises(Refused, match="livemigrate=true"):
+        cloud.job("migrateVolume", volumeid=volume["id"], storageid=other)
+    moves = calls(monkeypatch, "move_disk")
+    cloud.job("migrateVolume", volumeid=volume["id"], storageid=other, livemigrate=True)
+    assert len(moves) == 1 and disk(volume)[0] == other
+    cloud.ask("configureSimulator", zoneid=zone["zone"], name="move_disk", value="fail:no", count=1)
+    before = promised()
+    with pytest.raises(Refused):
+        cloud.job("migrateVolume", volumeid=volume["id"], storageid=zone["pool"], livemigrate=True)
+    assert (shown(cloud, volume)["state"], disk(volume)[0], promised()) == ("Ready", other, before)
+
+
+def test_a_disk_that_a_host_does_not_reach_is_moved_when_it_is_attached(cloud, zone):
+    vm = deploy(cloud, zone)
+    with reading() as session:
+        here = session.scalar(select(Host.uuid).where(Host.name == vm["hostname"]))
+        away = session.scalar(select(Host).where(Host.uuid != here))
+    local = second_pool(zone, "local", [away.id], scope="HOST", type="Filesystem", host_id=away.id)
+    volume = create(cloud, zone, storageid=local)
+    content = disk(volume)[2]
+    attached = cloud.job("attachVolume", id=volume["id"], virtualmachineid=vm["id"])["volume"]
+    assert attached["storageid"] == zone["pool"] and disk(volume) == (zone["pool"], 5 * GIB, content)
+    assert row(volume).path in at(vm)
+
+
+def a_snapshot(volume, zone, chain=2):
+    """Rows and files of a snapshot of a disk, incremental: its uuid."""
+
+    def add(tx):
+        disk_row = tx.scalar(select(Volume).where(Volume.uuid == volume["id"]))
+        store = tx.scalar(select(ImageStore))
+        parent = None
+        for n in range(chain):
+            made = Snapshot(
+                name=f"s{n}", state="BackedUp", volume_id=disk_row.id, zone_id=disk_row.zone_id, size=disk_row.size,
+                hypervisor="Simulator", account_id=disk_row.account_id, domain_id=disk_row.domain_id,
+            )  # fmt: skip
+            tx.add(made)
+            tx.flush()
+            file = SnapshotOnStore(
+                snapshot_id=made.id, store_id=store.id, zone_id=disk_row.zone_id, parent_id=parent, state="Ready",
+                path=f"snapshots/{n}", size=disk_row.size, physical_size=1,
+            )  # fmt: skip
+            tx.add(file)
+            tx.flush()
+            parent = file.id
+            simulator.put(tx, store.url, file.path, disk_row.size)
+        return made.uuid
+
+    return write(add)
+
+
+def test_a_disk_made_from_a_snapshot_holds_what_that_holds(cloud, zone):
+    source = create(cloud, zone, storageid=zone["pool"])
+    snapshot = a_snapshot(source, zone)
+    sent = {"name": "again", "snapshotid": snapshot}
+    copy = cloud.job("createVolume", **sent)["volume"]
+    assert (copy["state"], copy["size"], copy["snapshotid"]) == ("Ready", 5 * GIB, snapshot)
+    with reading() as session:
+        assert disk(copy)[2] == session.scalar(select(SimulatedFile.content).where(SimulatedFile.name == "snapshots/1"))
+    with pytest.raises(Refused, match="less than the 5 GiB"):
+        cloud.job("createVolume", **sent, diskofferingid=zone["custom"], size=2)
+    vm = deploy(cloud, zone)
+    with_machine = cloud.job("createVolume", **sent, virtualmachineid=vm["id"])["volume"]
+    assert with_machine["virtualmachineid"] == vm["id"] and row(with_machine).path in at(vm)
+
+
+def test_a_disk_from_a_snapshot_that_cannot_be_loaded_leaves_nothing(cloud, zone):
+    source = create(cloud, zone, storageid=zone["pool"])
+    snapshot, before = a_snapshot(source, zone), promised()
+    cloud.ask("configureSimulator", zoneid=zone["zone"], name="load_disk", value="fail:no", count=1)
+    with pytest.raises(Refused):
+        cloud.job("createVolume", name="again", snapshotid=snapshot)
+    assert promised() == before and len(cloud.ask("listVolumes")["volume"]) == 1
+
+
+def recounted():
+    """Whether what is counted is what there is."""
+    with reading() as session:
+        return recount.wrong(session) == ([], [])
+
+
+def test_an_uploaded_disk_gets_to_its_machine_and_leaves_secondary_storage(cloud, zone):
+    sent = {"name": "up", "url": "http://example.org/a.qcow2", "format": "QCOW2", "zoneid": zone["zone"]}
+    volume = cloud.job("uploadVolume", **sent)["volume"]
+    assert (volume["state"], volume["size"]) == ("Uploaded", GIB)
+    with reading() as session:
+        path = session.scalar(select(VolumeOnStore.path))
+        content = session.scalar(select(SimulatedFile.content).where(SimulatedFile.name == path))
+    assert recounted()
+    vm = deploy(cloud, zone)
+    cloud.job("stopVirtualMachine", id=vm["id"])
+    attached = cloud.job("attachVolume", id=volume["id"], virtualmachineid=vm["id"])["volume"]
+    assert (attached["state"], attached["virtualmachineid"]) == ("Ready", vm["id"])
+    assert disk(volume) == (zone["pool"], GIB, content)
+    with reading() as session:
+        assert session.scalar(select(SimulatedFile.id).where(SimulatedFile.name == path)) is None
+        assert session.scalar(select(VolumeOnStore.id)) is None
+    assert recounted()
+
+
+def test_a_disk_that_was_uploaded_is_deleted_with_its_image(cloud, zone):
+    before = promised()
+    sent = {"name": "up", "url": "http://example.org/a.qcow2", "format": "QCOW2", "zoneid": zone["zone"]}
+    volume = cloud.job("uploadVolume", **sent)["volume"]
+    cloud.ask("deleteVolume", id=volume["id"])
+    cloud.work()
+    assert promised() == before and recounted()
+    with reading() as session:
+        assert session.scalar(select(SimulatedFile.id).where(SimulatedFile.name.like("volumes/%"))) is None
+
+
+@pytest.mark.parametrize(
+    "sent, told",
+    [
+        ({"url": "file:///etc/passwd"}, "no http or https URL"),
+        ({"format": "EXE"}, "format=EXE is none of"),
+        ({"checksum": "xyz"}, "checksum=xyz"),
+        ({"diskofferingid": "small"}, "choose one that is customized"),
+    ],
+)
+def test_what_cannot_be_uploaded(cloud, zone, sent, told):
+    good = {"name": "up", "url": "http://example.org/a.qcow2", "format": "QCOW2", "zoneid": zone["zone"]}
+    with pytest.raises(Refused, match=told):
+        cloud.job("uploadVolume", **good | {k: zone.get(v, v) for k, v in sent.items()})
+
+
+def test_an_image_that_is_refused_is_told_with_its_disk(cloud, zone, monkeypatch):
+    from mgmt_server.resources.template.bring import Brought
+    from mgmt_server.resources.volume import upload
+
+    def refused(call, order):
+        return Brought(error="the image is refused")
+
+    refused.__module__, refused.__qualname__ = upload.bring.__module__, "bring"
+    monkeypatch.setattr(upload, "bring", refused)
+    sent = {"name": "up", "url": "http://example.org/a.qcow2", "format": "QCOW2", "zoneid": zone["zone"]}
+    with pytest.raises(Refused, match="the image is refused"):
+        cloud.job("uploadVolume", **sent)
+    (volume,) = cloud.ask("listVolumes")["volume"]
+    assert (volume["state"], volume["status"]) == ("UploadError", "the image is refused")
+    cloud.ask("deleteVolume", id=volume["id"])
+    cloud.work()
+    assert "volume" not in cloud.ask("listVolumes") and recounted()
+
+
+def send(parameters, content):
+    """What the web server does with a form."""
+    coming = tickets.open_ticket(parameters["postURL"].rpartition("/")[2], parameters["signature"])
+    coming.file.write_bytes(content)
+    return tickets.complete(coming)
+
+
+def test_a_disk_is_sent_by_a_form(cloud, zone):
+    told = cloud.ask("getUploadParamsForVolume", name="form", format="RAW", zoneid=zone["zone"])["getuploadparams"]
+    assert shown(cloud, told)["state"] == "NotUploaded"
+    assert send(told, b"x" * 1024).error == ""
+    assert (shown(cloud, told)["state"], shown(cloud, told)["size"]) == ("Uploaded", 1024) and recounted()
+    with reading() as session:
+        texts = [e.description for e in session.scalars(select(Event))]
+        assert not [t for t in texts if told["signature"] in t]
+
+
+def test_a_form_that_nobody_sends_is_given_up(cloud, zone):
+    told = cloud.ask("getUploadParamsForVolume", name="form", format="RAW", zoneid=zone["zone"])["getuploadparams"]
+    write(lambda tx: tx.execute(update(UploadTicket).values(expires=row(told).created.replace(year=2020))))
+    transfer_timers.abandon_uploads()
+    assert shown(cloud, told)["state"] == "UploadAbandoned"
+    cloud.job("destroyVolume", id=told["id"], expunge=True)
+    assert cloud.ask("listVolumes", id=told["id"]) == {} and recounted()
+
+
+def test_a_running_machines_disk_is_fetched_by_a_link_of_its_account(cloud, zone):
+    vm = deploy(cloud, zone)
+    volume = create(cloud, zone, virtualmachineid=vm["id"])
+    told = cloud.job("extractVolume", id=volume["id"], zoneid=zone["zone"], mode="HTTP_DOWNLOAD")["volume"]
+    assert (told["id"], told["state"], told["name"]) == (volume["id"], "DOWNLOAD_URL_CREATED", "data")
+    token = re.search(r"/userdata/([^/]+)/data\.qcow2$", told["url"])[1]
+    with reading() as session:
+        link = session.scalar(select(ExtractLink))
+        assert (link.uuid, link.account_id) == (told["extractId"], row(volume).account_id) and link.temporary
+        kept = session.scalar(select(SimulatedFile).where(SimulatedFile.name == link.path))
+        assert kept.content == disk(volume)[2] and token not in link.token_hash
+    assert shown(cloud, volume)["state"] == "Ready"
+    cloud.job("extractVolume", id=volume["id"], zoneid=zone["zone"], mode="HTTP_DOWNLOAD")
+    with reading() as session:
+        assert len(session.scalars(select(ExtractLink).where(ExtractLink.removed.is_(None))).all()) == 1
+        assert len(session.scalars(select(SimulatedFile).where(SimulatedFile.name.like("volumes/%"))).all()) == 1
+
+
+def test_who_may_not_fetch_a_disk(cloud, zone):
+    cloud.account("ann")
+    vm = deploy(cloud, zone, user="ann")
+    root = cloud.ask("listVolumes", user="ann", virtualmachineid=vm["id"])["volume"][0]
+    sent = {"id": root["id"], "zoneid": zone["zone"], "mode": "HTTP_DOWNLOAD"}
+    with pytest.raises(Refused, match="not extractable"):
+        cloud.job("extractVolume", user="ann", **sent)
+    with pytest.raises(Refused, match="FTP_UPLOAD is not supported"):
+        cloud.job("extractVolume", **sent | {"mode": "FTP_UPLOAD"})
+    cloud.ask("updateConfiguration", name="disable.extraction", value=True)
+    with pytest.raises(Refused, match="switched off"):
+        cloud.job("extractVolume", **sent)
+
+
+def test_an_extraction_that_fails_leaves_disk_and_store_as_they_were(cloud, zone):
+    volume = create(cloud, zone, storageid=zone["pool"])
+    cloud.ask("configureSimulator", zoneid=zone["zone"], name="save_disk", value="fail:no", count=1)
+    with pytest.raises(Refused):
+        cloud.job("extractVolume", id=volume["id"], zoneid=zone["zone"], mode="HTTP_DOWNLOAD")
+    assert shown(cloud, volume)["state"] == "Ready"
+    with reading() as session:
+        assert session.scalar(select(ExtractLink)) is None
+
+
+def test_a_disk_goes_to_another_account_with_what_it_counts_for(cloud, zone):
+    cloud.account("ann")
+    volume = create(cloud, zone, storageid=zone["pool"])
+    with reading() as session:
+        ann = session.scalar(select(Account.uuid).where(Account.name == "ann"))
+    assert cloud.ask("assignVolume", volumeid=volume["id"], accountid=ann)["volume"]["account"] == "ann"
+    assert cloud.ask("listVolumes", user="ann")["volume"][0]["id"] == volume["id"] and recounted()
+    vm = deploy(cloud, zone)
+    mine = create(cloud, zone, virtualmachineid=vm["id"])
+    with pytest.raises(Refused, match="attached to a machine"):
+        cloud.ask("assignVolume", volumeid=mine["id"], accountid=ann)
+    a_snapshot(volume, zone)
+    with reading() as session:
+        admin = session.scalar(select(Account.uuid).where(Account.name == "admin"))
+    with pytest.raises(Refused, match="has snapshots"):
+        cloud.ask("assignVolume", volumeid=volume["id"], accountid=admin)
+
+
+def test_an_offering_whose_tags_the_pool_lacks_needs_a_move(cloud, zone):
+    other = second_pool(zone, "ssd", tags="ssd")
+    volume = create(cloud, zone, storageid=zone["pool"])
+    fast = cloud.ask("createDiskOffering", name="ssd", disksize=5, tags="ssd")["diskoffering"]["id"]
+    with pytest.raises(Refused, match="automigrate=true"):
+        cloud.job("changeOfferingForVolume", id=volume["id"], diskofferingid=fast)
+    changed = cloud.job("changeOfferingForVolume", id=volume["id"], diskofferingid=fast, automigrate=True)["volume"]
+    assert (changed["storageid"], changed["diskofferingid"], changed["state"]) == (other, fast, "Ready")
+    assert disk(volume)[0] == other
+
+
+def test_no_disk_of_a_simulated_pool_is_left_over(cloud, zone):
+    vm = deploy(cloud, zone)
+    one, two = create(cloud, zone, virtualmachineid=vm["id"]), create(cloud, zone, storageid=zone["pool"])
+    cloud.job("detachVolume", id=one["id"])
+    for volume in (one, two):
+        cloud.job("destroyVolume", id=volume["id"], expunge=True)
+    with reading() as session:
+        paths = {row(v).path for v in (one, two)}
+        assert session.scalar(select(SimulatedDisk.id).where(SimulatedDisk.name.in_(paths))) is None
