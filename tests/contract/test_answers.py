@@ -13,10 +13,10 @@ from mgmt_server.api.facts import facts, of_command
 from mgmt_server.model import settings
 from tests.cloud import Cloud
 from tests.contract.test_registry import ALL
-from tests.contract.whole import answers, filled
+from tests.contract.whole import answers, filled, only_reads
 from tests.directory import CLOUD, asked_by, slapd
 
-READS = [n for n in ALL if n.startswith(("list", "get", "query", "find"))]
+READS = [n for n in ALL if only_reads(n)]
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
 NUMBERS = {"int", "long", "short"}
 FRACTIONS = {"float", "double", "decimal"}
