@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation.counted import counts_network
+from mgmt_server.allocation.counted import LEFT, UNKEPT, counts_network
 from mgmt_server.db import reading
 from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
 from mgmt_server.model.account import SYSTEM_ACCOUNT, Account, Domain
@@ -17,7 +17,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.network import Network, Nic, NicAddress
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
-from mgmt_server.model.snapshot import Snapshot, VmSnapshot
+from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore, VmSnapshot
 from mgmt_server.model.storage import Pool, TemplateOnPool
 from mgmt_server.model.vm import Vm, Volume, instance_name
 from mgmt_server.model.zone import Address, PodAddress, VlanRange, Vnet
@@ -156,8 +156,12 @@ def _limits(session: Session) -> list[str]:
             there.update({(vm.account_id, "user_vm"): 1, (vm.account_id, "cpu"): vm.cpus})
             there[vm.account_id, "memory"] += vm.memory
     for disk in _alive(session, Volume):
-        if disk.vm_id is None or disk.vm_id in users:
+        if disk.state not in LEFT and (disk.vm_id is None or disk.vm_id in users):
             there.update({(disk.account_id, "volume"): 1, (disk.account_id, "primary_storage"): disk.size})
+    owners = {s.id: s.account_id for s in session.scalars(select(Snapshot))}
+    there.update((s.account_id, "snapshot") for s in _alive(session, Snapshot) if s.state not in UNKEPT)
+    for file in session.scalars(select(SnapshotOnStore)):
+        there[owners[file.snapshot_id], "secondary_storage"] += file.physical_size
     there.update((n.account_id, "network") for n in _alive(session, Network) if counts_network(n))
     public = {r.id for r in session.scalars(select(VlanRange)) if r.type == "VirtualNetwork"}
     for address in session.scalars(
