@@ -100,6 +100,10 @@ class Setting:
         """The values that rows of a scope have of their own."""
         return {n: v for (name, scope, n), v in _values().items() if name == self.name and scope == kind and v}
 
+    def by_scope(self, kind: str) -> dict[int, str]:
+        """The values of its own that scopes of a kind have: number of the scope -> value."""
+        return {number: value for (name, of, number), value in _values().items() if (name, of) == (self.name, kind)}
+
     def number(self, *scopes: Scope) -> int:
         return int(float(self.text(*scopes) or 0))
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, select
+from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, select, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, Bytes, refers, remembers
-from mgmt_server.model.tenancy import Caller, Internal, Offered, Owned
+from mgmt_server.model.account import Domain
+from mgmt_server.model.settings import Setting
+from mgmt_server.model.tenancy import Caller, Internal, Offered, Owned, ancestors
+
+SHARED = Setting(
+    "share.public.templates.with.other.domains",
+    "Whether a domain's public templates and ISOs are for everybody; otherwise for it and the domains below it alone",
+)
 
 
 class OsCategory(Offered, Base):
@@ -68,7 +75,19 @@ class Template(Owned, Base):
 
     @classmethod
     def offered(cls, caller: Caller) -> ColumnElement[bool]:
-        return ((cls.public | cls.featured) & (cls.type != "SYSTEM")) | cls.shared_with(caller)
+        return ((cls.public | cls.featured) & (cls.type != "SYSTEM") & cls._open_to(caller)) | cls.shared_with(caller)
+
+    @classmethod
+    def _open_to(cls, caller: Caller) -> ColumnElement[bool]:
+        """What is public in a domain that keeps it to itself is so for that domain and those below it alone."""
+        own = {number: value.strip().lower() == "true" for number, value in SHARED.by_scope("Domain").items()}
+        closed = [number for number, shares in own.items() if not shares]
+        if SHARED.flag() and not closed:
+            return true()
+        above = select(Domain.id).where(Domain.path.in_(ancestors(caller.domain_path)))
+        if SHARED.flag():
+            return cls.domain_id.not_in(closed) | cls.domain_id.in_(above)
+        return cls.domain_id.in_([number for number, shares in own.items() if shares]) | cls.domain_id.in_(above)
 
     @classmethod
     def shared_with(cls, caller: Caller) -> ColumnElement[bool]:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from mgmt_server.db import reading, write
+from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.template import flows
@@ -156,3 +157,46 @@ def test_users_feature_nothing_and_without_storage_nothing_is_fetched(cloud, sen
     with pytest.raises(Refused) as no:
         cloud.ask("registerTemplate", **{**sent, "hypervisor": "KVM", "zoneid": north, "url": "http://h.example/x"})
     assert "no secondary storage" in no.value.text
+
+
+def test_a_domain_may_keep_its_public_templates_to_itself(cloud, sent):
+    for name, domain in (("ann", "/a/"), ("kid", "/a/k/"), ("eve", "/c/")):
+        cloud.account(name, domain=domain)
+    made = cloud.ask("registerTemplate", user="ann", **sent, ispublic=True)["template"][0]
+    everybody = ("ann", "kid", "eve")
+    assert [names(cloud, "community", user=u) for u in everybody] == [["t"]] * 3
+    domain = cloud.ask("listDomains", name="a")["domain"][0]["id"]
+    setting = "share.public.templates.with.other.domains"
+    cloud.ask("updateConfiguration", name=setting, value="false", domainid=domain)
+    assert [names(cloud, "community", user=u) for u in everybody] == [["t"], ["t"], []]
+    with pytest.raises(Refused):
+        cloud.job("extractTemplate", user="eve", id=made["id"], mode="HTTP_DOWNLOAD")
+    cloud.ask("updateTemplatePermissions", id=made["id"], op="add", accounts="ann")
+    cloud.ask("updateConfiguration", name=setting, value="true", domainid=domain)
+    cloud.ask("updateConfiguration", name=setting, value="false")
+    assert [names(cloud, "community", user=u) for u in everybody] == [["t"]] * 3
+    cloud.ask("resetConfiguration", name=setting, domainid=domain)
+    assert [names(cloud, "community", user=u) for u in everybody] == [["t"], ["t"], []]
+
+
+def test_a_builtin_template_counts_for_nobody_and_an_appliance_is_found(cloud, sent):
+    cloud.ask("registerTemplate", **{**sent, "name": "router", "templatetype": "vnf"})
+    plain = cloud.ask("registerTemplate", **{**sent, "name": "plain"})["template"][0]
+    assert names(cloud, "self", isvnf=True) == ["router"] and names(cloud, "self", isvnf=False) == ["plain"]
+    assert names(cloud, "self", templatetype="VNF") == ["router"]
+
+    def used():
+        with reading() as session:
+            rows = select(ResourceCount.type, ResourceCount.used).where(ResourceCount.account_id == 2)
+            return {k: v for k, v in session.execute(rows) if k in ("template", "secondary_storage")}
+
+    before = used()
+    assert cloud.ask("updateTemplate", id=plain["id"], templatetype="BUILTIN")["template"]["templatetype"] == "BUILTIN"
+    assert used()["template"] == before["template"] - 1
+    assert used()["secondary_storage"] == before["secondary_storage"] - plain["physicalsize"]
+    cloud.ask("updateTemplate", id=plain["id"], templatetype="USER")
+    assert used() == before
+    cloud.account("ann")
+    for wrong in ("BUILTIN", "SYSTEM", "ROUTING"):
+        with pytest.raises(Refused):
+            cloud.ask("registerTemplate", user="ann", **{**sent, "templatetype": wrong})
