@@ -205,3 +205,88 @@ def test_what_a_host_holds_for_nobody_is_released(cloud, zone, host):
     write(lambda tx: tx.execute(update(Host).where(Host.uuid == host).values(machines=9, cpu_used=1)) and None)
     assert cloud.job("releaseHostReservation", id=host) == {"success": True}
     capacity_fits()
+
+
+# --- pools ---
+
+
+def state_of(name):
+    with reading() as session:
+        return session.scalar(select(Vm.state).where(Vm.name == name))
+
+
+def pool_of(name):
+    with reading() as session:
+        rows = select(Pool.name).join(Volume, Volume.pool_id == Pool.id).join(Vm, Vm.id == Volume.vm_id)
+        return set(session.scalars(rows.where(Vm.name == name, Volume.removed.is_(None))))
+
+
+def second_pool(cloud, zone):
+    sent = {"zoneid": zone["zone"], "podid": zone["pod"], "clusterid": zone["cluster"]}
+    return cloud.ask("createStoragePool", **sent, name="second", url="nfs://192.0.2.9/two")["storagepool"]["id"]
+
+
+def allocated_fits():
+    """What each pool has promised to disks is the sum of them; cached templates come to it."""
+    from mgmt_server.model.storage import TemplateOnPool
+
+    with reading() as session:
+        for pool in session.scalars(select(Pool).where(Pool.removed.is_(None))):
+            disks = session.scalars(select(Volume).where(Volume.pool_id == pool.id, Volume.removed.is_(None)))
+            cached = session.scalars(select(TemplateOnPool).where(TemplateOnPool.pool_id == pool.id))
+            assert pool.allocated == sum(d.size for d in disks) + sum(c.size for c in cached), pool.name
+
+
+def test_a_pool_in_maintenance_stops_its_machines_and_starts_them_again(cloud, zone, host):
+    cloud.job("stopVirtualMachine", id=_uuid("g2"))
+    assert cloud.job("enableStorageMaintenance", id=zone["pool"])["storagepool"]["state"] == "Maintenance"
+    assert [state_of(f"g{n}") for n in range(3)] == ["Stopped"] * 3
+    capacity_fits()
+    assert cloud.job("cancelStorageMaintenance", id=zone["pool"])["storagepool"]["state"] == "Up"
+    assert [state_of(f"g{n}") for n in range(3)] == ["Running", "Running", "Stopped"]
+    with reading() as session:
+        assert session.scalar(select(Vm.state).where(Vm.kind == "DomainRouter")) == "Running"
+    capacity_fits()
+
+
+def test_disks_move_to_another_pool_while_their_machines_run(cloud, zone, host):
+    second_pool(cloud, zone)
+    before = starts()
+    assert cloud.job("enableStorageMaintenance", id=zone["pool"])["storagepool"]["state"] == "Maintenance"
+    assert pool_of("g0") == {"second"}
+    assert state_of("g0") == "Running"
+    assert starts() == before
+    allocated_fits()
+
+
+def test_one_that_cannot_be_stopped_keeps_its_pool_from_closing(cloud, zone, host):
+    cloud.ask("configureSimulator", name="stop", value="fail:it hangs")
+    with pytest.raises(Refused, match="could be neither moved nor stopped"):
+        cloud.job("enableStorageMaintenance", id=zone["pool"])
+    assert cloud.ask("listStoragePools", id=zone["pool"])["storagepool"][0]["state"] == "ErrorInMaintenance"
+    cloud.ask("cleanupSimulatorMock")
+    assert cloud.job("enableStorageMaintenance", id=zone["pool"])["storagepool"]["state"] == "Maintenance"
+
+
+def test_a_pool_becomes_the_zones_and_its_clusters_again(cloud, zone, host):
+    other = cloud.ask(
+        "addCluster", zoneid=zone["zone"], podid=zone["pod"], clustername="c2", clustertype="CloudManaged",
+        hypervisor="Simulator",
+    )["cluster"][0]["id"]  # fmt: skip
+    with pytest.raises(Refused, match="disable it first"):
+        cloud.job("changeStoragePoolScope", id=zone["pool"], scope="ZONE")
+    cloud.ask("updateStoragePool", id=zone["pool"], enabled=False)
+    assert cloud.job("changeStoragePoolScope", id=zone["pool"], scope="ZONE") == {"success": True}
+    found = cloud.ask("listStoragePools", id=zone["pool"])["storagepool"][0]
+    assert found["scope"] == "ZONE" and "clusterid" not in found
+    hit = cloud.ask("listAffectedVmsForStorageScopeChange", storageid=zone["pool"], clusterid=other)
+    assert {"g0", "g1", "g2"} <= {vm["name"] for vm in hit["virtualmachine"]}
+    with pytest.raises(Refused, match="machines outside of the cluster run"):
+        cloud.job("changeStoragePoolScope", id=zone["pool"], scope="CLUSTER", clusterid=other)
+    cloud.job("changeStoragePoolScope", id=zone["pool"], scope="CLUSTER", clusterid=zone["cluster"])
+    found = cloud.ask("listStoragePools", id=zone["pool"])["storagepool"][0]
+    assert (found["scope"], found["clusterid"]) == ("CLUSTER", zone["cluster"])
+
+
+def test_a_pool_is_looked_at_anew(cloud, zone, host):
+    assert cloud.job("syncStoragePool", id=zone["pool"])["storagepool"]["disksizetotal"] == 1 << 40

@@ -23,7 +23,7 @@ from mgmt_server.resources.outofband.flows import switch_cluster, switch_zone
 PROVIDERS = {"KVM": "kvmhaprovider", "Simulator": "simulatorhaprovider"}
 
 
-@command("configureHAForHost", roles=ROOT, answers=hostha_view, event="HA.RESOURCE.CONFIGURE")
+@command("configureHAForHost", roles=ROOT, answers=hostha_view, event="HA.RESOURCE.DISABLE")  # its name in the protocol
 def configure(ctx: Context, hostid: Use[Host], provider: str) -> Accepted:
     """Say by which provider a host is watched.
 

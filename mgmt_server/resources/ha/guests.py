@@ -74,7 +74,7 @@ def lay_down(tx: Session, vm: Vm, host: Host, why: str) -> bool:
     )  # fmt: skip
     if again:
         tx.refresh(vm)
-        _queue(tx, vm, host.id, 0)
+        queue(tx, vm, host.id, 0)
     return again
 
 
@@ -89,7 +89,7 @@ def _bury(tx: Session, vm_id: int, host_id: int, why: str) -> None:
         lay_down(tx, vm, tx.get_one(Host, host_id), why)
 
 
-def _queue(tx: Session, vm: Vm, host_id: int, tries: int) -> None:
+def queue(tx: Session, vm: Vm, host_id: int, tries: int) -> None:
     """Have it started. Routers start with their network, so that nobody else starts them at the same time."""
     moment = vm.state_changed.isoformat() if vm.state_changed else ""
     told = {"type": "VM.START", "description": f"starting {spoken(vm)} again", "start": None}
@@ -163,4 +163,4 @@ def later(job: Job, vm_id: int, host_id: int, moment: str, tries: int) -> None:
 
 def _once_more(tx: Session, vm_id: int, host_id: int, moment: str, tries: int) -> None:
     if _due(tx, vm_id, moment) is not None:
-        _queue(tx, tx.get_one(Vm, vm_id), host_id, tries)
+        queue(tx, tx.get_one(Vm, vm_id), host_id, tries)

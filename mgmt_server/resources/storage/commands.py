@@ -28,7 +28,7 @@ from mgmt_server.model.storage import STATES, Pool, PoolHost
 from mgmt_server.model.tenancy import ADMIN, ADMINS, RESOURCE_ADMIN, ROOT
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import alone, free_name, one_of
-from mgmt_server.resources.storage import flows, rows
+from mgmt_server.resources.storage import flows, maintenance, rows, scope_commands  # noqa: F401  more commands
 from mgmt_server.resources.storage.settings import FACTOR
 from mgmt_server.resources.storage.views import pool_view
 
@@ -224,22 +224,34 @@ def list_pools(
 
 @command("enableStorageMaintenance", roles=ROOT, answers=pool_view, event="MAINT.PREPARE.PS")
 def close(ctx: Context, id: Operate[Pool]) -> Accepted:
-    """Put primary storage into maintenance. No machine may run with a disk on it.
+    """Put primary storage into maintenance. Disks of running machines move where they fit; other machines are stopped.
 
     id: the pool
     """
     ctx.describe(f"putting primary storage {id.name} into maintenance")
-    return ctx.start(flows.into_maintenance, id)
+    return ctx.start(maintenance.into_maintenance, id)
 
 
 @command("cancelStorageMaintenance", roles=ROOT, answers=pool_view, event="MAINT.CANCEL.PS")
 def reopen(ctx: Context, id: Operate[Pool]) -> Accepted:
-    """Take primary storage out of maintenance.
+    """Take primary storage out of maintenance. Machines that were stopped for it start again.
 
     id: the pool
     """
     ctx.describe(f"taking primary storage {id.name} out of maintenance")
-    return ctx.start(flows.out_of_maintenance, id)
+    return ctx.start(maintenance.out_of_maintenance, id)
+
+
+@command("syncStoragePool", roles=ROOT, answers=pool_view, event="SYNC.STORAGE.POOL")
+def sync(ctx: Context, id: Operate[Pool]) -> Accepted:
+    """Look at primary storage anew: its size, what is used, and which hosts reach it.
+
+    id: the pool
+    """
+    if id.state not in ("Up", "Disabled"):
+        raise InvalidValue(f"pool {id.name} is {id.state}: call cancelStorageMaintenance first")
+    ctx.describe(f"looking at primary storage {id.name} anew")
+    return ctx.start(flows.connect, id)
 
 
 @command("listStorageTags", roles=ADMINS, key="", reads=True)

@@ -12,7 +12,7 @@ from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError, Failed
 from mgmt_server.jobs import Job
-from mgmt_server.model.storage import STATES, Pool
+from mgmt_server.model.storage import Pool
 from mgmt_server.protocol import machine
 from mgmt_server.resources.alert.telling import tell
 from mgmt_server.resources.storage import rows
@@ -99,34 +99,6 @@ def leave(call: UUID, host: HostRef, pool: machine.Pool) -> str:
     except ApiError as error:
         return str(error)
     return ""
-
-
-def into_maintenance(job: Job, pool_id: int) -> None:
-    """Up to Maintenance; refused while machines run with disks on it."""
-    job.write(closed, pool_id)
-
-
-def closed(tx: Session, pool_id: int) -> None:
-    pool = tx.get_one(Pool, pool_id)
-    if pool.state != "Up":
-        raise Failed(f"pool {pool.name} is {pool.state}: only one that is Up goes into maintenance")
-    busy = rows.running_on(tx, pool_id)
-    if busy:
-        raise Failed(f"machines run with disks on this pool ({', '.join(busy)}): stop them first, they are not moved")
-    STATES.move(tx, pool_id, ("Up",), "Maintenance")
-
-
-def out_of_maintenance(job: Job, pool_id: int) -> None:
-    """Maintenance to Up, and ready on its hosts again."""
-    job.write(opened, pool_id)
-    connect(job, pool_id)
-
-
-def opened(tx: Session, pool_id: int) -> None:
-    pool = tx.get_one(Pool, pool_id)
-    if pool.state != "Maintenance":
-        raise Failed(f"pool {pool.name} is {pool.state}, not in maintenance")
-    STATES.move(tx, pool_id, ("Maintenance",), "Up")
 
 
 def gone(tx: Session, pool: Pool) -> None:
