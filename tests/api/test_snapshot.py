@@ -8,13 +8,18 @@ from sqlalchemy import func, select, update
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.hypervisor import faults
 from mgmt_server.drivers.storage import simulator
+from mgmt_server.errors import Unavailable
 from mgmt_server.model import settings
+from mgmt_server.model.event import Event
 from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedFile
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.vm import Volume
 from mgmt_server.resources.limit import recount
+from mgmt_server.resources.snapshot import files as snapshot_files
+from mgmt_server.resources.snapshot import rows
+from mgmt_server.resources.snapshot.timers import sweep_all
 from tests.cloud import Refused
 from tests.simulated import build
 
@@ -222,3 +227,227 @@ def test_a_snapshot_that_fails_stays_in_error_and_counts_for_nothing(cloud, zone
     cloud.job("deleteSnapshot", id=found["id"])
     assert cloud.ask("listSnapshots") == {} and on_stores() == 0
     snap(cloud, volume)
+
+
+def test_a_snapshot_is_copied_to_other_zones_with_all_that_it_stands_on(cloud, zone):
+    west = another_zone(cloud)
+    incremental(cloud)
+    _, volume = deploy(cloud, zone)
+    first, second = snap(cloud, volume), snap(cloud, volume)
+    third = snap(cloud, volume, zoneids=[west["zone"], zone["zone"]])
+    places = [(s["id"], s["zoneid"]) for s in cloud.ask("listSnapshots")["snapshot"]]
+    assert places == [
+        (first["id"], zone["zone"]), (second["id"], zone["zone"]), (third["id"], zone["zone"]),
+        (third["id"], west["zone"]),
+    ]  # fmt: skip
+    assert len(files()) == 6 and on_stores("Hidden") == 2
+    assert used("secondary_storage") == 2 * sum(s["physicalsize"] for s in (first, second, third))
+    counts_are_right()
+    with reading() as session:
+        row = session.scalar(
+            select(SnapshotOnStore)
+            .join(Snapshot)
+            .where(Snapshot.uuid == third["id"])
+            .order_by(SnapshotOnStore.id.desc())
+        )
+        chain = rows.chain_of(session, row)
+    assert [i.uuid for i in chain] == [first["id"], second["id"], third["id"]]
+    assert {i.store.url for i in chain} == {"nfs://192.0.2.9/west"}
+    answer = cloud.job("copySnapshot", id=second["id"], destzoneid=west["zone"])["snapshot"]
+    assert answer["id"] == second["id"] and len(files()) == 6, "its file was there already"
+    assert len(cloud.ask("listSnapshots", zoneid=west["zone"])["snapshot"]) == 2
+    unique = cloud.ask("listSnapshots", showunique=True)
+    assert unique["count"] == 3 == len(unique["snapshot"])
+    assert cloud.ask("listSnapshots", imagestoreid=west["store"])["count"] == 2
+    assert "snapshot" not in cloud.ask("listSnapshots", locationtype="PRIMARY")
+    cloud.job("deleteSnapshot", id=third["id"], zoneid=zone["zone"])
+    assert [(s["id"], s["zoneid"]) for s in cloud.ask("listSnapshots", id=third["id"])["snapshot"]] == [
+        (third["id"], west["zone"])
+    ]
+    counts_are_right()
+    for one in (first, second, third):
+        cloud.job("deleteSnapshot", id=one["id"])
+    assert files() == [] and on_stores() == 0 and used("snapshot") == 0 == used("secondary_storage")
+    counts_are_right()
+
+
+def test_a_copy_that_fails_leaves_nothing_there_and_the_snapshot_as_it_was(cloud, zone):
+    west = another_zone(cloud)
+    _, volume = deploy(cloud, zone)
+    made = snap(cloud, volume)
+    write(lambda tx: tx.execute(update(ImageStore).where(ImageStore.uuid == west["store"]).values(readonly=True)))
+    with pytest.raises(Refused) as refused:
+        cloud.job("copySnapshot", id=made["id"], destzoneids=[west["zone"]])
+    assert "no secondary storage" in refused.value.text
+    (found,) = cloud.ask("listSnapshots")["snapshot"]
+    assert found["state"] == "BackedUp" and on_stores() == 1
+    partly = snap(cloud, volume, zoneids=[west["zone"]])
+    assert partly["state"] == "BackedUp", "a copy that fails does not take the snapshot with it"
+    with reading() as session:
+        told = session.scalar(select(Event.description).where(Event.type == "SNAPSHOT.COPY", Event.user_id == 1))
+    assert "could not be copied" in told
+    for wrong in ({}, {"destzoneid": west["zone"], "destzoneids": [west["zone"]]}):
+        with pytest.raises(Refused):
+            cloud.ask("copySnapshot", id=made["id"], **wrong)
+
+
+def test_several_at_once_are_taken_one_after_the_other(cloud, zone):
+    incremental(cloud)
+    _, volume = deploy(cloud, zone)
+    asked = [cloud.ask("createSnapshot", volumeid=volume)["id"] for _ in range(3)]
+    assert {s["state"] for s in cloud.ask("listSnapshots")["snapshot"]} == {"Allocated"}
+    with pytest.raises(Refused) as refused:
+        cloud.ask("deleteSnapshot", id=asked[0])
+    assert "is Allocated: wait" in refused.value.text
+    cloud.work()
+    found = cloud.ask("listSnapshots")["snapshot"]
+    assert [(s["id"], s["state"]) for s in found] == [(uuid, "BackedUp") for uuid in asked]
+    assert [s.get("parent") for s in found] == [None, *asked[:2]]
+
+
+def test_a_disk_on_no_machine_is_kept_and_one_that_was_never_used_is_refused(cloud, zone):
+    offering = cloud.ask("createDiskOffering", name="d", displaytext="d", disksize=1)["diskoffering"]["id"]
+    fresh = cloud.job("createVolume", name="fresh", zoneid=zone["zone"], diskofferingid=offering)["volume"]["id"]
+    with pytest.raises(Refused) as refused:
+        snap(cloud, fresh)
+    assert "it has never been used" in refused.value.text
+    vm, _ = deploy(cloud, zone)
+    cloud.job("attachVolume", id=fresh, virtualmachineid=vm)
+    cloud.job("detachVolume", id=fresh)
+    before = content(fresh)
+    made = snap(cloud, fresh)
+    assert made["name"].startswith("detached_fresh_") and made["volumetype"] == "DATADISK"
+    touch(fresh)
+    cloud.job("revertSnapshot", id=made["id"])
+    assert content(fresh) == before
+
+
+def test_a_snapshot_outlives_its_disk(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    made = snap(cloud, volume)
+    cloud.job("destroyVirtualMachine", id=vm, expunge=True)
+    (found,) = cloud.ask("listSnapshots")["snapshot"]
+    assert found["volumename"].startswith("ROOT-") and "volumeid" not in found and found["revertable"] is False
+    with pytest.raises(Refused) as refused:
+        cloud.ask("revertSnapshot", id=made["id"])
+    assert "is gone" in refused.value.text
+    cloud.job("deleteSnapshot", id=made["id"])
+    assert files() == []
+
+
+def test_limits_of_number_and_of_room_are_kept(cloud, zone):
+    cloud.account("ann")
+    domain = cloud.ask("listDomains", name="ROOT")["domain"][0]["id"]
+    _, volume = deploy(cloud, zone, user="ann")
+    cloud.ask("updateResourceLimit", account="ann", domainid=domain, resourcetype=3, max=1)
+    cloud.ask("updateResourceLimit", account="ann", domainid=domain, resourcetype=11, max=0)
+    with pytest.raises(Refused) as refused:
+        snap(cloud, volume, user="ann")
+    assert refused.value.status == 535 and "secondary" in refused.value.text
+    assert files() == [], "what has no room is taken away"
+    cloud.ask("updateResourceLimit", account="ann", domainid=domain, resourcetype=11, max=-1)
+    snap(cloud, volume, user="ann")
+    with pytest.raises(Refused) as refused:
+        cloud.ask("createSnapshot", user="ann", volumeid=volume)
+    assert refused.value.status == 535 and "its limit is 1 snapshots" in refused.value.text
+    counts_are_right()
+
+
+def test_what_this_version_does_not_do_is_refused_by_name(cloud, zone):
+    _, volume = deploy(cloud, zone)
+    for more in ({"quiescevm": True}, {"locationtype": "PRIMARY"}, {"storageids": zone["pool"]}):
+        with pytest.raises(Refused) as refused:
+            cloud.ask("createSnapshot", volumeid=volume, **more)
+        assert next(iter(more)) in refused.value.text and "not support" in refused.value.text
+    assert snap(cloud, volume, quiescevm=False, locationtype="secondary")["locationtype"] == "SECONDARY"
+
+
+def test_a_call_need_not_wait_for_the_copy(cloud, zone):
+    _, volume = deploy(cloud, zone)
+    asked = cloud.ask("createSnapshot", volumeid=volume, asyncbackup=True)
+    cloud.work()
+    assert cloud.ask("queryAsyncJobResult", jobid=asked["jobid"])["jobstatus"] == 1
+    assert cloud.ask("listSnapshots", id=asked["id"])["snapshot"][0]["state"] == "BackedUp"
+
+
+def test_snapshots_of_others_are_not_there(cloud, zone):
+    west = another_zone(cloud)
+    cloud.account("ann", domain="/a/")
+    cloud.account("eve", domain="/b/")
+    cloud.account("boss", kind=2, domain="/a/")
+    _, volume = deploy(cloud, zone, user="ann")
+    made = snap(cloud, volume, user="ann")
+    assert "datastoreid" not in made
+    for command, sent in (
+        ("createSnapshot", {"volumeid": volume}), ("revertSnapshot", {"id": made["id"]}),
+        ("deleteSnapshot", {"id": made["id"]}), ("copySnapshot", {"id": made["id"], "destzoneid": west["zone"]}),
+    ):  # fmt: skip
+        with pytest.raises(Refused) as refused:
+            cloud.ask(command, user="eve", **sent)
+        assert refused.value.status == 431 and "does not exist" in refused.value.text
+    for more in ({}, {"listall": True}, {"keyword": "ROOT"}, {"showunique": True}):
+        assert cloud.ask("listSnapshots", user="eve", **more) == {}
+    assert cloud.ask("listSnapshots", user="boss") == {}
+    assert cloud.ask("listSnapshots", user="boss", listall=True)["count"] == 1
+    assert cloud.ask("listSnapshots", listall=True)["snapshot"][0]["datastoreid"] == zone["store"]
+    assert cloud.ask("listSnapshots", account="ann", domainid=made["domainid"])["count"] == 1
+
+
+def test_lists_take_tags_names_and_disks(cloud, zone):
+    _, volume = deploy(cloud, zone)
+    _, other = deploy(cloud, zone)
+    snap(cloud, volume, name="one", **{"tags[0].key": "k", "tags[0].value": "v"})
+    snap(cloud, other, name="two")
+    for more, names in (
+        ({"name": "one"}, ["one"]), ({"keyword": "W"}, ["two"]), ({"volumeid": other}, ["two"]),
+        ({"tags[0].key": "k", "tags[0].value": "v"}, ["one"]), ({"intervaltype": "manual"}, ["one", "two"]),
+        ({"intervaltype": "DAILY"}, []), ({"snapshottype": "RECURRING"}, []),
+        ({"zoneid": zone["zone"]}, ["one", "two"]),
+        ({"page": 2, "pagesize": 1}, ["two"]), ({"storageid": zone["pool"]}, []),
+    ):  # fmt: skip
+        assert [s["name"] for s in cloud.ask("listSnapshots", **more).get("snapshot", [])] == names, more
+
+
+def test_how_much_a_chain_takes_is_told_where_that_is_wanted(cloud, zone):
+    incremental(cloud)
+    _, volume = deploy(cloud, zone)
+    first, second = snap(cloud, volume), snap(cloud, volume)
+    assert "chainsize" not in second
+    configure(cloud, "snapshot.show.chain.size", "true")
+    sizes = [s["chainsize"] for s in cloud.ask("listSnapshots")["snapshot"]]
+    assert sizes == [first["physicalsize"], first["physicalsize"] + second["physicalsize"]]
+
+
+def test_what_a_store_did_not_give_up_is_swept_later(cloud, zone, monkeypatch):
+    _, volume = deploy(cloud, zone)
+    made = snap(cloud, volume)
+
+    def silent(*_):
+        raise Unavailable("the store does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(snapshot_files.simulator, "remove", silent)
+        with pytest.raises(Refused):
+            cloud.job("deleteSnapshot", id=made["id"])
+    assert len(files()) == 1 and used("snapshot") == 0
+    counts_are_right()
+    sweep_all()
+    cloud.work()
+    assert files() == [] and on_stores() == 0 and cloud.ask("listSnapshots") == {}
+    counts_are_right()
+
+
+@pytest.mark.parametrize("method", ["save_disk", "load_disk"])
+@pytest.mark.parametrize("late", ["false", "true"])
+def test_a_lost_answer_leaves_disk_and_rows_in_order(cloud, zone, method, late):
+    vm, volume = deploy(cloud, zone)
+    made = snap(cloud, volume)
+    cloud.job("stopVirtualMachine", id=vm)
+    touch(volume)
+    fail(cloud, method, f"lost:true|late:{late}")
+    with pytest.raises(Refused):
+        snap(cloud, volume) if method == "save_disk" else cloud.job("revertSnapshot", id=made["id"])
+    assert cloud.ask("listVolumes", id=volume)["volume"][0]["state"] == "Ready"
+    assert len(files()) == 1
+    counts_are_right()
+    assert cloud.job("revertSnapshot", id=made["id"])["snapshot"]["id"] == made["id"]
