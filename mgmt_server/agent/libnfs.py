@@ -107,6 +107,12 @@ class Export:
     def rename(self, old: str, new: str) -> None:
         self._call("nfs_rename", old, f"/{new}".encode())
 
+    def extend(self, name: str, size: int) -> None:
+        """Have a file end at `size` or later; what is added takes no room."""
+        found = self.size(name)
+        if found is not None and found[0] < size:
+            self._call("nfs_truncate", name, ctypes.c_uint64(size))
+
     def mkdir(self, name: str) -> None:
         """Nothing where there is one already."""
         self._call("nfs_mkdir", name, allowed=(EEXIST,))

@@ -13,9 +13,9 @@ from xml.etree.ElementTree import Element
 
 import libvirt
 
-from mgmt_server.agent.devices import disk_elements, is_remote, nic_with, put_source, source_of, target_of
+from mgmt_server.agent.devices import disk_at, disk_elements, is_remote, nic_with, put_source, source_of, target_of
 from mgmt_server.agent.guests import WATCH, Guests, text, tree
-from mgmt_server.agent.places import pool_place
+from mgmt_server.agent.places import Remote, pool_place
 from mgmt_server.agent.saving import forget_notes
 from mgmt_server.agent.snapshots import localise
 from mgmt_server.agent.virt import told, undefine
@@ -150,7 +150,17 @@ class Migration:
         if moved:
             flags |= libvirt.VIR_MIGRATE_NON_SHARED_DISK
             parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = moved
+        self._lengthen(domain, machine, moves)
         domain.migrateToURI3(target.uri, parameters, flags)
+
+    def _lengthen(self, domain: Any, machine: Machine, moves: tuple[Move, ...]) -> None:
+        moved = {m.target.name for m in moves}
+        for disk in machine.disks:
+            place = pool_place(self.storage.config, disk.pool)
+            if disk.name not in moved and isinstance(place, Remote):
+                element = disk_at(tree(domain), place.where(disk.name))
+                if element is not None:
+                    place.lengthen(disk.name, int(domain.blockInfo(target_of(element))[0]))
 
     def _old_places(self, machine: Machine, moves: tuple[Move, ...]) -> dict[str, str]:
         """Name that a disk will have -> where it is now."""

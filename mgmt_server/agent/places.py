@@ -109,6 +109,17 @@ class Remote:
         with libnfs.export(self.host, self.path) as export:
             export.unlink(safe_name(name))
 
+    def lengthen(self, name: str, virtual_size: int) -> None:
+        """Have the file of a disk end behind anything that its machine may write to it.
+
+        QEMU's NFS asks for a file's length once, when it opens it. A machine that migrates has its disk open on both
+        hosts: what the one writes at the end, the other would read as zeros.
+        """
+        with libnfs.export(self.host, self.path) as export:
+            found = export.size(safe_name(name))
+            if found is not None:
+                export.extend(name, found[0] + virtual_size + virtual_size // 50 + (64 << 20))
+
     def names(self, start: str) -> list[str]:
         with libnfs.export(self.host, self.path) as export:
             return [n for n in export.names() if n.startswith(start)]

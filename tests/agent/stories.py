@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from dataclasses import replace
@@ -17,6 +18,13 @@ from mgmt_server.errors import Failed
 from mgmt_server.model.host import Host
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.protocol.machine import Disk, File, Machine, Move, Nic, Saved
+
+STEPS = 4096
+# a block every 64 KiB, so that the disk's file grows with each; the guest tells how many there are
+WRITER = f"""(i=0; while [ ! -e /run/stop ] && [ $i -lt {STEPS} ]; do
+printf %08d $i | dd of=/dev/vdc bs=512 seek=$((i * 128)) conv=sync,fsync,notrunc 2>/dev/null
+i=$((i + 1)); echo $i > /run/count.new; mv /run/count.new /run/count; done; echo $i > /run/stopped) >/dev/null 2>&1 &
+while [ ! -e /run/count ]; do usleep 50000; done"""
 
 
 def said(words: str, began: float) -> None:
@@ -118,7 +126,7 @@ def _cd(cloud: Cloud, guest: Guest) -> None:
     (cloud.folder / "words").write_text("written on a CD")
     sh("genisoimage", "-quiet", "-o", str(iso), str(cloud.folder / "words"))
     for _ in range(2):
-        cloud.kvm.change_iso(uuid4(), guest.host.ref, guest.machine.name, f"file://{iso}")
+        cloud.kvm.change_iso(uuid4(), guest.host.ref, guest.machine.name, f"{cloud.store.url}/words.iso")
     eventually(
         lambda: "written on a CD" in guest.does("mkdir -p /cd; mount -t iso9660 -o ro /dev/sr0 /cd && cat /cd/*; true")
     )
@@ -205,7 +213,7 @@ def _reverted(cloud: Cloud, guest: Guest) -> None:
     assert cloud.kvm.revert(uuid4(), host, machine, "s2").state == "Stopped"
     cloud.kvm.start(uuid4(), host, machine)
     assert eventually(lambda: _mark(guest), 90) == "now"
-    assert guest.status()["boots"] == 2
+    guest.sees(lambda s: s["boots"] == 2)
 
 
 def _mark(guest: Guest) -> str:
@@ -244,7 +252,12 @@ def moves(cloud: Cloud) -> None:
     file = File(cloud.store, "snapshots/root.qcow2")
     cloud.disks.save_disk(uuid4(), one.ref, root, guest.machine.name, file, "", "r1")
     there = replace(data, pool=two.local)
-    machine = replace(guest.machine, disks=(root, there))
+    stays = cloud.blank("stays", one, size=STEPS << 16, device=2)
+    cloud.kvm.attach_disk(uuid4(), one.ref, guest.machine.name, stays)
+    guest.sees(lambda s: guest.disk("stays"))
+    guest.does(WRITER)
+    eventually(lambda: int(guest.does("cat /run/count")) > 50, 30)
+    machine = replace(guest.machine, disks=(root, there, stays))
     began = time.monotonic()
     with Pulse(guest) as pulse:
         state = cloud.kvm.migrate(uuid4(), one.ref, two.ref, machine, (Move(data, there),))
@@ -256,12 +269,28 @@ def moves(cloud: Cloud) -> None:
     guest.write("vdb", "beta")
     assert guest.read("vdb") == "beta" and guest.status()["boots"] == 1
     cloud.disks.delete_disk(uuid4(), one.ref, data)
+    _kept_up(guest)
+    cloud.kvm.detach_disk(uuid4(), two.ref, machine.name, stays)
+    machine = replace(machine, disks=(root, there))
     # the moment that was noted on the other host
     file = File(cloud.store, "snapshots/root-2.qcow2")
     assert not cloud.disks.save_disk(uuid4(), two.ref, root, machine.name, file, "r1", "").whole
     _fails(cloud, guest, machine)
     _interrupted(cloud, guest, machine)
     _beats(cloud)
+
+
+def _kept_up(guest: Guest) -> None:
+    """What was written before, amid and after a migration is there to the last block."""
+    guest.does("touch /run/stop")
+    count = int(eventually(lambda: guest.does("cat /run/stopped 2>/dev/null; true"), 30))
+    told = guest.does("echo 3 > /proc/sys/vm/drop_caches; md5sum < /dev/vdc").split()[0]
+    blocks = (f"{n:08d}".encode().ljust(1 << 16, b"\0") if n < count else bytes(1 << 16) for n in range(STEPS))
+    digest = hashlib.md5(usedforsecurity=False)
+    for block in blocks:
+        digest.update(block)
+    assert told == digest.hexdigest(), f"of {count} blocks some are lost"
+    print(f"{count} blocks written amid the migration", flush=True)
 
 
 def _runs_on(cloud: Cloud, guest: Guest, machine: Machine, number: int) -> None:

@@ -33,14 +33,18 @@ TINY = Path(__file__).parents[2] / ".lab/cache/images/tiny-guest.qcow2"
 
 @pytest.mark.guests
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("story", ["changes", "keeps", "moves", "firmwares"])
-def test_two_hosts(tmp_path: Path, story: str) -> None:
-    """`firmwares` needs ovmf."""
+@pytest.mark.parametrize(
+    ("story", "pool"),
+    [(s, p) for s in ("changes", "keeps", "moves") for p in ("directory", "nfs")] + [("firmwares", "directory")],
+)
+def test_two_hosts(tmp_path: Path, story: str, pool: str) -> None:
+    if pool == "nfs" and shutil.which("ganesha.nfsd") is None:
+        pytest.skip("needs nfs-ganesha and nfs-ganesha-vfs")
     if not TINY.exists():
-        pytest.skip("needs the tiny guest: `tools/lab.py images`")
+        pytest.skip("needs the tiny guest: tools/tiny_guest/build.py --output .lab/cache/images")
     if story == "firmwares" and not Path("/usr/share/OVMF/OVMF_CODE_4M.fd").exists():
         pytest.skip("needs ovmf")
-    words = f"{sys.executable} {Path(__file__).with_name('two_hosts.py')} {tmp_path} {TINY} {story}; exit $?"
+    words = f"{sys.executable} {Path(__file__).with_name('two_hosts.py')} {tmp_path} {TINY} {story} {pool}; exit $?"
     argv = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
     argv += ["bash", "-c", words]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=580, check=False)

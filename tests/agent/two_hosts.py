@@ -1,7 +1,7 @@
 """Run by test_guests.py in namespaces of its own: two hosts, each with a libvirtd and the real agent, a server's link
 and its drivers, and the tiny guest, which tells from inside what became of it.
 
-Usage: unshare --net --mount --uts --pid --fork --mount-proc --kill-child python two_hosts.py FOLDER TINY STORY
+Usage: unshare --net --mount --uts --pid --fork --mount-proc --kill-child python two_hosts.py FOLDER TINY STORY [nfs]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 from conftest import eventually
-from real_host import FOLDERS, QEMU, sh
+from real_host import FOLDERS, QEMU, nfs_server, sh
 
 from mgmt_server import db
 from mgmt_server.agent.config import store
@@ -54,7 +54,7 @@ CERTIFICATES = {
 class Host:
     """A namespace with a bridge on the common network, its own libvirt, and an agent."""
 
-    def __init__(self, folder: Path, number: int, link: Link, shared: Path) -> None:
+    def __init__(self, folder: Path, number: int, link: Link, shared: Path, nfs: bool) -> None:
         self.name, self.address, self.link = f"kvm{number}", f"10.99.0.{number}", link
         self.folder = folder / self.name
         self.folder.mkdir()
@@ -62,7 +62,7 @@ class Host:
         eventually(lambda: self._apart("net") and self._apart("uts") and self._apart("mnt"))
         eventually(lambda: Path(f"/proc/{self.keeper.pid}/comm").read_text() == "sleep\n")
         self._network(number)
-        self._files(shared)
+        self._files(shared, nfs)
         self.libvirtd = self._libvirtd()
         self.agent = self._agent()
         who = eventually(lambda: [a for a in link.connected() if a.name == self.name], 60)[0]
@@ -93,7 +93,7 @@ class Host:
         ):
             self.run("ip", *words.split())
 
-    def _files(self, shared: Path) -> None:
+    def _files(self, shared: Path, nfs: bool) -> None:
         self.run("mount", "--make-rprivate", "/")
         self.run("mount", "-t", "sysfs", "sysfs", "/sys")
         self.run("mount", "--bind", str(shared), str(shared))
@@ -104,14 +104,15 @@ class Host:
         (self.folder / "etc/libvirt/libvirtd.conf").write_text(LIBVIRTD.format(uuid4()))
         (self.folder / "etc/libvirt/qemu.conf").write_text(QEMU + 'default_tls_x509_cert_dir = "/etc/pki/qemu"\n')
         self.run("hostname", self.name)
-        self._enroll()
+        self._enroll(nfs)
 
-    def _enroll(self) -> None:
+    def _enroll(self, nfs: bool) -> None:
         path, authority = self.folder / "agent.toml", self.link.authority
         words = ([f"{GATEWAY}:{self.link.port}"], tokens.issue(self.name), authority.fingerprint, str(path), "qemu")
         self.run(sys.executable, "-c", f"from mgmt_server.agent.enroll import enroll; enroll(*{words!r})")
         own = {name: self.folder / name for name in ("state", "logs", "run")}
-        store(path, own | {"address": self.address, "unsafe_migration": True})
+        own |= {"nfs": "libnfs"} if nfs else {"unsafe_migration": True}
+        store(path, own | {"address": self.address})
         for name, source in CERTIFICATES.items():
             target = self.folder / "etc/pki" / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,13 @@ class Guest:
         return found
 
     def sees(self, condition: Callable[[dict[str, Any]], Any], seconds: float = 30) -> Any:
-        return eventually(lambda: condition(self.status()), seconds)
+        def look() -> Any:
+            try:
+                return condition(self.status())
+            except OSError:
+                return None  # it boots
+
+        return eventually(look, seconds)
 
     def disk(self, serial: str) -> dict[str, Any] | None:
         return next((d for d in self.status()["disks"] if d["serial"] == serial), None)
@@ -185,7 +192,7 @@ class Guest:
 
 
 class Cloud:
-    def __init__(self, folder: Path, tiny: Path) -> None:
+    def __init__(self, folder: Path, tiny: Path, nfs: bool) -> None:
         self.folder = folder
         shared = folder / "shared"
         (folder / "store").mkdir(parents=True)
@@ -198,10 +205,14 @@ class Cloud:
         argv = "dnsmasq --no-daemon --port=0 --interface=br0 --bind-interfaces --no-ping --dhcp-option=3 --leasefile-ro"
         argv += " --dhcp-range=10.99.0.100,10.99.0.150,1h --no-hosts --no-resolv -q"
         self.dhcp = subprocess.Popen(argv.split(), stderr=(folder / "dnsmasq.log").open("wb"))
-        self.hosts = [Host(folder, n, self.link, shared) for n in (1, 2)]
+        self.server = nfs_server(folder) if nfs else None
+        self.hosts = [Host(folder, n, self.link, shared, nfs) for n in (1, 2)]
         self.kvm, self.disks = Kvm(self.link), KvmStorage(self.link)
         self.pool = Pool(str(uuid4()), "SharedMountPoint", str(shared))
         self.store = Store(f"file://{folder}/store")
+        if nfs:
+            self.pool = Pool(str(uuid4()), "NetworkFilesystem", str(shared), GATEWAY)
+            self.store = Store(f"nfs://{GATEWAY}{folder}/store")
         for host in self.hosts:
             for pool in (self.pool, host.local):
                 self.disks.add_pool(uuid4(), host.ref, pool)
@@ -243,8 +254,9 @@ class Cloud:
             for name in host.virsh("list", "--name").split():
                 host.virsh("destroy", name)
             host.end()
-        self.dhcp.terminate()
-        self.dhcp.wait(10)
+        for process in (self.dhcp, *([self.server] if self.server else [])):
+            process.terminate()
+            process.wait(20)
         self.link.stop()
 
 
@@ -280,11 +292,11 @@ class Pulse:
         return max(b - a for a, b in zip(self.answers, self.answers[1:], strict=False))
 
 
-def main(folder: Path, tiny: Path, story: str) -> None:
+def main(folder: Path, tiny: Path, story: str, nfs: bool) -> None:
     import stories
 
     began = time.monotonic()
-    cloud = Cloud(folder, tiny)
+    cloud = Cloud(folder, tiny, nfs)
     print(f"two hosts after {time.monotonic() - began:.1f} s", flush=True)
     try:
         getattr(stories, story)(cloud)
@@ -295,4 +307,4 @@ def main(folder: Path, tiny: Path, story: str) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(__file__))
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], nfs=sys.argv[4:] == ["nfs"])
