@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -370,3 +371,33 @@ def test_inspect_tells_formats(good: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     raw.write_bytes(b"\x55" * 4096)
     assert images.inspect(str(raw), "RAW") == images.Inspected("raw", 4096)
+
+
+# --- many machines ----------------------------------------------------------------------------------------------------
+
+
+def test_a_report_of_500_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    """All states and figures in one go; how long it takes is printed, and held against no clock."""
+    virt = Virt("test:///default")
+    connection = virt.connection()
+    mine = [f"many-{n}" for n in range(500)]
+    domains = [connection.defineXML(TEST_XML.format(name, uuid4())) for name in mine]
+    for domain in domains:
+        domain.create()
+    try:
+        began = time.monotonic()
+        states = {m.name: m.state for m in virt.machines()}
+        figures = virt.statistics([])
+        first = time.monotonic() - began
+        began = time.monotonic()
+        virt.machines()
+        virt.statistics([])
+        again = time.monotonic() - began
+        assert all(states[name] == "Running" for name in mine)
+        assert set(mine) <= {f.name for f in figures}
+        with capsys.disabled():
+            print(f"\n500 machines reported in {first:.2f} s, then {again:.2f} s")
+    finally:
+        for domain in domains:
+            domain.destroy()
+            domain.undefine()
