@@ -9,8 +9,9 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import Vm
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.capacity.timers import factors
 from tests.cloud import Refused
 from tests.simulated import build
 
@@ -22,7 +23,8 @@ def zone(cloud):
     found = build(hosts=3)
     found["offering"] = cloud.ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
     found["hosts"] = found["hosts"].split(",")
-    return found
+    yield found
+    cloud.ask("cleanupSimulatorMock")
 
 
 def deploy(cloud, zone, name="", user="admin", **more):
@@ -209,7 +211,7 @@ def test_a_hypervisor_bears_so_many_machines(cloud, zone):
     deploy(cloud, zone, "a")
     changed = cloud.ask("updateHypervisorCapabilities", id=told["id"], maxguestslimit=1)["hypervisorcapabilities"]
     assert changed["maxguestslimit"] == 1 and changed["id"] == told["id"]
-    deploy(cloud, zone, "b")
+    change(Host, machines=1)
     with pytest.raises(Refused, match="east-h0 has 1 machines, of at most 1"):
         deploy(cloud, zone, "c")
     cloud.ask("updateHypervisorCapabilities", hypervisor="Simulator", maxguestslimit=2)
@@ -248,7 +250,8 @@ def test_a_host_that_fails_to_start_a_machine_is_not_the_last(cloud, zone):
     assert sum(a != before[name] for name, a in after.items()) == 1, "two hosts hold nothing of it"
     with reading() as session:
         assert session.scalar(select(SimulatedMachine.host).where(SimulatedMachine.machine == vm["id"]))
-        assert session.scalar(select(SimulatedDisk.id).where(SimulatedDisk.name.contains(vm["id"]))) is None
+        disks = session.scalars(select(Volume.path).where(Volume.path.is_not(None), Volume.removed.is_(None))).all()
+        assert set(disks) == set(session.scalars(select(SimulatedDisk.name).where(SimulatedDisk.name.in_(disks))))
 
 
 def test_when_all_hosts_fail_each_is_named_with_what_it_said_and_nothing_is_kept(cloud, zone):
@@ -333,3 +336,31 @@ def test_only_root_administrators_are_explained_the_inventory(cloud, zone):
     assert no.value.status in (401, 432)
     with reading() as session:
         assert session.scalar(select(ServiceOffering.id).limit(1))
+
+
+def test_figures_of_hosts_are_counted_anew_on_demand_and_told(cloud, zone):
+    vm = deploy(cloud, zone, "a")
+    right = used()
+    change(Host, Host.name != vm["hostname"], cpu_used=777, machines=3)
+    change(Host, Host.name == vm["hostname"], memory_used=1)
+    cloud.ask("listCapacity", type=0)
+    assert used() != right
+    cloud.ask("listCapacity", type=0, fetchlatest=True)
+    assert used() == right
+    (told,) = [a for a in cloud.ask("listAlerts")["alert"] if "figures of 3 hosts" in a["description"]]
+    assert told["name"] == "ALERT.RESOURCE.COUNT"
+    cloud.ask("listCapacity", fetchlatest=True)
+    assert len([a for a in cloud.ask("listAlerts")["alert"] if "figures of" in a["description"]]) == 1
+
+
+def test_a_pool_promises_as_much_as_its_factor_says(cloud, zone):
+    change(Pool, capacity=2 * GIB, overprovision=2.0)
+    setting(cloud, "storage.overprovisioning.factor", "1", storageid=zone["pool"])
+    factors()
+    (told,) = cloud.ask("listStoragePools", id=zone["pool"])["storagepool"]
+    assert told["overprovisionfactor"] == "1.0"
+    with pytest.raises(Refused, match="pool shared lacks|pool shared would be promised"):
+        deploy(cloud, zone, "a")
+    setting(cloud, "storage.overprovisioning.factor", "10", storageid=zone["pool"])
+    factors()
+    assert deploy(cloud, zone, "b")["state"] == "Running"

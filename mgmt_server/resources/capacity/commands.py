@@ -13,7 +13,7 @@ from mgmt_server.api.parameters import Use
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.tenancy import ADMIN, RESOURCE_ADMIN
 from mgmt_server.model.zone import Cluster, Pod, Zone
-from mgmt_server.resources.capacity import sums
+from mgmt_server.resources.capacity import sums, timers
 
 OPERATORS = (ADMIN, RESOURCE_ADMIN)
 
@@ -36,13 +36,15 @@ def list_capacity(
     clusterid: those of this cluster
     type: 0 memory, 1 CPU, 2 storage, 3 storage as promised, 4 public addresses, 5 management addresses, ...
     sortby: usage for the fullest first
-    fetchlatest: accepted; what is answered is always the latest
+    fetchlatest: whether to count first what hosts have promised; what is answered is the latest in any case
     tag: what hosts and storage with this tag have
     """
     if type is not None and type not in sums.NAMES:
         raise InvalidValue(f"type={type} is none of " + ", ".join(f"{n} {name}" for n, name in sums.NAMES.items()))
     if sortby not in (None, "usage"):
         raise InvalidValue(f"sortby={str(sortby)[:50]} is not supported: send usage")
+    if fetchlatest:
+        timers.check()
     rows = select(Zone.id, Zone.uuid, Zone.name).where(Zone.removed.is_(None), Zone.usable_by(ctx.caller))
     if zoneid is not None or podid is not None or clusterid is not None:
         found = zoneid.id if zoneid else podid.zone_id if podid else clusterid.zone_id if clusterid else 0
