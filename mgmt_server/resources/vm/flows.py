@@ -18,6 +18,7 @@ from mgmt_server.model.network import Network
 from mgmt_server.model.storage import Pool, PoolHost
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
 from mgmt_server.protocol.machine import Disk, Machine
+from mgmt_server.resources.affinity import members as affinity
 from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.network.nics import served_by_router
 from mgmt_server.resources.router import document
@@ -228,6 +229,7 @@ def expunged(tx: Session, vm_id: int) -> list[int]:
             counted.volumes_go(tx, [volume])
     vm_snapshots.gone_with(tx, vm_id)
     networks = free_nics(tx, vm_id)
+    affinity.leave(tx, vm_id)
     vm.removed, vm.password, vm.vnc_password, vm.user_data = now(), None, None, None
     vm.group_id = vm.user_data_id = None
     tx.flush()
