@@ -96,6 +96,12 @@ def test_after_the_last_try_the_cause_is_told(cloud, web, store, sent, moody, no
     cloud.work()
     assert "answered 503" in state(cloud)["status"] and "(tried 3 times)" in state(cloud)["status"]
     assert len(moody[1]) == 3 and files(store) == []
+    told = [e for e in cloud.ask("listEvents", listall=True)["event"] if e["type"].startswith("TEMPLATE.DOWNLOAD")]
+    assert sorted((e["type"], e["level"]) for e in told) == [
+        ("TEMPLATE.DOWNLOAD.FAILED", "ERROR"),
+        ("TEMPLATE.DOWNLOAD.START", "INFO"),
+    ]
+    assert any("answered 503" in e["description"] for e in told)
 
 
 def test_while_it_waits_the_list_tells_why(cloud, web, sent, moody, no_pause, monkeypatch):  # noqa: F811

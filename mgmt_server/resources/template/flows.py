@@ -25,6 +25,7 @@ from mgmt_server.model.zone import Cluster, Zone
 from mgmt_server.resources.template import bring
 from mgmt_server.resources.template.bring import Brought, Order, Stored
 from mgmt_server.resources.template.seeds import BUILTIN_SIMULATOR, SYSTEM_KVM, SYSTEM_SIMULATOR
+from mgmt_server.resources.template.telling import tell
 from mgmt_server.resources.transfer.links import expire_links
 
 FULL = Setting(
@@ -276,6 +277,7 @@ def begin(tx: Session, on_store_id: int) -> Order | None:
     template, store = tx.get_one(Template, row.template_id), tx.get_one(ImageStore, row.store_id)
     if template.removed is not None or store.removed is not None or row.state != "Creating":
         return None
+    tell(tx, row.id, "START", f"its image comes to {store.name}")
     return Order(
         on_store=row.id,
         template=template.id,
@@ -312,6 +314,7 @@ def arrived(tx: Session, order: Order, brought: Brought) -> bool:
     except LimitExceeded as exceeded:
         _fail(tx, order.on_store, str(exceeded))
         return True
+    tell(tx, order.on_store, "SUCCESS", f"its image of {brought.physical_size} bytes is there")
     changes = {"size": brought.size} | ({"checksum": brought.checksum} if brought.checksum else {})
     tx.execute(
         update(Template)
@@ -323,6 +326,7 @@ def arrived(tx: Session, order: Order, brought: Brought) -> bool:
 
 
 def _fail(tx: Session, on_store_id: int, text: str) -> None:
+    tell(tx, on_store_id, "FAILED", text)
     tx.execute(
         update(TemplateOnStore)
         .where(TemplateOnStore.id == on_store_id, TemplateOnStore.state == "Creating")
