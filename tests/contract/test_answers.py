@@ -28,6 +28,7 @@ EMPTY = {
     "listPortForwardingRules": "no command makes any yet",
     "listIpForwardingRules": "no command makes any yet",
     "listVmwareDcs": "there is no vCenter",
+    "listAffectedVmsForStorageScopeChange": "all machines are in the one cluster",
 }  # fmt: skip
 
 
@@ -160,7 +161,8 @@ def test_xml_says_the_same(told, name):
     content, xml = told[name]
     root = ElementTree.fromstring(xml)  # noqa: S314  our own answer
     assert root.tag == ALL[name].response_name and root.attrib == {"cloud-stack-version": "4.22.1.0"}
-    assert without_moments(shape(root)) == without_moments(flat(content))
+    if name != "getVMPassword":  # which is encrypted anew for each answer
+        assert without_moments(shape(root)) == without_moments(flat(content))
 
 
 def test_fields_in_a_view_are_told_by_some_row(told):

@@ -13,6 +13,7 @@ from mgmt_server.db import reading, write
 from mgmt_server.model.account import User
 from mgmt_server.model.event import Alert, Tag
 from mgmt_server.model.host import Host
+from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Vm
@@ -36,6 +37,8 @@ WITH: dict[str, dict[str, str]] = {
     "listTrafficTypes": {"physicalnetworkid": "{physical}"},
     "listStorageProviders": {"type": "primary"},
     "queryAsyncJobResult": {"jobid": "{job}"},
+    "getVMPassword": {"id": "{machine}"},
+    "getVirtualMachineUserData": {"virtualmachineid": "{machine}"},
     "getCloudIdentifier": {"userid": "{user}"},
     "getUser": {"userapikey": "{key}"},
     "getUserKeys": {"id": "{user}"},
@@ -45,6 +48,9 @@ WITH: dict[str, dict[str, str]] = {
     "findHostsForMigration": {"virtualmachineid": "{machine}"},
     "findStoragePoolsForMigration": {"id": "{disk}"},
     "listNics": {"virtualmachineid": "{machine}"},
+    "listUnmanagedInstances": {"clusterid": "{cluster}"},
+    "listHostHAProviders": {"hypervisor": "KVM"},
+    "listAffectedVmsForStorageScopeChange": {"storageid": "{pool}", "clusterid": "{cluster}"},
 }
 SCOPED = {"listall": "true"}
 
@@ -77,12 +83,16 @@ def filled(cloud: Cloud) -> dict[str, str]:
 
     def rows(tx: Any) -> None:
         tx.add(Alert(type=1, name="ALERT", subject="subject", content="content"))
+        disk, place = tx.scalar(select(SimulatedDisk)), tx.scalar(select(Host.uuid))
+        stranger = {"name": "stranger", "machine": "stranger", "state": "Stopped", "call": ""}
+        tx.add(SimulatedMachine(host=place, disks=[disk.name], nics=["06:00:00:00:00:01"], **stranger))
         for host in tx.scalars(select(Host)):
             host.tags = "ssd"
         in_zone(tx, tx.scalar(select(Template).where(Template.uuid == zone["template"])), tx.scalar(select(Zone.id)))
         for pool in tx.scalars(select(Pool)):
             pool.tags = "fast"
         machine = tx.scalar(select(Vm).where(Vm.uuid == vm["id"]))
+        machine.password, machine.user_data = "told to the holder of its key", "eA=="
         tx.add(
             Tag(resource_type="UserVm", resource_uuid=vm["id"], key="k", value="v",
                 account_id=machine.account_id, domain_id=machine.domain_id)
@@ -107,6 +117,7 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
         },
         "addNetworkServiceProvider": {"name": "VirtualRouter", "physicalnetworkid": zone["physical"]},
         "addOsCategory": {"name": "Mine"},
+        "configureHAForHost": {"hostid": zone["hosts"].split(",")[0], "provider": "simulatorhaprovider"},
         "createInstanceGroup": {"name": "web"},
         "registerUserData": {"name": "data", "userdata": "eA==", "params": "size"},
         "addAnnotation": {"entitytype": "VM", "entityid": zone["machine"], "annotation": "note"},
@@ -117,7 +128,7 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
     for command, sent in made.items():
         if command in registry:
             (cloud.job if registry[command].is_async else cloud.ask)(command, **sent)
-    disc = {"name": "disc", "url": "http://images.example/disc.iso", "zoneid": zone["zone"], "bootable": False}
+    disc = {"name": "disc", "url": "http://images.example/disc.iso", "zoneid": zone["zone"], "bootable": False, "ispublic": True}
     zone["iso"] = cloud.ask("registerIso", **disc)["iso"][0]["id"]
     root = {"domainid": zone["domain"]}  # for everybody, so that nothing else is kept from its place
     for kind in ("Zone", "Pod", "Cluster"):

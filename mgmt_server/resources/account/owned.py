@@ -34,7 +34,7 @@ from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.snapshot import Snapshot, SnapshotPolicy, VmSnapshot
 from mgmt_server.model.template import LaunchPermission, Template, TemplateInZone
 from mgmt_server.model.tenancy import Owned
-from mgmt_server.model.transfer import ExtractLink
+from mgmt_server.model.transfer import ExtractLink, UploadTicket
 from mgmt_server.model.userdata import InstanceGroup, UserData
 from mgmt_server.model.vm import SshKeyPair, Vm, Volume
 from mgmt_server.model.zone import Address, GuestVlanRange, VlanRange
@@ -51,7 +51,7 @@ from mgmt_server.resources.volume import flows as volume_flows
 KEPT = (Event,)  # what happened stays told
 ROWS: tuple[Any, ...] = (
     AffinityGroup, SshKeyPair, Tag, ResourceDetail, Annotation, TemplateInZone, GuestVlanRange, LaunchPermission,
-    InstanceGroup, UserData,
+    InstanceGroup, UserData, UploadTicket,
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Job, gives_up
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import Pool, PoolHost
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
 from mgmt_server.protocol.machine import Disk, Machine
@@ -26,6 +27,10 @@ from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.start import Options
 from mgmt_server.resources.vmsnapshot import rows as vm_snapshots
+
+FORCED = Setting(
+    "vm.destroy.forcestop", "Whether a machine that is destroyed loses its power instead of being asked to shut down"
+)
 
 
 @gives_up(starting.never_ran)
@@ -103,7 +108,7 @@ def reboot(job: Job, vm_id: int, forced: bool) -> None:
 def destroy(job: Job, vm_id: int, expunging: bool) -> None:
     where = job.write(begin_stop, vm_id, undo=still_running)
     if where is not None:
-        job.call(dispatch.stop, where.host, where.name, True)
+        job.call(dispatch.stop, where.host, where.name, job.write(forcing))
         job.write(stopped, vm_id)
     job.write(destroyed, vm_id)
     if expunging:
@@ -137,6 +142,10 @@ def begin_stop(tx: Session, vm_id: int) -> Where | None:
 def _where(tx: Session, vm: Vm) -> Where:
     host = tx.get_one(Host, vm.host_id)
     return Where(starting.reference_of(host), instance_name(vm.kind, vm.account_id, vm.id))
+
+
+def forcing(tx: Session) -> bool:
+    return FORCED.flag()
 
 
 def still_running(tx: Session, vm_id: int) -> None:

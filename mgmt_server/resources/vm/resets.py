@@ -17,7 +17,7 @@ from mgmt_server.errors import InvalidValue, ParameterError
 from mgmt_server.jobs import Accepted, Job
 from mgmt_server.model.account import Account, Domain, Project
 from mgmt_server.model.template import Template
-from mgmt_server.model.tenancy import EVERYONE
+from mgmt_server.model.tenancy import EVERYONE, ROOT
 from mgmt_server.model.userdata import UserData
 from mgmt_server.model.vm import Vm
 from mgmt_server.resources.userdata.rules import Given
@@ -82,7 +82,7 @@ def reset_keys(
     return ctx.start(tell, id, renewed)
 
 
-@command("resetUserDataForVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.RESETUSERDATA")
+@command("resetUserDataForVirtualMachine", roles=ROOT, answers=vm_view, event="VM.RESETUSERDATA")
 def reset_user_data(
     ctx: Context,
     id: Operate[Vm],
