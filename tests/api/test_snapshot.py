@@ -20,6 +20,7 @@ from mgmt_server.resources.limit import recount
 from mgmt_server.resources.snapshot import files as snapshot_files
 from mgmt_server.resources.snapshot import rows
 from mgmt_server.resources.snapshot.timers import sweep_all
+from mgmt_server.resources.transfer.links import target_of
 from tests.cloud import Refused
 from tests.simulated import build
 
@@ -451,3 +452,26 @@ def test_a_lost_answer_leaves_disk_and_rows_in_order(cloud, zone, method, late):
     assert len(files()) == 1
     counts_are_right()
     assert cloud.job("revertSnapshot", id=made["id"])["snapshot"]["id"] == made["id"]
+
+
+def test_a_link_leads_to_the_whole_content_of_a_snapshot(cloud, zone):
+    incremental(cloud)
+    _, volume = deploy(cloud, zone)
+    first = snap(cloud, volume, name="first")
+    touch(volume)
+    second = snap(cloud, volume, name="second")
+    with reading() as session:
+        room = session.scalar(select(Pool.allocated))
+    for made, count in ((first, 2), (second, 3), (second, 3)):
+        told = cloud.job("extractSnapshot", id=made["id"], zoneid=zone["zone"])["snapshot"]
+        assert told["name"] == made["name"] and told["state"] == "DOWNLOAD_URL_CREATED"
+        target = None
+        with reading() as session:
+            target = target_of(session, told["url"].split("/")[-2])
+            assert session.scalar(select(Pool.allocated)) == room, "what it was put together in is given back"
+        assert target.file_name == f"{made['name']}.qcow2" and len(files()) == count
+    assert target.content == content(volume)
+    cloud.account("ann")
+    with pytest.raises(Refused) as refused:
+        cloud.ask("extractSnapshot", user="ann", id=first["id"], zoneid=zone["zone"])
+    assert refused.value.status == 432

@@ -17,17 +17,18 @@ from mgmt_server.jobs import Accepted, Asker, enqueue
 from mgmt_server.model.account import Domain
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore, SnapshotPolicy
 from mgmt_server.model.storage import ImageStore, Pool
-from mgmt_server.model.tenancy import EVERYONE
+from mgmt_server.model.tenancy import EVERYONE, ROOT
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.offering.rules import absent
-from mgmt_server.resources.snapshot import flows
+from mgmt_server.resources.snapshot import extracting, flows
 from mgmt_server.resources.snapshot.going import check_delete
 from mgmt_server.resources.snapshot.make import add
-from mgmt_server.resources.snapshot.rows import copies_of, lock_of
-from mgmt_server.resources.snapshot.views import snapshot_alone_view, snapshot_view
+from mgmt_server.resources.snapshot.rows import copies_of, lock_of, usable_in
+from mgmt_server.resources.snapshot.views import extracted_view, snapshot_alone_view, snapshot_view
 from mgmt_server.resources.tag import flows as tags_flows
+from mgmt_server.resources.transfer.links import check_extraction
 
 INTERVALS = ("MANUAL", "HOURLY", "DAILY", "WEEKLY", "MONTHLY")
 
@@ -203,3 +204,17 @@ def copy(
     ctx.describe(f"copying snapshot {id.name} to {', '.join(z.name for z in zones)}")
     source = sourcezoneid and sourcezoneid.id
     return ctx.start(flows.copy, id, id.volume_id, [z.id for z in zones], source)
+
+
+@command("extractSnapshot", roles=ROOT, answers=extracted_view, event="SNAPSHOT.EXTRACT")
+def extract(ctx: Context, id: Operate[Snapshot], zoneid: Use[Zone]) -> Accepted:
+    """Make a link from which a snapshot's content can be fetched for some time, as one whole file.
+
+    id: the snapshot
+    zoneid: a zone that has it
+    """
+    check_extraction("HTTP_DOWNLOAD")
+    usable_in(ctx.session, id, zoneid.id)
+    ctx.describe(f"making a link to snapshot {id.name}")
+    volume = ctx.session.get_one(Volume, id.volume_id)
+    return ctx.start(extracting.extract, id, zoneid.id, lock=lock_of(volume))

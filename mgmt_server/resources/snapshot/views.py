@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from mgmt_server.api.view import PerPage, View, only, shown
+from mgmt_server.model.account import Account
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import ImageStore
@@ -146,4 +147,17 @@ snapshot_alone_view = View(
     joins=((SnapshotOnStore, (SnapshotOnStore.snapshot_id == Snapshot.id) & (SnapshotOnStore.id == best())), *_joins()),
     more=(PerPage(("chainsize",), _by_snapshot),),
     **_fields(),
+)
+
+extracted_view = View(
+    "snapshot",
+    Snapshot,
+    response="ExtractResponse",
+    joins=((Zone, Zone.id == Snapshot.zone_id), (Account, Account.id == Snapshot.account_id)),
+    id=Snapshot.uuid,
+    name=Snapshot.name,
+    accountid=Account.uuid,
+    created=Snapshot.created,
+    zoneid=Zone.uuid,
+    zonename=Zone.name,
 )

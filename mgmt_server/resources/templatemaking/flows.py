@@ -124,10 +124,14 @@ def begin_snapshot(tx: Session, on_store_id: int, snapshot_id: int) -> Source:
 def unfold(tx: Session, on_store_id: int, snapshot_id: int) -> tuple[Unfolding, File]:
     """Where the disk can be put together. Raises NoCapacity."""
     row = tx.get_one(TemplateOnStore, on_store_id)
-    snapshot = tx.get_one(Snapshot, snapshot_id)
-    chain = chain_of(tx, usable_in(tx, snapshot, row.zone_id))
+    return room_for(tx, tx.get_one(Snapshot, snapshot_id), row.zone_id), file_of(tx, on_store_id)
+
+
+def room_for(tx: Session, snapshot: Snapshot, zone_id: int) -> Unfolding:
+    """A pool of the zone in which a snapshot of several files can be put together. Raises NoCapacity."""
+    chain = chain_of(tx, usable_in(tx, snapshot, zone_id))
     refused = []
-    for pool in pools.usable(tx, row.zone_id):
+    for pool in pools.usable(tx, zone_id):
         try:
             host = host_of(tx, pool)
         except ApiError as error:
@@ -137,8 +141,7 @@ def unfold(tx: Session, on_store_id: int, snapshot_id: int) -> tuple[Unfolding, 
             continue
         why = pools.why_not(pool, Space(snapshot.size, pool.is_local))
         if not why:
-            disk = Disk(new_uuid(), storage.as_seen(pool), snapshot.size)
-            return Unfolding(storage.ref(host), disk, pool.id, chain), file_of(tx, on_store_id)
+            return Unfolding(storage.ref(host), Disk(new_uuid(), storage.as_seen(pool), snapshot.size), pool.id, chain)
         refused.append(f"pool {pool.name} {why}")
     raise NoCapacity(
         f"The snapshot {snapshot.name} consists of {len(chain)} files and is put together in a pool first; none can: "
