@@ -1,5 +1,7 @@
 """Disks of their own: made, attached, detached, resized, moved, given up and taken back."""
 
+import threading
+
 import pytest
 from sqlalchemy import func, select, update
 
@@ -275,3 +277,42 @@ def test_users_may_be_kept_from_expunging(cloud, zone):
     with pytest.raises(Refused, match=r"allow\.user\.expunge\.recover\.volume"):
         cloud.ask("recoverVolume", user="ann", id=volume["id"])
     assert cloud.ask("recoverVolume", id=volume["id"])["volume"]["state"] == "Allocated"
+
+
+def test_users_are_told_in_words_why_there_is_no_room(cloud, zone):
+    cloud.account("ann")
+    vm = deploy(cloud, zone, user="ann")
+    volume = create(cloud, zone, user="ann")
+    write(lambda tx: tx.execute(update(Pool).values(capacity=1)))
+    for user, told in (("ann", "No storage can take"), ("admin", "pool shared lacks")):
+        with pytest.raises(Refused, match=told) as refused:
+            cloud.job("attachVolume", user=user, id=volume["id"], virtualmachineid=vm["id"])
+        assert user == "admin" or "shared" not in refused.value.text
+
+
+def test_of_many_machines_that_want_a_disk_one_gets_it(cloud, zone):
+    machines = [deploy(cloud, zone) for _ in range(3)]
+    volume = create(cloud, zone)
+    jobs = [cloud.ask("attachVolume", id=volume["id"], virtualmachineid=vm["id"])["jobid"] for vm in machines]
+    threads = [threading.Thread(target=cloud.work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ended = [cloud.ask("queryAsyncJobResult", jobid=j)["jobstatus"] for j in jobs]
+    assert sorted(ended) == [1, 2, 2]
+    path = row(volume).path
+    assert [path in at(vm) for vm in machines] == [
+        vm["id"] == shown(cloud, volume)["virtualmachineid"] for vm in machines
+    ]
+
+
+def test_a_disk_that_is_deleted_before_its_job_ran_is_counted_once(cloud, zone):
+    before = promised()
+    vm = deploy(cloud, zone)
+    there = promised()
+    sent = {"zoneid": zone["zone"], "diskofferingid": zone["small"], "virtualmachineid": vm["id"]}
+    made = cloud.ask("createVolume", name="x", **sent)
+    cloud.ask("deleteVolume", id=made["id"])
+    cloud.work()
+    assert promised() == there != before and cloud.ask("listVolumes", id=made["id"]) == {}

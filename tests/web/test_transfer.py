@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from mgmt_server.db import now, reading, write
+from mgmt_server.drivers.storage import simulator
 from mgmt_server.model.account import Account
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.transfer import ExtractLink, UploadTicket
@@ -85,6 +86,20 @@ def test_a_disabled_account_fetches_nothing(site, store):
     path = link(store)
     write(lambda tx: tx.execute(update(Account).where(Account.id == store.owner.account_id).values(state="locked")))
     assert site.client.get(path).status_code == 404
+
+
+def test_a_simulated_image_tells_its_content(site):
+    def add(tx):
+        row = ImageStore(name="s", url="nfs://192.0.2.9/s", protocol="nfs", details={})
+        tx.add(row)
+        tx.flush()
+        simulator.put(tx, row.url, "volumes/x", 5)
+        whose = SimpleNamespace(account_id=tx.scalar(select(Account.id).where(Account.name == "admin")), domain_id=1)
+        return links.make_link(tx, whose, "Volume", "u", "x", row.id, "volumes/x").url
+
+    path = write(add).removeprefix(links.base())
+    assert site.client.get(path).text.startswith("simulated image ")
+    assert site.client.get(path, headers={"Range": "bytes=0-8"}).text == "simulated"
 
 
 class Told:

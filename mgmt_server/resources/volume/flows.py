@@ -42,7 +42,7 @@ class Make:
 def never_made(tx: Session, volume_id: int, pool_id: int | None, vm_id: int | None) -> None:
     """What could not be made is not there."""
     volume = tx.get_one(Volume, volume_id)
-    if volume.removed is None:
+    if volume.removed is None and volume.state not in GONE:  # else somebody has deleted it meanwhile
         counted.volumes_go(tx, [volume])
         VOLUME_STATES.move(tx, volume_id, volume.state, "Expunged", removed=now(), slot=None, state_changed=now())
 

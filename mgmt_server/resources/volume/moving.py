@@ -94,7 +94,8 @@ def begin(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering
         refuse_with_snapshots(tx, vm_id, GUARDED)
     why = pools.why_not(pool, replace(sites.space_of(volume, offering), local=pool.is_local))
     if why or not pools.take(tx, pool.id, volume.size):
-        raise NoCapacity(f"The disk {volume.name} cannot go to the pool {pool.name}, which {why or 'is full now'}")
+        told = f"The disk {volume.name} cannot go to the pool {pool.name}, which {why or 'is full now'}"
+        raise NoCapacity(f"No storage can take the disk {volume.name} now", inventory=told)
     if not place.machine:
         return hold(tx, volume, pool)
     VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=pool.id, state_changed=now())

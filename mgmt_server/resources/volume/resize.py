@@ -78,17 +78,18 @@ def pool_for(tx: Session, volume_id: int, change: Change) -> int | None:
     pool, space = tx.get_one(Pool, volume.pool_id), sites.space_of(volume, offering)
     if tagged(pool.tags, space.tags) and pool.is_local == space.local:
         return None
-    why = f"The pool {pool.name} of the disk {volume.name} does not fit the offering {offering.name}"
     if not change.migrate:
-        raise InvalidValue(f"{why}: send automigrate=true, or move it with migrateVolume")
+        raise InvalidValue(
+            f"The storage of the disk {volume.name} is not such as the offering {offering.name} asks for: send "
+            "automigrate=true, so that it moves"
+        )
     vm = tx.get(Vm, volume.vm_id) if volume.vm_id is not None else None
     hosts = sites.hosts_for(tx, vm) if vm is not None else sites.hosts_in(tx, volume.zone_id, pool.hypervisor)
     space = replace(space, size=change.size)
     for candidate in pools.usable(tx, volume.zone_id, volume.account_id):
         if not pools.why_not(candidate, space) and any(pools.reachable(candidate, h) for h in hosts):
             return candidate.id
-    told = pools.refusals(pools.usable(tx, volume.zone_id, volume.account_id), space)
-    raise NoCapacity(f"{why}, and no other can take it: {'; '.join(told)}")
+    raise sites.no_room(volume, pools.usable(tx, volume.zone_id, volume.account_id), space, bool(hosts))
 
 
 def begin(tx: Session, volume_id: int, vm_id: int | None, change: Change) -> Resize:
@@ -104,7 +105,11 @@ def begin(tx: Session, volume_id: int, vm_id: int | None, change: Change) -> Res
         return Resize()
     if more > 0 and not pools.take(tx, volume.pool_id or 0, more, growing=True):
         pool = tx.get_one(Pool, volume.pool_id)
-        raise NoCapacity(f"The pool {pool.name} of the disk {volume.name} lacks room for {more // 2**20} MiB more")
+        lacks = f"lacks room for {more // 2**20} MiB more"
+        raise NoCapacity(
+            f"The storage of the disk {volume.name} {lacks}",
+            inventory=f"The pool {pool.name} of the disk {volume.name} {lacks}",
+        )
     place = place_of(tx, volume)
     VOLUME_STATES.move(tx, volume_id, "Ready", "Resizing", state_changed=now())
     offering = tx.get(DiskOffering, change.offering_id) if change.offering_id is not None else None

@@ -63,10 +63,18 @@ def take(
         pool = pools.choose(tx, usable, host, space)
         if pool is not None:
             return pool, host
+    raise no_room(volume, usable, space, bool(hosts))
+
+
+def no_room(volume: Volume, usable: list[Pool], space: Space, hosts: bool = True) -> NoCapacity:
+    """The refusal of a disk: users read in words what root administrators read with each pool's name."""
     if not hosts:
-        raise NoCapacity(f"No host that is up can work on the disk {volume.name}: see listHosts")
+        return NoCapacity(f"No host that is up can work on the disk {volume.name}: an administrator sees to that")
     told = pools.refusals(usable, space) or ["no host that is up reaches a pool that fits"]
-    raise NoCapacity(f"No pool can take the disk {volume.name}: {'; '.join(told)}")
+    return NoCapacity(
+        f"No storage can take the disk {volume.name}: {pools.words(usable, [space])}",
+        inventory=f"No pool can take the disk {volume.name}: {'; '.join(told)}",
+    )
 
 
 def check_pool(pool: Pool, volume: Volume) -> None:
