@@ -49,7 +49,7 @@ def list_capabilities(ctx: Context) -> dict[str, Any]:
         "allowusercreateprojects": _flag("allow.user.create.projects"),
         "regionsecondaryenabled": False,
         "kvmsnapshotenabled": _flag("kvm.snapshot.enabled"),
-        "snapshotshowchainsize": False,
+        "snapshotshowchainsize": _flag("snapshot.show.chain.size"),
         "allowuserviewdestroyedvm": _flag("allow.user.view.destroyed.vm"),
         "allowuserexpungerecovervm": _flag("allow.user.expunge.recover.vm"),
         "allowuserexpungerecovervolume": _flag("allow.user.expunge.recover.volume"),
