@@ -380,9 +380,17 @@ def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser = commands.add_parser("doctor", help="check the installation and say what to do")
     parser.add_argument("--json", action="store_true")
     _with_config(parser, _run_doctor)
+    drill = commands.add_parser("drill", help="cut a host's power and measure what becomes of its guests")
+    drill.add_argument("kind", choices=["ha"])
+    drill.add_argument("--host", required=True, help="its name, which is asked for again before anything happens")
+    _with_config(drill, _run_doctor)
 
 
 def _run_doctor(options: argparse.Namespace) -> int:
+    if options.command == "drill":
+        from mgmt_server.resources.ha.drill import from_terminal
+
+        return from_terminal(options.config, options.host)
     from mgmt_server.doctor import report
 
     return report(options.config, options.json)

@@ -38,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     hosts.states,
     hosts.bridges,
     hosts.clocks,
+    hosts.high_availability,
     zones.pools,
     zones.stores,
     zones.system_templates,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy import select
 
 from mgmt_server.config import Config
 from mgmt_server.db import reading
 from mgmt_server.doctor.finding import Finding, fail, ok, skipped, warn
+from mgmt_server.drivers.power.ipmitool import PATH as IPMITOOL
 from mgmt_server.model.agent import Agent
+from mgmt_server.model.ha import HostHa, OutOfBand
 from mgmt_server.model.host import Host
 from mgmt_server.protocol.codec import build, parse
 from mgmt_server.protocol.machine import HostFacts
@@ -106,3 +109,28 @@ def clocks(_: Config) -> Iterator[Finding]:
 
 def _facts(agent: Agent) -> HostFacts | None:
     return build(HostFacts, parse(agent.facts)) if agent.facts else None
+
+
+def high_availability(_: Config) -> Iterator[Finding]:
+    """Whether each host with high availability could be proven dead, and whether what that needs is there."""
+    with reading() as session:
+        rows = select(Host, HostHa, OutOfBand).join(HostHa, HostHa.host_id == Host.id)
+        rows = rows.outerjoin(OutOfBand, OutOfBand.host_id == Host.id).where(Host.removed.is_(None), HostHa.enabled)
+        found = [(h, ha, c) for h, ha, c in session.execute(rows.order_by(Host.name))]
+    if not found:
+        yield skipped("high availability", "no host has it: a lost host's guests start elsewhere by heartbeat alone")
+        return
+    bare = [h.name for h, _, c in found if c is None or not c.enabled]
+    if bare:
+        yield warn(
+            "high availability",
+            f"no management controller: {', '.join(bare)}",
+            "configureOutOfBandManagement and enableOutOfBandManagementForHost, so that they can be switched off",
+        )
+    mute = [f"{h.name} ({c.told})" for h, _, c in found if c is not None and c.enabled and c.told]
+    if mute:
+        yield fail("high availability", f"controllers that fail: {'; '.join(mute)}", "try power action STATUS by hand")
+    if any(c is not None and c.driver == "ipmitool" for _, _, c in found) and not Path(IPMITOOL.text()).exists():
+        yield fail("high availability", f"{IPMITOOL.text()} is not there", f"install ipmitool, or set {IPMITOOL.name}")
+    if not bare and not mute:
+        yield ok("high availability", f"{len(found)} host(s) can be switched off when lost")

@@ -245,3 +245,30 @@ def test_a_cluster_where_it_is_disabled_switches_nobody_off(cloud, zone):
     look(cloud)
     assert row(vm.uuid).host_id == host.id
     assert cloud.ask("listSimulatorFaults")["count"] == 1
+
+
+def test_a_drill_measures_how_long_guests_are_away(cloud, zone, monkeypatch):
+    from mgmt_server.resources.ha import drill
+
+    vm = row(deploy(cloud, zone)["id"])
+    host = host_of(vm)
+    with pytest.raises(Exception, match="call configureHAForHost and enableHAForHost first"):
+        drill.run(host.name, 1, str)
+    watched(cloud, host)
+
+    def servers(_seconds):
+        """What running servers do meanwhile; time has gone by."""
+        gone = now() - timedelta(seconds=30)
+        lost = update(Host).where(Host.id == host.id, Host.state == "Down").values(disconnected=gone)
+        write(lambda tx: tx.execute(lost) and None)
+        look(cloud)
+
+    monkeypatch.setattr(drill.time, "sleep", servers)
+    said = []
+    report = drill.run(host.name, 60, said.append)
+    assert report["ok"] and report["running"] == report["guests"] >= 1
+    what = [e["what"] for e in report["timeline"]]
+    assert what[:2] == ["power cut", "suspected"] and what[-1] == "started again"
+    assert report["timeline"][-1]["guests"] >= 1
+    assert said[-1] == f"the power of {host.name} is on again"
+    assert cloud.ask("listSimulatorFaults") == {}
