@@ -35,14 +35,13 @@ def image_of(tx: Session, volume: Volume) -> Image:
     store = tx.get(ImageStore, row.store_id) if row is not None and row.state == "Ready" else None
     if row is None or store is None or store.removed is not None:
         raise Unavailable(f"The image of the disk {volume.name} is on no secondary storage any more: upload it again")
-    return Image(
+    return Image(  # without its checksum, which is that of the file as it was sent, packed perhaps
         uuid=volume.uuid,
         store=at_host(store),
         path=row.path,
         format=row.format,
         size=row.physical_size,
         virtual_size=row.size,
-        checksum=row.checksum or "",
     )
 
 
