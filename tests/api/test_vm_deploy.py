@@ -302,3 +302,14 @@ def test_host_names_are_distinct_as_widely_as_the_setting_says(cloud, zone):
     with pytest.raises(Refused) as no:
         deploy(cloud, zone, user="bob", name="one")
     assert "already exists in the same domain scope" in no.value.text
+
+
+def test_user_data_has_as_many_bytes_as_the_setting_and_the_protocol_allow(cloud, zone):
+    large = encoded("x" * 780_000)
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, userdata=large)
+    assert "vm.userdata.max.length allows 32768" in no.value.text
+    cloud.ask("updateConfiguration", name="vm.userdata.max.length", value=1_048_576)
+    vm = deploy(cloud, zone, userdata=large, startvm=False)
+    told = cloud.ask("getVirtualMachineUserData", virtualmachineid=vm["id"])["virtualmachineuserdata"]
+    assert told["userdata"] == large
