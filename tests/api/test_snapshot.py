@@ -475,3 +475,14 @@ def test_a_link_leads_to_the_whole_content_of_a_snapshot(cloud, zone):
     with pytest.raises(Refused) as refused:
         cloud.ask("extractSnapshot", user="ann", id=first["id"], zoneid=zone["zone"])
     assert refused.value.status == 432
+
+
+def test_secondary_storage_with_snapshots_is_not_forgotten(cloud, zone):
+    west = another_zone(cloud)
+    _, volume = deploy(cloud, zone)
+    made = snap(cloud, volume, name="kept", zoneids=[west["zone"]])
+    with pytest.raises(Refused) as refused:
+        cloud.ask("deleteImageStore", id=west["store"])
+    assert "holds snapshots (kept)" in refused.value.text
+    cloud.job("deleteSnapshot", id=made["id"], zoneid=west["zone"])
+    cloud.ask("deleteImageStore", id=west["store"])

@@ -242,6 +242,7 @@ def test_a_policy_goes_by_command_and_with_its_disk(cloud, zone):
     with pytest.raises(Refused):
         cloud.ask("deleteSnapshotPolicies")
     cloud.job("destroyVirtualMachine", id=vm, expunge=True)
+    assert policies(cloud) == []
     run_due(cloud)
     assert policies(cloud) == [] and snapshots(cloud) == []
 

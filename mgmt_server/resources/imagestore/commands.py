@@ -13,6 +13,7 @@ from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import now, write
 from mgmt_server.drivers.image import nfs
 from mgmt_server.errors import InvalidValue
+from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ADMIN, RESOURCE_ADMIN, ROOT
@@ -80,7 +81,7 @@ def update(
 
 @command("deleteImageStore", roles=ROOT)
 def delete(ctx: Context, id: Operate[ImageStore]) -> None:
-    """Forget secondary storage that holds no template of a user. What is on it stays there.
+    """Forget secondary storage that holds no template of a user and no snapshot. What is on it stays there.
 
     id: the store
     """
@@ -98,6 +99,11 @@ def delete(ctx: Context, id: Operate[ImageStore]) -> None:
     names = list(ctx.session.scalars(held.limit(3)))
     if names:
         raise InvalidValue(f"secondary storage {id.name} holds templates ({', '.join(names)}): delete them first")
+    kept = select(Snapshot.name).join(SnapshotOnStore, SnapshotOnStore.snapshot_id == Snapshot.id)
+    kept = kept.where(SnapshotOnStore.store_id == id.id, SnapshotOnStore.state != "Failed")
+    names = list(ctx.session.scalars(kept.order_by(Snapshot.id).limit(3)))
+    if names:
+        raise InvalidValue(f"secondary storage {id.name} holds snapshots ({', '.join(names)}): delete them first")
     for entry in ctx.session.scalars(select(TemplateOnStore).where(TemplateOnStore.store_id == id.id)):
         ctx.session.delete(entry)
     id.removed = now()

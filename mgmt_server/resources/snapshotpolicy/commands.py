@@ -115,7 +115,8 @@ def list_policies(
     fordisplay: those that users see, or not
     """
     shown = fordisplay if ctx.caller.is_root else True
-    return Rows(snapshot_policy_view).where(id=id and id.id, volume_id=volumeid, display=shown)
+    rows = Rows(snapshot_policy_view).where(Volume.removed.is_(None))  # others go when their time comes
+    return rows.where(id=id and id.id, volume_id=volumeid, display=shown)
 
 
 @command("updateSnapshotPolicy", roles=EVERYONE, answers=snapshot_policy_view, event="SNAPSHOTPOLICY.UPDATE")
