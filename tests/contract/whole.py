@@ -128,7 +128,13 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
     for command, sent in made.items():
         if command in registry:
             (cloud.job if registry[command].is_async else cloud.ask)(command, **sent)
-    disc = {"name": "disc", "url": "http://images.example/disc.iso", "zoneid": zone["zone"], "bootable": False, "ispublic": True}
+    disc = {
+        "name": "disc",
+        "url": "http://images.example/disc.iso",
+        "zoneid": zone["zone"],
+        "bootable": False,
+        "ispublic": True,
+    }
     zone["iso"] = cloud.ask("registerIso", **disc)["iso"][0]["id"]
     root = {"domainid": zone["domain"]}  # for everybody, so that nothing else is kept from its place
     for kind in ("Zone", "Pod", "Cluster"):
