@@ -18,7 +18,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-LARGEST = 1_048_576  # bytes of a request's body
+LARGEST = 2_097_152  # bytes of a request's body: user data of 1,048,576 characters, written as a form, and the rest
 MOST_KEYS = 5000
 PATIENCE = 60.0  # seconds for a body to come
 BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,70})"?', re.IGNORECASE)
