@@ -61,7 +61,7 @@ def rules_of(tx: Session, need: Need) -> affinity.Rules:
 def _candidates(tx: Session, need: Need, *conditions: ColumnElement[bool]) -> list[Host]:
     rules, planner = rules_of(tx, need), planners.chosen(need)
     rows = (
-        select(Host)
+        select(Host.id)
         .join(Cluster, Cluster.id == Host.cluster_id)
         .where(*_suitable(need), *conditions, *implicit_rules(tx, need), *_tags(need), hypervisors.has_room())
         .where(Host.cpu_capacity - Host.cpu_used >= need.cpu, Host.memory_capacity - Host.memory_used >= need.memory)
@@ -69,13 +69,14 @@ def _candidates(tx: Session, need: Need, *conditions: ColumnElement[bool]) -> li
     if rules.names:
         rows = rows.where(rules.allowed())
     if minds_thresholds(need):
-        sums = thresholds.in_use(need.zone_id).subquery("sums")
-        rows = rows.join(sums, sums.c.cluster_id == Host.cluster_id)
-        rows = rows.where(*thresholds.below(sums, need.cpu, need.memory))
+        rows = rows.where(Host.cluster_id.in_(thresholds.with_reserve(need.zone_id, need.cpu, need.memory)))
     first = planner == planners.FIRST_FIT and not planners.allocators()
     emptiest = () if planners.ALGORITHM.text() == "firstfit" else (Host.memory_used,)
-    rows = rows.order_by(*_kept_first(need), *rules.order(), *emptiest, Host.id)
-    found = [h for h in tx.scalars(rows.limit(planners.FEW if first else planners.MANY)) if tagged(h.tags, need.tags)]
+    order = (*_kept_first(need), *rules.order(), *emptiest, Host.id)
+    # found by number, and read then: what is sorted stays narrow
+    best = rows.order_by(*order).limit(planners.FEW if first else planners.MANY).subquery("best")
+    wide = select(Host).join(best, best.c.id == Host.id).order_by(*order)
+    found = [h for h in tx.scalars(wide) if tagged(h.tags, need.tags)]
     found = planners.in_order(tx, need, found)
     tag = HA_TAG.text()
     return sorted(found, key=lambda h: (not (need.ha and tag and tagged(h.tags, [tag])), rules.rank(h.id)))

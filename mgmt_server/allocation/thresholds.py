@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, literal, select
+from sqlalchemy.orm import aliased
 
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Setting
+
+Each = aliased(Host)  # the query around it asks for hosts too
 
 
 def _share(name: str, text: str) -> Setting:
@@ -45,19 +48,23 @@ def as_sql(setting: Setting, **columns: Any) -> ColumnElement[float]:
 
 def in_use(zone_id: int) -> Select[Any]:
     """What the hosts of each cluster that take machines have, and have promised."""
-    columns = (Host.cpu_capacity, Host.cpu_used, Host.memory_capacity, Host.memory_used)
-    sums = [func.sum(column).label(column.key) for column in columns]
-    return (
-        select(Host.cluster_id, *sums)
-        .where(Host.zone_id == zone_id, Host.type == "Routing", Host.removed.is_(None))
-        .where(Host.state == "Up", Host.resource_state == "Enabled")
-        .group_by(Host.cluster_id)
+    columns = (Each.cpu_capacity, Each.cpu_used, Each.memory_capacity, Each.memory_used)
+    return _of_clusters(zone_id, Each.cluster_id, *(func.sum(column).label(column.key) for column in columns))
+
+
+def with_reserve(zone_id: int, cpu: int, memory: int) -> Select[Any]:
+    """Clusters that stay within their thresholds with so much more."""
+    return _of_clusters(zone_id, Each.cluster_id).having(
+        func.sum(Each.cpu_used) + cpu <= func.sum(Each.cpu_capacity) * as_sql(CPU_FULL, Cluster=Each.cluster_id),
+        func.sum(Each.memory_used) + memory
+        <= func.sum(Each.memory_capacity) * as_sql(MEMORY_FULL, Cluster=Each.cluster_id),
     )
 
 
-def below(sums: Any, cpu: int, memory: int) -> list[ColumnElement[bool]]:
-    """Clusters, joined with `in_use`, that stay within their thresholds with so much more."""
-    return [
-        sums.c.cpu_used + cpu <= sums.c.cpu_capacity * as_sql(CPU_FULL, Cluster=sums.c.cluster_id),
-        sums.c.memory_used + memory <= sums.c.memory_capacity * as_sql(MEMORY_FULL, Cluster=sums.c.cluster_id),
-    ]
+def _of_clusters(zone_id: int, *columns: Any) -> Select[Any]:
+    return (
+        select(*columns)
+        .where(Each.zone_id == zone_id, Each.type == "Routing", Each.removed.is_(None))
+        .where(Each.state == "Up", Each.resource_state == "Enabled")
+        .group_by(Each.cluster_id)
+    )
