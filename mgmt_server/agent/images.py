@@ -22,7 +22,7 @@ FORMATS = {
     "OVA": (("vmdk",), "vmdk"),  # its first disk
 }
 AS_THEY_ARE = ("QCOW2", "RAW", "ISO")  # the others become qcow2
-CONVERTING = 3600.0  # seconds
+CONVERTING = 6 * 3600.0  # seconds
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class Migration:
             self._go(domain, machine, moves, target)
         except libvirt.libvirtError as error:
             if self._still_here(machine):
-                raise Failed(f"{machine.name} stays on this host: {error}") from None
+                raise Failed(f"{machine.name} stays on this host: {error}{_advice(error)}") from None
             if not self._there(machine, target):
                 raise Failed(f"{machine.name} runs neither here nor on {target.address}: {error}") from None
             log.warning("%s is on %s, though libvirt said: %s", machine.name, target.address, error)
@@ -223,6 +223,12 @@ class Migration:
         if domain is not None and domain.UUIDString() == machine.uuid and not domain.isActive():
             with told((libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)):
                 undefine(domain)
+
+
+def _advice(error: libvirt.libvirtError) -> str:
+    if error.get_error_code() == libvirt.VIR_ERR_MIGRATE_UNSAFE:
+        return ". Where both hosts have the same files, and libvirt cannot know, set unsafe_migration in agent.toml"
+    return ""
 
 
 def _busy(domain: Any) -> bool:

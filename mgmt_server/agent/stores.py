@@ -16,7 +16,7 @@ from mgmt_server.agent.run import run
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.protocol.machine import File, Image, Store
 
-COPYING = 3600.0  # seconds for one image
+COPYING = 6 * 3600.0  # seconds for one image or disk
 CHUNK = 1 << 20
 
 

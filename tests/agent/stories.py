@@ -47,10 +47,20 @@ def changes(cloud: Cloud) -> None:
     guest = cloud.guest("i-2-1-VM", host)
     guest.ready()
     said("the guest is ready", began)
+    _described(cloud, guest)
     _disks(cloud, guest)
     _nics(cloud, guest)
     _scaled(cloud, guest)
     _cd(cloud, guest)
+
+
+def _described(cloud: Cloud, guest: Guest) -> None:
+    (found,) = cloud.kvm.describe(guest.host.ref)
+    assert (found.name, found.state, found.cpus, found.memory) == (guest.machine.name, "Running", 1, 192 * MIB)
+    (disk,) = found.disks
+    assert (disk.pool, disk.name, disk.size) == (cloud.pool.uuid, guest.machine.disks[0].name, 256 * MIB)
+    (nic,) = found.nics
+    assert (nic.mac, nic.bridge, nic.model) == (guest.machine.nics[0].mac, "cloudbr0", "virtio")
 
 
 def _disks(cloud: Cloud, guest: Guest) -> None:
@@ -216,9 +226,9 @@ def _reverted(cloud: Cloud, guest: Guest) -> None:
     guest.sees(lambda s: s["boots"] == 2)
 
 
-def _mark(guest: Guest) -> str:
+def _mark(guest: Guest, script: str = "cat /state/mark") -> str:
     try:
-        return guest.does("cat /state/mark")
+        return guest.does(script)
     except AssertionError:
         return ""
 
@@ -356,6 +366,51 @@ def _beats(cloud: Cloud) -> None:
     two.agent.kill()
     eventually(lambda: cloud.disks.beats(one.ref, cloud.pool)[two.ref.uuid] > 9, 30)
     assert cloud.disks.beats(one.ref, cloud.pool)[one.ref.uuid] < 9
+
+
+def leftovers(cloud: Cloud) -> None:
+    """What an agent that was killed left under way is ended, and done anew."""
+    host = cloud.hosts[0]
+    guest = cloud.guest("i-2-4-VM", host)
+    guest.ready()
+    name, data = guest.machine.name, cloud.blank("data", host)
+    cloud.kvm.attach_disk(uuid4(), host.ref, name, data)
+    guest.sees(lambda s: guest.disk("data"))
+    guest.write("vdb", "alpha")
+    # a save: one that waits to be pulled lasts for as long as it is let
+    begun, noted = cloud.folder / "backup.xml", cloud.folder / "checkpoint.xml"
+    begun.write_text(
+        f"<domainbackup mode='pull'><server transport='unix' socket='{cloud.folder}/nbd'/><disks>"
+        f"<disk name='vdb' type='file'><scratch file='{cloud.folder}/scratch'/></disk></disks></domainbackup>"
+    )
+    noted.write_text(
+        "<domaincheckpoint><name>p1</name><disks><disk name='vdb' checkpoint='bitmap'/></disks></domaincheckpoint>"
+    )
+    host.virsh("backup-begin", name, str(begun), str(noted))
+    file = File(cloud.store, "snapshots/1.qcow2")
+    assert cloud.disks.save_disk(uuid4(), host.ref, data, name, file, "", "p1").whole
+    guest.write("vdb", "beta")
+    assert not cloud.disks.save_disk(uuid4(), host.ref, data, name, file, "p1", "").whole
+    # a move that was never finished
+    there = replace(data, pool=host.local)
+    path = f"{host.local.path}/data"
+    sh("qemu-img", "create", "-q", "-f", "qcow2", path, "64M")
+    host.virsh("blockcopy", name, "vdb", path, "--transient-job", "--reuse-external", "--format", "qcow2")
+    cloud.disks.move_disk(uuid4(), host.ref, data, there, name)
+    cloud.disks.move_disk(uuid4(), host.ref, data, there, name)
+    assert path in host.virsh("domblklist", name) and guest.read("vdb") == "beta"
+    # a snapshot that one disk has, and the other not
+    cloud.disks.delete_disk(uuid4(), host.ref, data)
+    cloud.kvm.stop(uuid4(), host.ref, name, True)
+    sh("qemu-img", "snapshot", "-c", "s1", path)
+    machine = replace(guest.machine, disks=(*guest.machine.disks, there))
+    cloud.kvm.start(uuid4(), host.ref, machine)
+    eventually(lambda: _mark(guest, "echo alive") == "alive", 90)
+    cloud.kvm.snapshot(uuid4(), host.ref, name, "s1", True)
+    guest.write("vdb", "gamma")
+    host.kill_agent()
+    assert cloud.kvm.revert(uuid4(), host.ref, machine, "s1").state == "Running"
+    assert eventually(lambda: guest.read("vdb"), 30) == "beta"
 
 
 def firmwares(cloud: Cloud) -> None:

@@ -35,7 +35,8 @@ TINY = Path(__file__).parents[2] / ".lab/cache/images/tiny-guest.qcow2"
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("story", "pool"),
-    [(s, p) for s in ("changes", "keeps", "moves") for p in ("directory", "nfs")] + [("firmwares", "directory")],
+    [(s, p) for s in ("changes", "keeps", "moves") for p in ("directory", "nfs")]
+    + [("leftovers", "directory"), ("firmwares", "directory")],
 )
 def test_two_hosts(tmp_path: Path, story: str, pool: str) -> None:
     if pool == "nfs" and shutil.which("ganesha.nfsd") is None:

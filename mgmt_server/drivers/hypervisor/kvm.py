@@ -23,7 +23,7 @@ from mgmt_server.protocol.machine import (
 from mgmt_server.protocol.router import Applied, RouterDocument
 
 # seconds until the answer of an agent is given up; what is given up is not sent again
-QUICK, USUAL, START, STOP, ROUTER, FETCH, MIGRATE = 15.0, 60.0, 120.0, 150.0, 240.0, 3700.0, 7200.0
+QUICK, USUAL, START, STOP, ROUTER, FETCH, MIGRATE = 15.0, 60.0, 120.0, 150.0, 240.0, 6.5 * 3600, 7200.0
 
 
 class Ask(Protocol):
