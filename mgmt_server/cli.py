@@ -388,7 +388,7 @@ def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _run_doctor(options: argparse.Namespace) -> int:
     if options.command == "drill":
-        from mgmt_server.resources.ha.drill import from_terminal
+        from mgmt_server.doctor.drill import from_terminal
 
         return from_terminal(options.config, options.host)
     from mgmt_server.doctor import report

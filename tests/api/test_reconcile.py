@@ -283,3 +283,19 @@ def test_every_state_between_two_others_has_a_rule():
         moving = {s for s in states.moves if s.endswith("ing") and s != "Running"} | on_purpose.get(name, set())
         ruled = {s for rule in RULES if rule.table is states.table for s in rule.states}
         assert moving <= ruled | on_purpose.get(name, set()), name
+
+
+def test_many_that_died_at_once_are_laid_down_together(cloud, zone):
+    first = zone["hosts"].split(",")[0]
+    names = [f"m{n}" for n in range(6)]
+    for name in names:
+        deploy(cloud, zone, name=name, hostid=first)
+    with reading() as session:
+        host = session.scalar(select(Host.id).where(Host.uuid == first))
+    change(SimulatedMachine, SimulatedMachine.host == first, state="Stopped")
+    look_at_host(host)
+    with reading() as session:
+        states = set(session.scalars(select(Vm.state).where(Vm.name.in_(names), Vm.last_host_id == host)))
+        assert states == {"Stopped"}
+        assert len(list(session.scalars(select(Event).where(Event.description.contains("stopped by itself"))))) >= 6
+    capacity_fits()

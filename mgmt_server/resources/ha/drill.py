@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import orjson
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mgmt_server import config as bootstrap
-from mgmt_server import install
 from mgmt_server.db import now, reading
 from mgmt_server.errors import Failed, InvalidValue
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import Vm
-from mgmt_server.resources import load
 from mgmt_server.resources.ha import guests, rows
 from mgmt_server.resources.outofband import rows as controllers
 
 LOOK = 0.5  # seconds
-PATIENCE = 900.0  # seconds until a drill is given up, and the host switched on again
 
 
 @dataclass(frozen=True)
@@ -74,26 +67,6 @@ def run(name: str, patience: float, say: Callable[[str], None]) -> dict[str, Any
         "ok": running == len(asked.guests),
         "timeline": [{"seconds": 0.0, "what": "power cut"}, *_since(asked.host_id, began)],
     }
-
-
-def from_terminal(config: Path, host: str) -> int:
-    """The command `cloudwright drill ha`: runs on a management server, beside the servers."""
-    found = bootstrap.read(config)
-    install.open_database(found, bootstrap.key_of(found), pool=4)
-    load()
-    with reading() as session:
-        asked = plan(session, host)
-    sys.stderr.write(
-        f"The power of {asked.name} is cut, with all that runs on it. {len(asked.guests)} of its guests should run "
-        "elsewhere then.\nType the host's name to go on: "
-    )
-    sys.stderr.flush()
-    if sys.stdin.readline().strip() != asked.name:
-        sys.stderr.write("Nothing was done.\n")
-        return 2
-    report = run(host, PATIENCE, lambda line: sys.stderr.write(line + "\n") and None)
-    sys.stdout.write(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode() + "\n")
-    return 0 if report["ok"] else 1
 
 
 def _watch(asked: Plan, began: datetime, patience: float, say: Callable[[str], None]) -> int:

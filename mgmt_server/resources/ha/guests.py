@@ -6,14 +6,15 @@ starts like any other, elsewhere. What does not start is tried again after a whi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import hosts
-from mgmt_server.db import now
+from mgmt_server.allocation import counted, hosts
+from mgmt_server.db import Conflict, changed, now
 from mgmt_server.jobs import Asker, Job, enqueue, gives_up
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.event import Event
@@ -35,6 +36,7 @@ ALERTS = Setting("vm.ha.alerts.enabled", "Whether an alert tells of each machine
 FORCED = Setting("force.ha", "Whether all machines are started again, whatever their offering says")
 WAIT = Setting("restart.retry.interval", "Seconds until a machine that did not start again is tried anew", least=1)
 TRIES = Setting("ha.restart.retries", "How often that is tried", type="Integer", default="5", least=0)
+FEW = 4  # machines, from which they are laid down together
 LIVELY = ("Running", "Starting", "Stopping", "Migrating")
 
 
@@ -63,19 +65,49 @@ def lay_down(tx: Session, vm: Vm, host: Host, why: str) -> bool:
             tx, vm.id, ("Running", "Stopping", "Migrating"), "Stopped",
             host_id=None, last_host_id=host.id, state_changed=now(),
         )  # fmt: skip
-    text = f"{vm.display_name or vm.name} {why}"
+    _event(tx, vm, why, again)
     if again:
-        text += ": it is started again"
+        tx.refresh(vm)
+        queue(tx, vm, host.id, 0)
+    return again
+
+
+def lay_down_all(tx: Session, vms: Sequence[Vm], host: Host, why: str) -> None:
+    """As `lay_down`, of machines that all ran on one host: after a loss of power these are many.
+
+    Raises Conflict when one of them changed meanwhile.
+    """
+    if len(vms) < FEW or counted.RUNNING_ONLY.flag():
+        for vm in vms:
+            lay_down(tx, vm, host, why)
+        return
+    moment = now()
+    there = update(Vm).where(Vm.id.in_([v.id for v in vms]), Vm.state == "Running", Vm.host_id == host.id)
+    values = {"state": "Stopped", "host_id": None, "last_host_id": host.id, "reserved": False, "state_changed": moment}
+    if changed(tx.execute(there.values(values).execution_options(synchronize_session=False))) != len(vms):
+        raise Conflict("Vm", vms[0].id, f"Running on host {host.name}")
+    held = [v for v in vms if v.reserved]
+    less = update(Host).where(Host.id == host.id).values(
+        cpu_used=Host.cpu_used - sum(v.cpus * v.speed for v in held),
+        memory_used=Host.memory_used - sum(v.memory for v in held) * 2**20,
+        machines=Host.machines - len(held),
+    )  # fmt: skip
+    tx.execute(less.execution_options(synchronize_session=False))
+    for vm in sorted(vms, key=lambda v: v.kind == "User"):
+        runs = wants(tx, vm, host)
+        _event(tx, vm, why, runs)
+        if runs:
+            queue(tx, vm, host.id, 0, moment)
+
+
+def _event(tx: Session, vm: Vm, why: str, again: bool) -> None:
+    text = f"{vm.display_name or vm.name} {why}{': it is started again' if again else ''}"
     tx.add(
         Event(
             type="VM.STOP", description=text, level="WARN", user_id=SYSTEM_USER, account_id=vm.account_id,
             domain_id=vm.domain_id, resource_type="VirtualMachine", resource_uuid=vm.uuid,
         )
     )  # fmt: skip
-    if again:
-        tx.refresh(vm)
-        queue(tx, vm, host.id, 0)
-    return again
 
 
 def bury(job: Job, vm_id: int, host_id: int, why: str) -> None:
@@ -89,14 +121,21 @@ def _bury(tx: Session, vm_id: int, host_id: int, why: str) -> None:
         lay_down(tx, vm, tx.get_one(Host, host_id), why)
 
 
-def queue(tx: Session, vm: Vm, host_id: int, tries: int) -> None:
+def queue(tx: Session, vm: Vm, host_id: int, tries: int, moment: datetime | None = None) -> None:
     """Have it started. Routers start with their network, so that nobody else starts them at the same time."""
-    moment = vm.state_changed.isoformat() if vm.state_changed else ""
+    at = moment or vm.state_changed
     told = {"type": "VM.START", "description": f"starting {spoken(vm)} again", "start": None}
     asker = Asker(account_id=vm.account_id, domain_id=vm.domain_id, user_id=SYSTEM_USER, event=told)
     lock = f"vm:{vm.id}" if vm.kind != "DomainRouter" else f"ha-router:{vm.id}"
     kind = "VirtualMachine" if vm.kind == "User" else "DomainRouter"
-    enqueue(tx, again, (vm.id, host_id, moment, tries), lock=lock, instance=(kind, vm.uuid), asker=asker)
+    enqueue(
+        tx,
+        again,
+        (vm.id, host_id, at.isoformat() if at else "", tries),
+        lock=lock,
+        instance=(kind, vm.uuid),
+        asker=asker,
+    )
 
 
 @dataclass(frozen=True)

@@ -51,17 +51,20 @@ def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetim
     missing = _missing(tx, host, set(known), asked) if asked is not None else []
     locks = sorted({f"vm:{v.id}" for v in (*known.values(), *missing)})
     busy = set(tx.scalars(select(JobRow.lock).where(JobRow.lock.in_(locks), JobRow.state.in_(OPEN))))
-    for vm in missing:
-        if f"vm:{vm.id}" not in busy:
-            guests.lay_down(tx, vm, host, f"is no longer on {host.name}")
-    strangers = []
+    free = [v for v in missing if f"vm:{v.id}" not in busy]
+    guests.lay_down_all(tx, free, host, f"is no longer on {host.name}")
+    strangers, dead = [], []
     for state in states:
         vm = known.get(state.uuid or state.name)
         if vm is None or vm.removed is not None:
             if state.state != "Stopped":
                 strangers.append(state.name)
         elif f"vm:{vm.id}" not in busy and (asked is None or vm.state_changed is None or vm.state_changed < asked):
-            _align(tx, host, vm, state.state)
+            if state.state == "Stopped" and vm.state == "Running" and vm.host_id == host.id:
+                dead.append(vm)
+            else:
+                _align(tx, host, vm, state.state)
+    guests.lay_down_all(tx, dead, host, f"stopped by itself on {host.name}")
     if strangers:
         before = set(host.details.get(UNMANAGED, "").split(",")) - {""}
         if set(strangers) - before:
@@ -86,9 +89,7 @@ def _align(tx: Session, host: Host, vm: Vm, state: str) -> None:
     where: tuple[int, int | None, int | None] = (host.zone_id, host.pod_id, host.cluster_id)
     name = vm.display_name or vm.name
     if vm.state == "Running" and vm.host_id == host.id:
-        if state == "Stopped":
-            guests.lay_down(tx, vm, host, f"stopped by itself on {host.name}")
-        elif state == "Paused":
+        if state == "Paused":
             text = f"{name} is paused on {host.name}: nobody here did that"
             if lasts(
                 tx, f"paused:{vm.id}", Condition("ALERT.USERVM", text, "Its storage may be full or away.", *where)
