@@ -12,7 +12,7 @@ from mgmt_server.model.storage import ImageStore, Pool, TemplateOnPool, Template
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.template import timers
+from mgmt_server.resources.template import flows, timers
 from tests.cloud import Refused
 from tests.simulated import build
 
@@ -218,3 +218,14 @@ def test_a_prepared_template_is_in_the_pools_and_goes_with_the_last_disk(cloud, 
     assert cached() == 0
     with pytest.raises(Refused):
         cloud.ask("prepareTemplate", templateid=made["id"], zoneid=zone["zone"])
+
+
+def test_a_built_in_template_that_was_deleted_stays_so(cloud, zone):
+    with reading() as session:
+        number = session.scalar(select(Zone.id).where(Zone.uuid == zone["zone"]))
+    write(flows.have_builtin, number)
+    (seen,) = cloud.ask("listTemplates", templatefilter="featured")["template"]
+    cloud.job("deleteTemplate", id=seen["id"], zoneid=zone["zone"])
+    write(flows.have_builtin, number)
+    assert timers._without_builtin() == []
+    assert cloud.ask("listTemplates", templatefilter="featured") == {}

@@ -58,17 +58,18 @@ def stores_of(tx: Session, zone_id: int) -> list[ImageStore]:
     return list(tx.scalars(mine.order_by((ImageStore.capacity - ImageStore.used).desc(), ImageStore.id)))
 
 
-def in_zone(tx: Session, template: Template, zone_id: int) -> None:
-    """Have an entry for the template in the zone."""
+def in_zone(tx: Session, template: Template, zone_id: int, *, again: bool = False) -> bool:
+    """Have an entry for the template in the zone. One that was deleted there stays so unless `again`."""
     mine = TemplateInZone.template_id == template.id, TemplateInZone.zone_id == zone_id
     found = tx.scalar(select(TemplateInZone).where(*mine))
     if found is not None:
-        found.removed = None
-        return
+        found.removed = None if again else found.removed
+        return found.removed is None
     row = TemplateInZone(
         template_id=template.id, zone_id=zone_id, account_id=template.account_id, domain_id=template.domain_id
     )
     _add(tx, row)
+    return True
 
 
 def _add(tx: Session, row: TemplateInZone | TemplateOnStore) -> bool:
@@ -156,8 +157,8 @@ def have_builtin(tx: Session, zone_id: int) -> None:
     """Have the templates of simulated hosts ready on the zone's secondary storage."""
     for template in tx.scalars(select(Template).where(Template.id.in_(SIMULATED), Template.removed.is_(None))):
         for store in stores_of(tx, zone_id):
-            in_zone(tx, template, zone_id)
-            on_store(tx, template, store, zone_id, "Ready")
+            if in_zone(tx, template, zone_id):
+                on_store(tx, template, store, zone_id, "Ready")
 
 
 def have_system_template(

@@ -11,6 +11,7 @@ from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.jobs.worker import every
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
+from mgmt_server.model.template import TemplateInZone
 from mgmt_server.model.zone import Cluster
 from mgmt_server.resources.template import caches
 from mgmt_server.resources.template.flows import have_builtin, look_for_system, store_added
@@ -29,11 +30,17 @@ def _without_builtin() -> list[int]:
     there = select(TemplateOnStore.id).where(
         TemplateOnStore.store_id == ImageStore.id, TemplateOnStore.template_id == BUILTIN_SIMULATOR
     )
+    deleted = select(TemplateInZone.id).where(
+        TemplateInZone.zone_id == ImageStore.zone_id,
+        TemplateInZone.template_id == BUILTIN_SIMULATOR,
+        TemplateInZone.removed.is_not(None),
+    )
     missing = select(ImageStore.zone_id).where(
         ImageStore.removed.is_(None),
         ImageStore.readonly.is_(False),
         ImageStore.zone_id.in_(up),
         ~there.correlate(ImageStore).exists(),
+        ~deleted.correlate(ImageStore).exists(),
     )
     with reading() as session:
         return sorted({zone for zone in session.scalars(missing) if zone is not None})

@@ -27,14 +27,14 @@ def check_source(tx: Session, template: Template, zone_id: int | None) -> None:
 def prepared(tx: Session, template: Template, zone: Zone) -> list[int]:
     """Have it in the zone: the rows whose image still has to come."""
     if templates.elsewhere(tx, template, zone.id) is not None and _ready_in(tx, template, zone):
-        templates.in_zone(tx, template, zone.id)
+        templates.in_zone(tx, template, zone.id, again=True)
         return []
     failed = select(TemplateOnStore).where(
         TemplateOnStore.template_id == template.id,
         TemplateOnStore.zone_id == zone.id,
         TemplateOnStore.state.in_(("Failed", "Creating")),
     )
-    templates.in_zone(tx, template, zone.id)
+    templates.in_zone(tx, template, zone.id, again=True)
     row = tx.scalar(failed.limit(1))
     if row is not None:
         if row.state == "Failed":
