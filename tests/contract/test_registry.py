@@ -37,7 +37,7 @@ KNOWN = [name for name in ALL if of_command(name)]
 
 
 def test_only_marked_commands_are_our_own():
-    ours = {"listSimulatorFaults", "listLdapLinks", "unlinkDomainFromLdap"}
+    ours = {"explainDeployment", "listSimulatorFaults", "listLdapLinks", "unlinkDomainFromLdap"}
     assert {name for name in ALL if not of_command(name)} == ours
     assert len(KNOWN) > 100
 

@@ -119,6 +119,7 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
         "addOsCategory": {"name": "Mine"},
         "configureHAForHost": {"hostid": zone["hosts"].split(",")[0], "provider": "simulatorhaprovider"},
         "createInstanceGroup": {"name": "web"},
+        "createAffinityGroup": {"name": "apart", "type": "host anti-affinity"},
         "registerUserData": {"name": "data", "userdata": "eA==", "params": "size"},
         "addAnnotation": {"entitytype": "VM", "entityid": zone["machine"], "annotation": "note"},
         "addResourceDetail": {
