@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element, SubElement
 import libvirt
 
 from mgmt_server.agent.devices import disk_elements, nic_with, put_source, source_of
+from mgmt_server.agent.domain import VNC_PASSWORD
 from mgmt_server.agent.guests import Guests, monitor, node_of, text, tree
 from mgmt_server.agent.images import forget_changes, snapshots
 from mgmt_server.agent.places import Place, pool_place, safe_name
@@ -59,7 +60,7 @@ class Snapshots:
         with told():
             made = domain.snapshotCreateXML(text(root), 0)
             try:
-                note = made.getXMLDesc(libvirt.VIR_DOMAIN_SNAPSHOT_XML_SECURE)
+                note = made.getXMLDesc(0)  # without the password of its screen
                 place, file = self._note_of(paths[0], point)
                 place.write(file, note.encode())
             except (libvirt.libvirtError, OSError, Failed) as error:
@@ -158,6 +159,9 @@ class Snapshots:
                 if source is not None:
                     source.set("bridge", bridge)
             localise(domain, console_log, listen)
+            for graphics in domain.iterfind("devices/graphics"):
+                if machine.vnc_password:
+                    graphics.set("passwd", machine.vnc_password[:VNC_PASSWORD])
         return root
 
     def _known(self, name: str) -> Any:

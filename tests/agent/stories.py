@@ -146,7 +146,7 @@ def _cd(cloud: Cloud, guest: Guest) -> None:
 
 def keeps(cloud: Cloud) -> None:
     """A disk saved whole and in part while the guest runs, and made anew; the machine kept as it was, and back."""
-    guest = cloud.guest("i-2-2-VM", cloud.hosts[0])
+    guest = cloud.guest("i-2-2-VM", cloud.hosts[0], vnc_password="geheim12")
     guest.ready()
     _saved(cloud, guest)
     _reverted(cloud, guest)
@@ -216,6 +216,8 @@ def _reverted(cloud: Cloud, guest: Guest) -> None:
     assert cloud.kvm.revert(uuid4(), host, machine, "s1").state == "Running"
     assert eventually(lambda: guest.does("cat /run/mark /state/mark").split(), 30) == ["then", "then"]
     said("back", began)
+    assert "passwd='geheim12'" in guest.host.virsh("dumpxml", "--security-info", machine.name)
+    assert not [p for p in (cloud.folder / "shared").glob("*.xml") if "geheim12" in p.read_text()]
     assert guest.status()["boots"] == 1
     cloud.kvm.delete_snapshot(uuid4(), host, machine.name, "s1")
     cloud.kvm.delete_snapshot(uuid4(), host, machine.name, "s1")
