@@ -120,7 +120,9 @@ def _store(ctx: Context, zone: Zone, wanted: str | None) -> ImageStore:
     if zone.allocation_state != "Enabled" and not ctx.caller.is_root:
         raise InvalidValue(f"The zone {zone.name} is disabled: only root administrators bring disks there")
     stores = stores_of(ctx.session, zone.id)
-    if wanted is not None and ctx.caller.is_root:
+    if wanted is not None:
+        if not ctx.caller.is_root:
+            raise InvalidValue("imagestoreuuid is for root administrators: leave it out")
         stores = [s for s in stores if s.uuid == wanted]
         if not stores:
             raise no_entity("imagestoreuuid", wanted)
