@@ -82,7 +82,7 @@ class Setting:
         self.kind: str = fact.get("kind", "")  # CSV, Select: how a web client asks for it
         self.group, self.subgroup = group_of(name)
         self.parent = parent  # the setting that switches this one on
-        self.options, self.least, self.most = options or tuple(fact.get("options", ())), least, most
+        self.options, self.least, self.most = options or tuple(o for o in fact.get("options", ()) if o), least, most
         self.secret = secret or self.category in ("Secure", "Hidden")
         if used:
             settings[name] = self
