@@ -12,6 +12,7 @@ from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.capacity.timers import factors
+from tests.api.infrastructure import host
 from tests.cloud import Refused
 from tests.simulated import build
 
@@ -219,6 +220,14 @@ def test_a_hypervisor_bears_so_many_machines(cloud, zone):
     for wrong in ({}, {"hypervisor": "Simulator", "maxguestslimit": 0}, {"hypervisor": "Xen", "maxguestslimit": 1}):
         with pytest.raises(Refused):
             cloud.ask("updateHypervisorCapabilities", **wrong)
+
+
+def test_a_cluster_has_as_many_hosts_as_its_hypervisor_bears(cloud, zone):
+    told = cloud.ask("updateHypervisorCapabilities", hypervisor="Simulator", maxhostspercluster=4)
+    assert told["hypervisorcapabilities"]["maxhostspercluster"] == 4
+    host(cloud, zone["zone"], zone["pod"], zone["cluster"])
+    with pytest.raises(Refused, match="The cluster c1 has 4 hosts, and one of Simulator has 4 at most"):
+        host(cloud, zone["zone"], zone["pod"], zone["cluster"], url="http://sim/c1/h9")
 
 
 def test_hosts_kept_for_failures_take_nothing_else(cloud, zone):

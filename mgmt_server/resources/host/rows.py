@@ -7,12 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from netaddr import IPAddress, IPNetwork
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation.hypervisors import limits_of
 from mgmt_server.db import Conflict, changed, new_uuid, now
 from mgmt_server.drivers.hypervisor import simulator
 from mgmt_server.drivers.storage.simulator import POOL_SIZE
+from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs.queue import enqueue
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.host import STATES, Host
@@ -37,6 +39,7 @@ def our_version() -> str:
 
 def simulated(tx: Session, cluster: Cluster, pod: Pod, url: str, tags: str | None, state: str) -> Host:
     """A new simulated host, each time, whatever the URL was used for before."""
+    check_room(tx, cluster)
     uuid = new_uuid()
     name = f"SimulatedAgent.{uuid}"
     facts = simulator.facts_of(name, "")
@@ -55,6 +58,20 @@ def simulated(tx: Session, cluster: Cluster, pod: Pod, url: str, tags: str | Non
     return host
 
 
+def check_room(tx: Session, cluster: Cluster) -> None:
+    """Refuse a host beyond what a cluster of its hypervisor may have (updateHypervisorCapabilities)."""
+    most = limits_of(cluster.hypervisor).hosts
+    if most is None:
+        return
+    tx.scalar(select(Cluster.id).where(Cluster.id == cluster.id).with_for_update())
+    there = tx.scalar(select(func.count()).where(Host.cluster_id == cluster.id, Host.removed.is_(None))) or 0
+    if there >= most:
+        raise InvalidValue(
+            f"The cluster {cluster.name} has {there} hosts, and one of {cluster.hypervisor} has {most} at most: add it "
+            "to another, or raise maxhostspercluster with updateHypervisorCapabilities"
+        )
+
+
 def simulated_address(pod: Pod, number: int) -> str:
     """Somewhere in the pod's network; nothing is there, so that two hosts may have the same."""
     network = IPNetwork(f"{pod.gateway}/{pod.netmask}")
@@ -63,6 +80,7 @@ def simulated_address(pod: Pod, number: int) -> str:
 
 def joined(tx: Session, found: Found, cluster: Cluster, url: str, tags: str | None, state: str) -> Host:
     """A new host for a connected agent. It is Up once its pools are there: see flows.connect."""
+    check_room(tx, cluster)
     host = _row(cluster, url, found.facts, new_uuid(), tags, state)
     host.name, host.address, host.agent, host.guid = found.name, found.address, found.agent, found.agent
     host.state = "Connecting"
