@@ -272,3 +272,16 @@ def test_a_drill_measures_how_long_guests_are_away(cloud, zone, monkeypatch):
     assert report["timeline"][-1]["guests"] >= 1
     assert said[-1] == f"the power of {host.name} is on again"
     assert cloud.ask("listSimulatorFaults") == {}
+
+
+def test_a_host_of_which_nothing_could_prove_that_it_is_dead_is_ineligible(cloud, zone):
+    with reading() as session:
+        host = session.scalar(select(Host))
+    alone(host)
+    assert watched(cloud, host, controller=False)["hastate"] == "Ineligible"
+    look(cloud)
+    assert cloud.ask("listHostHAResources", hostid=host.uuid)["hostha"][0]["hastate"] == "Ineligible"
+    cloud.ask("configureOutOfBandManagement", hostid=host.uuid, **BMC)
+    cloud.job("enableOutOfBandManagementForHost", hostid=host.uuid)
+    look(cloud)
+    assert cloud.ask("listHostHAResources", hostid=host.uuid)["hostha"][0]["hastate"] == "Available"

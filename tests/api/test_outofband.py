@@ -157,3 +157,13 @@ def test_a_program_that_is_missing_is_named(cloud):
     cloud.ask("updateConfiguration", name="outofbandmanagement.ipmitool.path", value="/nowhere/ipmitool")
     with pytest.raises(Failed, match="install ipmitool"):
         ipmitool.Ipmitool().act(CONTROLLER, "STATUS", 5)
+
+
+def test_hosts_are_found_by_their_controllers(cloud, controlled):
+    assert power(cloud, controlled, "STATUS") == "On"
+    for sent, count in (
+        ({"outofbandmanagementenabled": True}, 1), ({"outofbandmanagementenabled": False}, 0),
+        ({"outofbandmanagementpowerstate": "on"}, 1), ({"outofbandmanagementpowerstate": "Off"}, 0),
+        ({"outofbandmanagementpowerstate": "Disabled"}, 0),
+    ):  # fmt: skip
+        assert len(cloud.ask("listHosts", **sent).get("host", [])) == count, sent

@@ -19,7 +19,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.vm import Vm
 from mgmt_server.resources.alert.telling import over
-from mgmt_server.resources.ha import guests, hosts, rows
+from mgmt_server.resources.ha import flows, guests, hosts, rows
 
 INTERVAL = Setting(
     "kvm.ha.activity.check.interval", "Seconds between two looks at a host that is lost", default="10", least=1
@@ -75,6 +75,10 @@ def settle(tx: Session) -> None:
     """Hosts that are back: available again, and nothing told of them any more."""
     for number in list(tx.scalars(_recovered())):
         host, row = tx.get_one(Host, number), rows.kept(tx, number)
+        if row.state == "Ineligible":
+            if flows.eligible(tx, host):
+                rows.move(tx, host, row, "Available", "something can prove now whether it is dead")
+            continue
         rows.note(row, "back")
         rows.move(tx, host, row, "Available", "it is back")
     for key in list(tx.scalars(_alerts())):

@@ -23,6 +23,7 @@ from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.cluster import rows as clusters
 from mgmt_server.resources.host import degraded, flows, joining, maintenance, removal, rows
 from mgmt_server.resources.host.views import host_view
+from mgmt_server.resources.outofband.rows import controlled, powered
 
 OPERATORS = (ADMIN, RESOURCE_ADMIN)
 SWITCHES = {"enable": "Enabled", "enabled": "Enabled", "disable": "Disabled", "disabled": "Disabled"}
@@ -151,10 +152,7 @@ def delete(ctx: Context, id: Operate[Host], forced: bool = False, forcedestroylo
     ctx.describe(f"deleting host {id.name}")
 
 
-@command("listHosts", roles=OPERATORS, answers=host_view, unsupported=(
-    "outofbandmanagementenabled", "outofbandmanagementpowerstate", "storageaccessgroup",
-    "virtualmachineid",
-))  # fmt: skip
+@command("listHosts", roles=OPERATORS, answers=host_view, unsupported=("storageaccessgroup", "virtualmachineid"))
 def list_hosts(
     ctx: Context,
     id: Use[Host] | None = None,
@@ -171,6 +169,8 @@ def list_hosts(
     hahost: bool | None = None,
     details: list[str] | None = None,
     managementserverid: Use[Node] | None = None,
+    outofbandmanagementenabled: bool | None = None,
+    outofbandmanagementpowerstate: str | None = None,
 ) -> Rows:
     """List hosts.
 
@@ -188,6 +188,8 @@ def list_hosts(
     hahost: true for hosts kept for restarts only: there are none
     details: accepted; all fields are answered
     managementserverid: those connected to this management server
+    outofbandmanagementenabled: those whose management controller is enabled, or is not
+    outofbandmanagementpowerstate: those whose controller told On, Off or Unknown last, or is Disabled
     """
     found = Rows(host_view).where(
         id=id and id.id, name=name, zone_id=zoneid, pod_id=podid, cluster_id=clusterid, hypervisor=hypervisor,
@@ -197,6 +199,8 @@ def list_hosts(
         Cluster.arch == arch if arch else None,
         Host.id == -1 if hahost else None,
         Node.id == managementserverid.id if managementserverid else None,
+        None if outofbandmanagementenabled is None else controlled(outofbandmanagementenabled),
+        powered(outofbandmanagementpowerstate) if outofbandmanagementpowerstate else None,
     )
 
 

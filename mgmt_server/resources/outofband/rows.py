@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import reading, write
@@ -18,6 +18,7 @@ from mgmt_server.model.ha import OutOfBand
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.zone import Cluster, Zone
+from mgmt_server.resources.checks import one_of
 
 TIMEOUT = Setting(
     "outofbandmanagement.action.timeout", "Seconds that a management controller may take for an action", least=1
@@ -120,3 +121,17 @@ def change_password(call: UUID, host_id: int) -> None:
 def new_password() -> str:
     """As long as every IPMI controller takes."""
     return secrets.token_urlsafe(12)
+
+
+def controlled(enabled: bool) -> ColumnElement[bool]:
+    """Hosts whose controller is enabled, or those that have none that is."""
+    found = exists().where(OutOfBand.host_id == Host.id, OutOfBand.enabled)
+    return found if enabled else ~found
+
+
+def powered(text: str) -> ColumnElement[bool]:
+    """Hosts whose controller told that state last."""
+    state = one_of("outofbandmanagementpowerstate", text, ("On", "Off", "Unknown", "Disabled"))
+    if state == "Disabled":
+        return controlled(False)
+    return exists().where(OutOfBand.host_id == Host.id, OutOfBand.enabled, OutOfBand.power == state)
