@@ -11,6 +11,7 @@ from mgmt_server.model.storage import Pool, PoolHost
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster
 from mgmt_server.resources.storage.rows import add_local
+from mgmt_server.resources.vm.migrate import arrived
 from tests.api.test_vm import deploy, held
 from tests.cloud import Refused
 from tests.crash.invariants import broken
@@ -105,6 +106,41 @@ def test_an_answer_that_got_lost_is_no_failure(cloud, zone):
     cloud.ask("configureSimulator", name="migrate", value="lost:true|late:true", count=1)
     moved = cloud.job("migrateVirtualMachine", virtualmachineid=vm["id"], autoselect=True)["virtualmachine"]
     assert moved["hostid"] != vm["hostid"] and broken() == []
+
+
+def test_a_machine_in_doubt_waits_until_a_host_tells(cloud, zone):
+    vm = deploy(cloud, zone)
+    target = other_host(zone, vm)
+    cloud.ask("configureSimulator", name="migrate", value="lost:true|late:true", count=1)
+    cloud.ask("configureSimulator", name="machines", value="lost:true", hostid=target, count=1)
+    with pytest.raises(Refused, match="Nobody can tell"):
+        cloud.job("migrateVirtualMachine", virtualmachineid=vm["id"], hostid=target)
+    assert row(vm).state == "Migrating" and row(vm).target_host_id is not None
+    write(arrived, row(vm).id)  # as the reconciler does
+    assert row(vm).state == "Running" and broken() == []
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_a_machine_leaves_its_cluster_where_that_is_allowed(cloud, zone, across):
+    vm = deploy(cloud, zone)
+
+    def part(tx):
+        old = tx.scalar(select(Cluster))
+        cluster = Cluster(name="c2", zone_id=old.zone_id, pod_id=old.pod_id, hypervisor="Simulator", details={})
+        tx.add(cluster)
+        tx.flush()
+        tx.execute(update(Host).where(Host.uuid != vm["hostid"]).values(cluster_id=cluster.id))
+        tx.execute(update(Pool).values(scope="ZONE", cluster_id=None, pod_id=None))
+
+    write(part)
+    cloud.ask("updateConfiguration", name="migrate.vm.across.clusters", value=across)
+    if across:
+        assert cloud.job("migrateVirtualMachine", virtualmachineid=vm["id"], autoselect=True)
+    else:
+        with pytest.raises(Refused, match="cluster"):
+            cloud.job("migrateVirtualMachine", virtualmachineid=vm["id"], autoselect=True)
+        assert cloud.job("migrateVirtualMachine", virtualmachineid=vm["id"], hostid=other_host(zone, vm))
+    assert broken() == []
 
 
 def test_a_full_cloud_says_why_and_nothing_moves(cloud, zone):

@@ -37,13 +37,29 @@ class Trip:
     moves: tuple[Move, ...]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a move went. `error`: it did not, and the machine runs where it was, unless that is `doubtful`."""
+
+    error: str = ""
+    doubtful: bool = False
+
+
 def migrate(job: Job, vm_id: int, wish: Wish) -> None:
     """Move a running machine to another host. It runs where it was when this fails.
 
     Start it under the machine's lock, `vm:ID`. Raises NoCapacity when nothing has room, with the reasons of each host.
     """
     trip = job.write(begin, vm_id, wish, undo=stay)
-    job.call(go, trip.source, trip.target, trip.machine, trip.moves, undo=tidy)
+    outcome = job.call(go, trip.source, trip.target, trip.machine, trip.moves, undo=tidy)
+    if outcome.doubtful:
+        job.write(doubt, vm_id)
+        raise Unavailable(
+            f"{outcome.error}. Nobody can tell where {trip.machine.name} runs now: it stays Migrating until a host "
+            "says that it has it"
+        )
+    if outcome.error:
+        raise Failed(outcome.error)
     job.write(arrived, vm_id)
     for move in trip.moves:
         job.call(drop, trip.source, move.source)
@@ -66,36 +82,49 @@ def begin(tx: Session, vm_id: int, wish: Wish) -> Trip:
     return Trip(source, starting.reference_of(found.host), machine, tuple(moves))
 
 
-def go(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> None:
-    """Move it. An answer that got lost is no failure: the target is asked whether it runs there.
+def go(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> Outcome:
+    """Move it. An answer that got lost is no failure: the hosts are asked which of them runs it.
 
     A host says Running only of a machine that has been handed over to it: the other one has let go then.
     """
     try:
         dispatch.migrate(call, source, target, machine, moves)
+    except (Failed, Unavailable) as error:
+        there = _runs_on(target, machine.name)
+        if not there:
+            return Outcome(str(error), doubtful=there is None and not _runs_on(source, machine.name))
+    return Outcome()
+
+
+def _runs_on(host: HostRef, name: str) -> bool | None:
+    """None where the host does not answer."""
+    try:
+        return any(m.name == name and m.state == "Running" for m in dispatch.machines(host))
     except (Failed, Unavailable):
-        if not _runs_on(target, machine.name):
-            raise
-
-
-def _runs_on(host: HostRef, name: str) -> bool:
-    """Raises Unavailable where nobody can tell."""
-    return any(m.name == name and m.state == "Running" for m in dispatch.machines(host))
+        return None
 
 
 def tidy(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> None:
     """Undo of `go`, which failed: remove copies of disks, once it is sure that nothing runs with them."""
     if not moves:
         return
-    if _runs_on(target, machine.name):
-        raise Failed(f"{machine.name} runs on {target.name}: its disks stay there")
+    if _runs_on(target, machine.name) or not _runs_on(source, machine.name):
+        raise Failed(f"{machine.name} may run on {target.name}: its disks stay there")
     for move in moves:
         disks.delete_disk(uuid5(call, move.target.name), target, move.target)
 
 
-def stay(tx: Session, vm_id: int, wish: Wish) -> None:
-    """Undo of `begin`."""
+def doubt(tx: Session, vm_id: int) -> None:
+    """Mark that it may run at its target: what is held there is not given back before a host has told."""
     vm = tx.get_one(Vm, vm_id)
+    vm.last_host_id = vm.target_host_id
+
+
+def stay(tx: Session, vm_id: int, wish: Wish) -> None:
+    """Undo of `begin`. A machine in doubt is left to whoever looks after those at which nobody works."""
+    vm = tx.get_one(Vm, vm_id)
+    if vm.target_host_id is not None and vm.last_host_id == vm.target_host_id:
+        return
     targets.let_go(tx, vm_id)
     if vm.state == "Migrating":
         STATES.move(tx, vm_id, "Migrating", "Running", state_changed=now())

@@ -17,6 +17,7 @@ from mgmt_server.allocation.pools import Space
 from mgmt_server.db import changed, now
 from mgmt_server.errors import InvalidValue, NoCapacity
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume
 from mgmt_server.resources.network.nics import pod_of
@@ -25,6 +26,10 @@ from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vmsnapshot.rows import of_machine, refuse_with_snapshots
 
 GUARDED = "it cannot move to other storage"
+ACROSS = Setting(
+    "migrate.vm.across.clusters",
+    "Whether a machine that moves without a host being named may leave its cluster; one that is named may be anywhere",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ def need_of(tx: Session, vm: Vm, wish: Wish) -> Need:
     """What the machine needs of another host."""
     parts = placing.parts_of(tx, vm.id)
     need = placing.need_of(parts, placing.Options(host_id=wish.host_id), [])
+    here = (vm.host_id,) if vm.host_id is not None else ()
+    need = replace(need, avoid=(*need.avoid, *wish.avoid_hosts, *here))
     if vm.kind in ("ConsoleProxy", "SecondaryStorageVm"):
         return replace(need, pod_id=vm.pod_id)  # its management address is the pod's
     if parts.zone_type == "Basic":
@@ -112,7 +119,8 @@ def take(tx: Session, vm: Vm, wish: Wish) -> Target:
     guard = hosts.guard(tx, need)
     kept = bool(of_machine(tx, vm.id))
     told: list[str] = []
-    for host, moves in _ordered(tx, vm, need, wish, disks, usable, told):
+    asking = _nearest_first(tx, vm, need)
+    for host, moves in _ordered(tx, vm, asking, wish, disks, usable, told):
         if moves and kept:
             refuse_with_snapshots(tx, vm.id, GUARDED)
         if not hosts.take(tx, host.id, need.cpu, need.memory, condition=guard):
@@ -122,23 +130,31 @@ def take(tx: Session, vm: Vm, wish: Wish) -> Target:
             untake(tx, host.id, vm)
             told.append(f"{host.name}: its pools have just been filled")
             continue
-        STATES.move(tx, vm.id, "Running", "Migrating", target_host_id=host.id, state_changed=now())
+        STATES.move(tx, vm.id, "Running", "Migrating", target_host_id=host.id, last_host_id=None, state_changed=now())
         for volume, pool in chosen.items():
             VOLUME_STATES.move(tx, volume, "Ready", "Migrating", target_pool_id=pool.id, state_changed=now())
         return Target(host, chosen)
     if told:
-        raise NoCapacity(f"No host can take {spoken(vm)} with its disks: {'; '.join(told)}")
-    raise hosts.refused(tx, need, spoken(vm))
+        text = f"No host can take {spoken(vm)} with its disks"
+        raise NoCapacity(text, inventory=f"{text}: {'; '.join(told)}")
+    raise hosts.refused(tx, asking[-1], spoken(vm))
+
+
+def _nearest_first(tx: Session, vm: Vm, need: Need) -> list[Need]:
+    """Where to look: in its cluster, then in others where that is allowed."""
+    here = tx.get(Host, vm.host_id) if vm.host_id is not None else None
+    if here is None or need.cluster_id is not None or need.host_id is not None:
+        return [need]
+    near = replace(need, cluster_id=here.cluster_id)
+    return [near, need] if ACROSS.flag(Scope("Zone", vm.zone_id)) else [near]
 
 
 def _ordered(
-    tx: Session, vm: Vm, need: Need, wish: Wish, disks: list[Lying], usable: list[Pool], told: list[str]
+    tx: Session, vm: Vm, asking: list[Need], wish: Wish, disks: list[Lying], usable: list[Pool], told: list[str]
 ) -> Iterable[tuple[Host, dict[int, list[Pool]]]]:
-    """Hosts with room, those of the same cluster first, and among them those for which fewer disks have to move."""
-    here = tx.get(Host, vm.host_id) if vm.host_id is not None else None
+    """Hosts with room, in this order; of each kind those first for which fewer disks have to move."""
     looked = {vm.host_id, *wish.avoid_hosts}
-    near = [replace(need, cluster_id=here.cluster_id)] if here is not None and need.cluster_id is None else []
-    for asked in (*near, need):
+    for asked in asking:
         found = []
         for host in hosts.candidates(tx, asked):
             if host.id in looked:
