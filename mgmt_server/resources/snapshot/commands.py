@@ -64,7 +64,7 @@ def create(
     asyncbackup: whether the job ends at once; the snapshot is BackedUp when the disk is copied
     locationtype: SECONDARY: snapshots are on secondary storage
     tags: tags to put on it: tags[0].key and tags[0].value
-    zoneids: zones to copy it to
+    zoneids: zones to copy it to when it is taken; by jobs of their own
     """
     absent(quiescevm=quiescevm)
     if (one_of("locationtype", locationtype, ("PRIMARY", "SECONDARY")) or "SECONDARY") != "SECONDARY":

@@ -12,15 +12,15 @@ from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import Failed, InvalidValue
-from mgmt_server.jobs import Job, gives_up
+from mgmt_server.jobs import Asker, Job, enqueue, gives_up
 from mgmt_server.jobs.flow import Child
 from mgmt_server.model.account import SYSTEM_USER
-from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.snapshot import STATES, Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
+from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Disk, File, Image, Saved
 from mgmt_server.resources.snapshot import copying, files
 from mgmt_server.resources.snapshot.going import delete, forget_stale, sweep
@@ -77,7 +77,7 @@ def never_taken(tx: Session, snapshot_id: int, zones: list[int]) -> None:
 
 @gives_up(never_taken)
 def take(job: Job, snapshot_id: int, zones: list[int]) -> None:
-    """Keep a disk as it is now, while its machine runs on. Copies go to `zones` then."""
+    """Keep a disk as it is now, while its machine runs on. Copies go to `zones` after that."""
     plan = job.write(begin, snapshot_id, undo=abandon)
     saved = job.call(
         disks.save_disk, plan.host, plan.disk, plan.machine, plan.file, plan.since, plan.point, undo=files.unsave
@@ -86,9 +86,7 @@ def take(job: Job, snapshot_id: int, zones: list[int]) -> None:
     # from here on nothing may fail: it would take back a snapshot that is whole
     forget_stale(job, volume_id)
     if zones:
-        failed = job.wait_all(_copies(snapshot_id, volume_id, zones, None))
-        if failed:
-            job.write(tell_uncopied, snapshot_id, failed)
+        job.write(queue_copies, snapshot_id, zones, job.asker.user_id or SYSTEM_USER)
 
 
 def wait_for_copy(job: Job, snapshot_id: int) -> None:
@@ -179,25 +177,22 @@ def taken(tx: Session, snapshot_id: int, saved: Saved) -> int:
     return snapshot.volume_id
 
 
-def tell_uncopied(tx: Session, snapshot_id: int, reasons: list[str]) -> None:
-    """The snapshot is there; that some copies are not is an event."""
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+def queue_copies(tx: Session, snapshot_id: int, zones: list[int], user_id: int) -> None:
+    """Copies of a new snapshot are jobs of their own: its machine need not wait for them. An event tells their end."""
     snapshot = tx.get_one(Snapshot, snapshot_id)
-    tx.add(
-        Event(
-            type="SNAPSHOT.COPY",
-            level="ERROR",
-            state="Completed",
-            description=f"snapshot {snapshot.name} could not be copied: {'; '.join(reasons)}"[:1024],
-            user_id=SYSTEM_USER,
+    for child in _copies(snapshot_id, snapshot.volume_id, zones, None):
+        text = f"copying snapshot {snapshot.name} to {tx.get_one(Zone, child.arguments[1]).name}"
+        asker = Asker(
             account_id=snapshot.account_id,
             domain_id=snapshot.domain_id,
-            resource_type="Snapshot",
-            resource_uuid=snapshot.uuid,
+            user_id=user_id,
+            event={"type": "SNAPSHOT.COPY", "description": text, "start": None},
         )
-    )
-
-
-# --- copies -----------------------------------------------------------------------------------------------------------
+        instance = ("Snapshot", snapshot.uuid)
+        enqueue(tx, child.flow, child.arguments, lock=child.lock, instance=instance, asker=asker)
 
 
 def copy(job: Job, snapshot_id: int, volume_id: int, zones: list[int], source: int | None) -> None:
