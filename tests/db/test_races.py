@@ -18,6 +18,7 @@ from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import STATES, Vm
 from mgmt_server.model.zone import Address, PodAddress, Vnet, Zone
 from mgmt_server.resources.network.nics import add_nic
+from mgmt_server.resources.nic.rows import add_address
 from mgmt_server.resources.vm import flows
 from tests.simulated import GIB, build
 
@@ -163,6 +164,23 @@ def test_the_last_guest_address_of_an_isolated_network(zone):
     assert only(at_once(work)) == "10.7.7.2"
     with reading() as session:
         assert list(session.scalars(select(Nic.taken).where(Nic.network_id == found.id))) == ["10.7.7.2"]
+
+
+def test_an_address_is_a_nics_or_a_secondary_one(zone):
+    """Two tables, one key: half of the callers want the last address for a machine, half beside another of theirs."""
+    found = network(zone, cidr="10.7.8.0/29", gateway="10.7.8.1", netmask="255.255.255.248")
+    mine = [machine(zone) for _ in range(MANY)]
+    nics = [write(lambda tx, n=n: add_nic(tx, mine[n], found, zone["row"], device=0, default=True)) for n in range(4)]
+
+    def work(number):
+        if number % 2:
+            return write(lambda tx: add_nic(tx, mine[number], found, zone["row"], device=1, default=False).address)
+        return write(lambda tx: add_address(tx, mine[0], nics[0], found, None).address)
+
+    last = only(at_once(work))
+    with reading() as session:
+        taken = sorted(session.scalars(select(Nic.taken).where(Nic.network_id == found.id)))
+        assert taken == [f"10.7.8.{n}" for n in range(2, 7)] and last in taken
 
 
 def test_the_last_unit_of_a_hosts_memory(zone):
