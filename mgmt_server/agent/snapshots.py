@@ -39,7 +39,7 @@ class Snapshots:
         paths = [source_of(d) for d in disks]
         there = [p for p in paths if point in snapshots(p)]
         running = bool(domain.isActive())
-        if len(there) == len(paths):
+        if len(there) == len(paths) and (not (running and memory) or self._noted(paths[0], point)):
             return
         self._delete(domain, point, running)  # what is left of a try that was killed
         if not running:
@@ -62,7 +62,8 @@ class Snapshots:
             try:
                 note = made.getXMLDesc(0)  # without the password of its screen
                 place, file = self._note_of(paths[0], point)
-                place.write(file, note.encode())
+                with self.storage.made_aside(place, file) as aside:
+                    place.write(aside, note.encode())
             except (libvirt.libvirtError, OSError, Failed) as error:
                 made.delete(0)  # without its note there is no way back to it
                 raise Failed(f"the snapshot could not be noted beside its disk: {error}") from None
@@ -169,6 +170,10 @@ class Snapshots:
         if domain is None:
             raise Failed(f"{name} is not known on this host: start it here once")
         return domain
+
+    def _noted(self, path: str, point: str) -> bool:
+        place, file = self._note_of(path, point)
+        return place.size(file) is not None
 
     def _note_of(self, path: str, point: str) -> tuple[Place, str]:
         uuid, name = self.storage.pool_of(path)

@@ -432,5 +432,7 @@ def firmwares(cloud: Cloud) -> None:
         said(f"UEFI {mode} looks for a system", began)
         data = cloud.blank(f"data-{number}", host)
         cloud.kvm.attach_disk(uuid4(), host.ref, machine.name, data)
+        refused("firmware", cloud.kvm.snapshot, uuid4(), host.ref, machine.name, "s1", True)
+        cloud.kvm.snapshot(uuid4(), host.ref, machine.name, "s1", False)
         cloud.kvm.stop(uuid4(), host.ref, machine.name, True)
         cloud.kvm.forget(uuid4(), host.ref, machine.name)
