@@ -151,7 +151,7 @@ def test_a_machine_between_two_states_is_what_its_host_says(cloud, vm, state, re
     capacity_fits()
 
 
-@pytest.mark.parametrize("real", ["home", "target", "nowhere"])
+@pytest.mark.parametrize("real", ["home", "target", "nowhere", "home, and the target is lost"])
 def test_a_machine_amid_a_move_is_where_it_runs(cloud, vm, real):
     target = others(vm)[0]
     change(Vm, Vm.id == vm.id, state="Migrating", target_host_id=target.id)
@@ -163,8 +163,10 @@ def test_a_machine_amid_a_move_is_where_it_runs(cloud, vm, real):
         change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, host=target.uuid)
     if real == "nowhere":
         change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, state="Stopped")
+    if "lost" in real:
+        cloud.ask("configureSimulator", name="machines", value="lost:true", hostid=target.uuid)
     repair(cloud)
-    after = row(vm.uuid)
+    after, real = row(vm.uuid), real.partition(",")[0]
     expected = {"home": ("Running", vm.host_id), "target": ("Running", target.id), "nowhere": ("Stopped", None)}
     assert (after.state, after.host_id, after.target_host_id) == (*expected[real], None)
     capacity_fits()

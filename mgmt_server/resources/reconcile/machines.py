@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.errors import Unavailable
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import STATES, Vm, instance_name
@@ -60,10 +61,19 @@ def about(tx: Session, vm_id: int, state: str) -> Asked | None:
 
 
 def find(call: UUID, asked: Asked) -> str:
-    """uuid of the host where it runs; empty: nowhere. Raises Unavailable when one of them cannot tell."""
+    """uuid of the host where it runs; empty: nowhere. A host that has it is believed whatever becomes of the other.
+
+    Raises Unavailable when none says that it has it, and one cannot tell.
+    """
+    silent: Unavailable | None = None
     for host in asked.hosts:
-        if any(m.name == asked.name and m.state != "Stopped" for m in dispatch.machines(host)):
-            return host.uuid
+        try:
+            if any(m.name == asked.name and m.state != "Stopped" for m in dispatch.machines(host)):
+                return host.uuid
+        except Unavailable as error:
+            silent = error
+    if silent is not None:
+        raise silent
     return ""
 
 
