@@ -20,6 +20,17 @@ MODULES = sorted(
 )
 INFOS = [name for name in MODULES if name.endswith("_info")]
 
+OF_NONE = {  # of these the zone has none
+    "affinity_group_info",
+    "instance_group_info",
+    "iso_info",
+    "snapshot_info",
+    "ssh_key_pair_info",
+    "user_data_info",
+    "vm_info",
+    "vm_snapshot_info",
+}
+
 # what modules offer for other servers of the same API, and this one does not have
 NOT_HERE = {
     "addImageStore details",
@@ -67,10 +78,10 @@ def test_info(run, module):
     filters = {name: sample[name] for name in entity.filters if name in sample and name != "state"}
     if "zone" in filters:
         filters["zone"] = "lab"
-    if module in ("ssh_key_pair_info", "vm_info"):  # of these the zone has none
+    if module in OF_NONE:
         made = {name: value for name, value in sample.items() if name != "public_key"}
         run.ok(module.removesuffix("_info"), **{**made, "name": "shown"})
-    if module in ("dedication_info", "tag_info"):
+    if module in ("dedication_info", "snapshot_policy_info", "tag_info"):
         run.ok(module.removesuffix("_info"), **sample)
     if module == "alert_info":
         params = {"type": 14, "name": "ALERT.MANAGEMENT", "description": "shown"}
@@ -131,13 +142,15 @@ def sent_by(entity):
             by = field.get("via") or entity.update
             if by and field.get("update") is not False and field.get("shown") is not False:
                 yield by, {field["update"] if isinstance(field.get("update"), str) else entity.api(name)}
+        for name, field in entity.fields.items():
+            yield from ((to, {entity.api(name)}) for to in field.get("along", ()))
         for name in entity.fields if entity.delete else ():
             yield (
                 command(entity, entity.delete, name),
                 {entity.api(n) for n, f in entity.fields.items() if f.get("use") == "delete"},
             )
         for state in entity.states.values():
-            steps = [step for path in state.path.values() for step in path]
+            steps = [] if callable(state.path) else [step for path in state.path.values() for step in path]
             yield from ((step, set()) if isinstance(step, str) else (step[0], set(step[1])) for step in steps)
             if state.set:
                 yield entity.update, set(state.set)

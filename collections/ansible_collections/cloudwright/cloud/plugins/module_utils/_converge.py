@@ -64,6 +64,8 @@ class Convergence:
             current = None  # what it would be in does not exist either
         if self.rule.gone:
             return self.remove(current)
+        if current is None and self.rule.exists:
+            raise NotFound(f"no {self.entity.kind} named {self.params[self.entity.key]!r}: it has to be there first")
         if current is None:
             return self.create()
         return self.change(current)
@@ -221,7 +223,7 @@ class Convergence:
             if rule.set:
                 updates.setdefault(entity.update, {}).update(rule.set)
             path = self.path(current, rule)
-            self.note(entity.state_field, now, "restarted" if rule.always else rule.goal[0])
+            self.note(entity.state_field, now, rule.always or rule.goal[0])
             self.predicted.update(self.aim)
         own = self.steps(current, updates)
         return steps + (path + own if rule.first else own + path)
@@ -235,7 +237,7 @@ class Convergence:
         if not rule.path:
             return []
         now = current.get(self.entity.state_field)
-        commands = rule.path.get(now, rule.path.get("*"))
+        commands = rule.path(self, current) if callable(rule.path) else rule.path.get(now, rule.path.get("*"))
         if commands is None:
             raise ApiError(
                 f"{self.entity.kind} {current.get('name')!r} is {now}: no way to {self.params['state']} from there"
@@ -310,7 +312,9 @@ class Convergence:
     def send(self, step, last=True):
         """One command; jobs before the last are always waited for, because what follows builds on them."""
         wait = self.params["wait"] or not last
-        answer, job_id = self.client.run(step.command, step.params, wait, self.params["wait_timeout"])
+        entity = self.entity
+        along = {entity.api(n): self.wanted(n) for n, e in entity.fields.items() if step.command in e.get("along", ())}
+        answer, job_id = self.client.run(step.command, {**along, **step.params}, wait, self.params["wait_timeout"])
         self.job_id = job_id or self.job_id
         return answer
 

@@ -23,6 +23,7 @@ shown    False when answers never show it: it is sent at creation, and not compa
          into what answers show (a key into its fingerprint)
 use      "delete" when only the deleting command takes it, "scope" when it only says where references are looked for,
          "task" when only the module itself needs it
+along    commands that take it too, whenever they are sent; for options that are not compared
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import KI
 
 OUR_KEYS = (
     "api", "field", "ref", "within", "find", "match", "unless", "needed", "initial", "create",
-    "update", "via", "read", "encode", "shown", "use",
+    "update", "via", "read", "encode", "shown", "use", "along",
 )  # fmt: skip
 SECRETS = ("password", "secretkey", "privatekey", "publickey", "userdata")
 
@@ -49,8 +50,10 @@ class State:
     goal    the values of ``field`` that satisfy the state
     set     parameters of the update command that bring the goal about
     path    value of ``field`` -> commands that bring the goal about, one after the other; ``*`` for any other value.
-            A command is its name, or a tuple of the name and its parameters
-    always  act whatever the state is now (a restart)
+            A command is its name, or a tuple of the name and its parameters.  Or a callable that takes the
+            convergence and the entity and returns such commands
+    always  act whatever the state is now (a restart), and what the diff calls that
+    exists  it is a state of what exists: nothing is created for it
     first   take the path before the fields are updated, not after
     moot    there is nothing to do where what the options refer to does not exist
     """
@@ -59,8 +62,9 @@ class State:
     goal: tuple = ()
     set: dict = field(default_factory=dict)
     create: dict = field(default_factory=dict)
-    path: dict = field(default_factory=dict)
-    always: bool = False
+    path: object = field(default_factory=dict)
+    always: str = ""
+    exists: bool = False
     first: bool = False
     moot: bool = False
 

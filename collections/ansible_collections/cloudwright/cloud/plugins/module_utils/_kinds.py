@@ -55,6 +55,7 @@ KINDS = {
     "host": Kind("listHosts", always={"type": "Routing"}),
     "image_store": Kind("listImageStores"),
     "iso": Kind("listIsos", always={"isofilter": "executable"}),
+    "instance_group": Kind("listInstanceGroups"),
     "management_server": Kind("listManagementServers"),
     "network": Kind("listNetworks"),
     "network_offering": Kind("listNetworkOfferings"),
@@ -68,8 +69,13 @@ KINDS = {
     "resource_limit": Kind("listResourceLimits", names=("resourcetypename",), query=None, ident=False),
     "role": Kind("listRoles"),
     "role_permission": Kind("listRolePermissions", names=("rule",), query=None, ident=False),
+    "root_volume": Kind(
+        "listVolumes", names=("vmname", "vmdisplayname", "virtualmachineid"), query=None, always={"type": "ROOT"}
+    ),
     "security_group": Kind("listSecurityGroups", query="securitygroupname"),
     "service_offering": Kind("listServiceOfferings"),
+    "snapshot": Kind("listSnapshots", always={"showunique": True}),
+    "snapshot_policy": Kind("listSnapshotPolicies", names=("volumename",), query=None),
     "ssh_key_pair": Kind("listSSHKeyPairs"),
     "storage_pool": Kind("listStoragePools"),
     "tag": Kind("listTags", names=("key",), query="key", always={"listall": True}, ident=False),
@@ -77,8 +83,10 @@ KINDS = {
     "template": Kind("listTemplates", always={"templatefilter": "executable"}),
     "traffic_type": Kind("listTrafficTypes", names=("traffictype",), query=None),
     "user": Kind("listUsers", names=("username",), query="username", always={"listall": True}),
+    "user_data": Kind("listUserData"),
     "vlan_ip_range": Kind("listVlanIpRanges", names=("startip",), query=None),
     "vm": Kind("listVirtualMachines"),
+    "vm_snapshot": Kind("listVMSnapshot", names=("displayname", "name"), ident=False),
     "volume": Kind("listVolumes"),
     "zone": Kind("listZones"),
 }

@@ -135,7 +135,7 @@ ENTITY = Entity(
     delete="deleteNetwork",
     states={
         **PRESENT_ABSENT,
-        "restarted": State(always=True, path={"*": [("restartNetwork", {"cleanup": True})]}),
+        "restarted": State(always="restarted", path={"*": [("restartNetwork", {"cleanup": True})]}),
     },
     fields={
         "name": {"type": "str"},

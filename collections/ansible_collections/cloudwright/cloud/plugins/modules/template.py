@@ -127,15 +127,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
-
-
-def broken(template):
-    """Why a download will never end, or None."""
-    for found in template.get("downloaddetails", []):
-        if found.get("downloadState") in ("DOWNLOAD_ERROR", "ABANDONED", "UNKNOWN"):
-            return f"the download failed: {template.get('status') or found['downloadState']}"
-    return None
-
+from ansible_collections.cloudwright.cloud.plugins.module_utils._images import broken
 
 ENTITY = Entity(
     "template",

@@ -190,7 +190,7 @@ ENTITY = Entity(
             first=True,
         ),
         "restarted": State(
-            always=True,
+            always="restarted",
             goal=("Running",),
             path={"Running": ["rebootVirtualMachine"], "Stopped": [START], "Destroyed": [RECOVER, START]},
         ),

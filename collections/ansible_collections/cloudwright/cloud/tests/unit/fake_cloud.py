@@ -20,7 +20,7 @@ import uuid
 from urllib.error import HTTPError
 from urllib.parse import parse_qsl, quote_plus, urlsplit
 
-from ansible_collections.cloudwright.cloud.tests.unit import fake_identity
+from ansible_collections.cloudwright.cloud.tests.unit import fake_compute, fake_identity
 
 KEY, SECRET = "the-key", "the-secret"
 URL = "http://cloud.test:8080/client/api"
@@ -393,4 +393,4 @@ def public(kind, entity):
 
 def new_cloud():
     """A fresh server."""
-    return fake_identity.extend(extend(FakeCloud()), Refused)
+    return fake_compute.extend(fake_identity.extend(extend(FakeCloud()), Refused))

@@ -14,6 +14,7 @@ from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.cloudwright.cloud.tests.unit.fake_cloud import KEY, SECRET, URL
 from ansible_collections.cloudwright.cloud.tests.unit.samples import ZONE
+from ansible_collections.cloudwright.cloud.tests.unit.samples_compute import MACHINES
 from ansible_collections.cloudwright.cloud.tests.unit.samples_identity import PEOPLE
 
 CREDENTIALS = {"api_url": URL, "api_key": KEY, "api_secret": SECRET}
@@ -109,9 +110,9 @@ def build(run):
 
 
 def furnish(run):
-    """Another zone, without anything in it, and the people of the samples."""
+    """Another zone, without anything in it, and the people and machines of the samples."""
     run.ok("zone", name="spare", dns1="192.0.2.1")
-    for module, options in PEOPLE:
+    for module, options in PEOPLE + MACHINES:
         run.ok(module, **options)
 
 

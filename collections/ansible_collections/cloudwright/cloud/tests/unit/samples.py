@@ -8,7 +8,7 @@ All of it happens in the zone that ZONE describes, the variable ``cloudwright_zo
 
 from __future__ import annotations
 
-from ansible_collections.cloudwright.cloud.tests.unit import samples_identity
+from ansible_collections.cloudwright.cloud.tests.unit import samples_compute, samples_identity
 
 NETMASK = "255.255.255.0"
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFro1rTKtb4Hf+Cw53Q7kIKSUwTu6iXSBaGWJePxx2wP cycle@test"
@@ -240,4 +240,5 @@ SAMPLES = {
     },
     "user_keys": {"create": {"user": "cycle"}},
     **samples_identity.SAMPLES,
+    **samples_compute.SAMPLES,
 }

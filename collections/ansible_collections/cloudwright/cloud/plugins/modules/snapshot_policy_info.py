@@ -1,0 +1,76 @@
+#!/usr/bin/python
+# Copyright (c) Cloudwright Project
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt or https://spdx.org/licenses/GPL-3.0-or-later.html)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""List policies of snapshots."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: snapshot_policy_info
+short_description: List policies of snapshots
+description:
+  - List policies of snapshots, or find one.
+version_added: 0.1.0
+author: Cloudwright Project (@cloudwright)
+options:
+  name:
+    description: Return only policies of volumes of this name.
+    type: str
+  id:
+    description: Return only this one.
+    type: str
+  volume:
+    description: Name or id of the volume.
+    type: str
+  vm:
+    description: Name or id of the machine whose root disk is meant, instead of O(volume).
+    type: str
+  domain:
+    description: Name, path (as C(ROOT/department)) or id of the domain.
+    type: str
+  account:
+    description: Name of the account that owns the policies. Needs O(domain).
+    type: str
+  project:
+    description: Name or id of the project that owns the policies.
+    type: str
+  list_all:
+    description: Whether to return what other accounts own, too, as far as it may be seen.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - cloudwright.cloud.api
+"""
+
+EXAMPLES = r"""
+- name: Read policies of snapshots
+  cloudwright.cloud.snapshot_policy_info:
+    volume: web1-data
+  register: found
+"""
+
+RETURN = r"""
+entities:
+  description: What was found, with the fields of the API.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+
+ENTITY = EntityInfo(
+    "snapshot_policy",
+    filters={
+        "volume": {"type": "str", "ref": "volume", "within": ("domain", "account", "project")},
+        "vm": {"type": "str", "ref": "root_volume", "api": "volumeid", "within": ("domain", "account", "project")},
+        "domain": {"type": "str", "ref": "domain"},
+        "account": {"type": "str"},
+        "project": {"type": "str", "ref": "project"},
+        "list_all": {"type": "bool", "default": False},
+    },
+)
+
+if __name__ == "__main__":
+    ENTITY.main()
