@@ -78,3 +78,111 @@ def test_a_root_disk_has_policies_by_its_machines_name(run, interval):
     changed = cycle(run, "snapshot_policy", **policy, max_snaps=1)[1]["entity"]
     assert (changed["schedule"], changed["timezone"]) == (when, "Europe/Zurich")
     cycle(run, "snapshot_policy", **policy, state="absent")
+
+
+VM = {"zone": "lab", "template": "tiny", "service_offering": "tiny", "networks": ["guests"]}
+
+
+@pytest.fixture(scope="module")
+def furnished(run):
+    """What machines can be given beside what the zone has."""
+    run.ok("service_offering", name="big", cpu_number=1, cpu_speed=100, memory=128)
+    run.ok("service_offering", name="choice", customized=True)
+    for name in ("one", "two"):
+        run.ok("ssh_key_pair", name=name)
+        run.ok("affinity_group", name=name, type="host anti-affinity")
+        run.ok("user_data", name=name, user_data=f"#cloud-config\nhostname: {name}\n")
+        installer = {"url": f"http://10.91.0.13/{name}.iso", "os_type": "Other Linux (64-bit)"}
+        run.ok("iso", name=name, zone="lab", **installer)
+        offering = "DefaultIsolatedNetworkOfferingWithSourceNatService"
+        number = len(name) + ord(name[0])
+        run.ok("network", name=name, zone="lab", network_offering=offering, gateway=f"10.1.{number}.1", netmask=MASK)
+    return run
+
+
+MASK = "255.255.255.0"
+
+
+def test_a_machine_is_deployed_with_all_that_it_needs(furnished):
+    run = furnished
+    options = {
+        **VM,
+        "networks": None,
+        "nics": [{"network": "guests", "ip_address": "10.92.0.90"}, {"network": "one"}],
+        "data_disks": [{"disk_offering": "open", "size": 1}, {"disk_offering": "open", "size": 2}],
+        "affinity_groups": ["one"],
+        "ssh_key_pairs": ["one", "two"],
+        "user_data_name": "one",
+        "iso": "one",
+        "boot_type": "UEFI",
+        "boot_mode": "LEGACY",
+        "group": "front",
+        "details": {"purpose": "test"},
+    }
+    made = cycle(run, "vm", name="full", **options)[1]["entity"]
+    assert [nic["networkname"] for nic in made["nic"]] == ["guests", "one"]
+    assert made["nic"][0]["ipaddress"] == "10.92.0.90"
+    assert (made["isoname"], made["userdataname"], made["group"]) == ("one", "one", "front")
+    for filters in ({"group": "front"}, {"affinity_group": "one"}, {"network": "one"}):
+        assert [vm["name"] for vm in run.ok("vm_info", **filters)["entities"]] == ["full"]
+    disks = run.ok("volume_info", vm="full", zone="lab", type="DATADISK")["entities"]
+    assert sorted(disk["size"] // 2**30 for disk in disks) == [1, 2]
+    other = {**options, "iso": "two", "user_data_name": "two", "delete_protection": False}
+    changed = cycle(run, "vm", name="full", **other)[1]
+    assert set(changed["diff"]["after"]) == {"iso", "user_data_name"}
+    assert "isoid" not in cycle(run, "vm", name="full", **{**other, "iso": ""})[1]["entity"]
+    stopped = {"affinity_groups": ["two"], "ssh_key_pairs": ["two"], "state": "stopped", "iso": ""}
+    after = cycle(run, "vm", name="full", **{**other, **stopped})[1]["diff"]["after"]
+    assert set(after) == {"affinity_groups", "ssh_key_pairs", "state"}
+
+
+def test_a_machine_gets_and_loses_nics(furnished):
+    run = furnished
+    named = {"name": "nics", "zone": "lab"}
+    run.ok("vm", **{**VM, "name": "nics"})
+    more = cycle(run, "vm", **named, networks=["guests", "one", "two"])[1]["entity"]
+    assert len(more["nic"]) == 3
+    swapped = cycle(run, "vm", **named, networks=["two", "guests"])[1]["entity"]
+    assert sorted(nic["networkname"] for nic in swapped["nic"]) == ["guests", "two"]
+    assert [nic["networkname"] for nic in swapped["nic"] if nic["isdefault"]] == ["two"]
+    assert "put it first" in run("vm", **named, networks=["one", "guests"])["msg"]
+    cycle(run, "vm", **named, state="stopped")
+    nics = [{"network": "two", "ip_address": f"10.1.{len('two') + ord('t')}.77"}, {"network": "guests"}]
+    cycle(run, "vm", **named, nics=nics)
+
+
+def test_a_machine_of_its_own_size_is_scaled(furnished):
+    run = furnished
+    sized = {**VM, "name": "sized", "service_offering": "choice", "cpu_number": 1, "cpu_speed": 100, "memory": 64}
+    cycle(run, "vm", **sized, state="stopped")
+    grown = cycle(run, "vm", **{**sized, "memory": 128})[1]
+    assert grown["diff"]["after"] == {"memory": 128} and grown["entity"]["memory"] == 128
+    fixed = cycle(run, "vm", name="sized", zone="lab", service_offering="big")[1]
+    assert fixed["entity"]["serviceofferingname"] == "big"
+
+
+def test_a_machine_moves_to_the_host_that_is_named(furnished):
+    run = furnished
+    made = run.ok("vm", **VM, name="mobile", host="sim1")["entity"]
+    assert made["hostname"] == "sim1"
+    moved = cycle(run, "vm", name="mobile", zone="lab", host="sim2")[1]
+    assert moved["entity"]["hostname"] == "sim2" and moved["diff"]["before"] == {"host": made["hostid"]}
+    cycle(run, "vm", name="mobile", zone="lab", state="stopped", host="sim2")
+    started = cycle(run, "vm", name="mobile", zone="lab", state="started", host="sim1")[1]
+    assert started["entity"]["hostname"] == "sim1"
+
+
+def test_a_machine_is_reinstalled_and_one_comes_from_an_iso(furnished):
+    run = furnished
+    run.ok("vm", **VM, name="anew")
+    disk = {"vm": "anew", "zone": "lab", "type": "ROOT", "state": "Ready"}
+    before = run.ok("volume_info", **disk)["entities"]
+    for _again in range(2):
+        done = run.ok("vm", name="anew", zone="lab", state="reinstalled")
+        assert done["diff"]["after"] == {"state": "reinstalled"} and done["entity"]["state"] == "Running"
+    assert run.ok("volume_info", **disk)["entities"][0]["id"] != before[0]["id"]
+    assert "has to be there first" in run("vm", **VM, name="nobody", state="reinstalled")["msg"]
+    iso = {**VM, "template": None, "iso": "one", "disk_offering": "open", "root_disk_size": 1}
+    made = cycle(run, "vm", name="installed", hypervisor="Simulator", **iso)[1]["entity"]
+    assert (made["state"], made["isoname"]) == ("Running", "one")
+    assert "needs template or iso" in run("vm", name="none", **{**VM, "template": None})["msg"]

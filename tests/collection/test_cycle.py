@@ -34,13 +34,8 @@ OF_NONE = {  # of these the zone has none
 # what modules offer for other servers of the same API, and this one does not have
 NOT_HERE = {
     "addImageStore details",
-    "deployVirtualMachine affinitygroupids",
     "deployVirtualMachine securitygroupids",
     "updateVirtualMachine securitygroupids",
-    "updateVMAffinityGroup affinitygroupids",
-    "updateVMAffinityGroup",
-    "scaleVirtualMachine",
-    "scaleVirtualMachine serviceofferingid",
     "updateNetwork networkofferingid",
 }
 

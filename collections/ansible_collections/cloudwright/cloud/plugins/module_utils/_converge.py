@@ -151,7 +151,8 @@ class Convergence:
                 body[entity.api(name)] = value
                 if not entry.get("no_log"):
                     self.after[name] = value
-        body.update({name: value(self) for name, value in entity.derived.items()})
+        derived = {name: value(self) for name, value in entity.derived.items()}
+        body.update({name: value for name, value in derived.items() if value is not None})
         body.update(self.rule.create)
         self.after.update(self.aim)
         later = [n for n, e in entity.fields.items() if e.get("create") is False and not e.get("no_log")]
@@ -215,18 +216,18 @@ class Convergence:
         """The steps of the updates, with what the state needs."""
         entity, rule = self.entity, self.rule
         now, path = current.get(entity.state_field), []
-        steps = []
+        prepared = []
         for what, before, after, command, params in entity.prepare(self, current) if entity.prepare else ():
             self.note(what, before, after)
-            steps.append(Step(command, params))
+            prepared.append(Step(command, params))
         if (rule.always and not self.created) or (rule.goal and now not in rule.goal):
             if rule.set:
                 updates.setdefault(entity.update, {}).update(rule.set)
             path = self.path(current, rule)
             self.note(entity.state_field, now, rule.always or rule.goal[0])
             self.predicted.update(self.aim)
-        own = self.steps(current, updates)
-        return steps + (path + own if rule.first else own + path)
+        own = prepared + self.steps(current, updates)
+        return path + own if rule.first else own + path
 
     def steps(self, current, updates):
         """The steps of {command: parameters}."""

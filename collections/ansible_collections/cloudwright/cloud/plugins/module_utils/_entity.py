@@ -54,7 +54,7 @@ class State:
             convergence and the entity and returns such commands
     always  act whatever the state is now (a restart), and what the diff calls that
     exists  it is a state of what exists: nothing is created for it
-    first   take the path before the fields are updated, not after
+    first   take the path before anything else is done, not after
     moot    there is nothing to do where what the options refer to does not exist
     """
 
@@ -119,7 +119,7 @@ class Entity(Runnable):
     broken       a callable that returns why an entity will never be ready, or None
     target       options that name the entity in update and delete, where that is not ``id``
     prepare      a callable (convergence, entity) that returns (what, before, after, command, parameters) for each
-                 thing to be done before the state is set
+                 thing to be done before the fields are updated
     reveal       fields of the creation's answer -> names in the result; everywhere else secrets are taken out
     ignore       values of state_field of entities that are as good as gone
     needs        what the options must fulfil together, as AnsibleModule has it

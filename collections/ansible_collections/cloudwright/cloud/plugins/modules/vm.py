@@ -11,7 +11,7 @@ module: vm
 short_description: Manage virtual machines
 description:
   - Deploy, change, start, stop, restart, destroy and expunge virtual machines.
-  - A machine that was destroyed and is not yet expunged is recovered when it is wanted again.
+  - A destroyed machine that is not yet expunged is recovered when it is wanted again.
 version_added: 0.1.0
 author: Cloudwright Project (@cloudwright)
 options:
@@ -29,26 +29,69 @@ options:
   template:
     description:
       - Name or id of the template, looked for in O(zone).
-      - Needed to create a new one.
+      - A new one needs it, or O(iso).
       - Cannot change after creation.
+    type: str
+  iso:
+    description:
+      - Name or id of the ISO that is in the machine's drive, looked for in O(zone). Empty text takes it out.
+      - A new machine without O(template) starts from it.
     type: str
   service_offering:
     description:
       - Name or id of the service offering. Changing it needs a stopped machine, unless it can grow while it runs.
       - Needed to create a new one.
     type: str
+  cpu_number:
+    description: Number of processors, where the service offering leaves that open.
+    type: int
+  cpu_speed:
+    description: Speed of the processors in MHz, where the service offering leaves that open.
+    type: int
+  memory:
+    description: Memory in MiB, where the service offering leaves that open.
+    type: int
   disk_offering:
-    description: Name or id of the offering of a data disk. Only sent at creation.
+    description:
+      - Name or id of the offering of a data disk, or of the root disk of a machine from an ISO. Only sent at creation.
+      - M(cloudwright.cloud.volume) adds disks to machines that exist.
     type: str
+  data_disks:
+    description: Several data disks of a new machine, instead of O(disk_offering). Only sent at creation.
+    type: list
+    elements: dict
+    suboptions:
+      disk_offering:
+        description: Name or id of the disk offering.
+        type: str
+        required: true
+      size:
+        description: Size in GiB, where the disk offering leaves that open.
+        type: int
   root_disk_size:
     description: Size of the root disk in GiB. Only sent at creation.
     type: int
   networks:
     description:
-      - Names or ids of the networks, looked for in O(zone).
-      - Cannot change after creation.
+      - Names or ids of all networks of the machine, the default one first. They are looked for in O(zone).
+      - The machine gets a NIC in each where it has none, and loses those in others.
     type: list
     elements: str
+  nics:
+    description: The same as O(networks), with addresses.
+    type: list
+    elements: dict
+    suboptions:
+      network:
+        description: Name or id of the network.
+        type: str
+        required: true
+      ip_address:
+        description: Address in the network. Changing it needs a stopped machine.
+        type: str
+      mac_address:
+        description: MAC address of a new NIC.
+        type: str
   ip_address:
     description:
       - Address in the first network.
@@ -57,11 +100,14 @@ options:
   ssh_key_pairs:
     description:
       - Names of the SSH key pairs that the machine trusts.
-      - Cannot change after creation.
+      - Changing them needs a stopped machine, and gives it a new password where its template takes one.
     type: list
     elements: str
   user_data:
     description: Text that the machine can read from its virtual router.
+    type: str
+  user_data_name:
+    description: Name or id of the registered user data that the machine can read, instead of O(user_data).
     type: str
   affinity_groups:
     description: Names or ids of the affinity groups. Changing them needs a stopped machine.
@@ -78,7 +124,9 @@ options:
     description: Whether it is started again after its host failed.
     type: bool
   host:
-    description: Name or id of the host to start on. Only sent at creation.
+    description:
+      - Name or id of the host to be on, for administrators.
+      - A machine that runs elsewhere moves there while it runs. One that is stopped is started there.
     type: str
   hypervisor:
     description:
@@ -91,6 +139,24 @@ options:
   details:
     description: Details for the hypervisor. Only the given keys are compared.
     type: dict
+  boot_type:
+    description:
+      - Firmware of the machine.
+      - Cannot change after creation.
+    type: str
+    choices: [BIOS, UEFI]
+  boot_mode:
+    description:
+      - How the firmware starts the guest. V(SECURE) needs O(boot_type=UEFI).
+      - Cannot change after creation.
+    type: str
+    choices: [LEGACY, SECURE]
+  delete_protection:
+    description: Whether the machine is protected from being destroyed.
+    type: bool
+  dynamic_scaling:
+    description: Whether the machine may be scaled while it runs, where zone, template and offering let it.
+    type: bool
   domain:
     description: Name, path (as C(ROOT/department)) or id of the domain.
     type: str
@@ -107,8 +173,10 @@ options:
       - V(absent) is the same as V(destroyed). Such a machine can be recovered until the server expunges it.
       - V(expunged) removes it for good.
       - V(restarted) always reports a change.
+      - V(reinstalled) gives a machine a new root disk made from its template, and always reports a change.
+        Its data disks stay.
     type: str
-    choices: [present, absent, started, stopped, restarted, destroyed, expunged]
+    choices: [present, absent, started, stopped, restarted, reinstalled, destroyed, expunged]
     default: present
 extends_documentation_fragment:
   - cloudwright.cloud.api
@@ -125,6 +193,29 @@ EXAMPLES = r"""
     service_offering: Small Instance
     networks: [guests]
     state: started
+
+- name: Have one with two disks, in two networks, apart from its kind
+  cloudwright.cloud.vm:
+    name: db1
+    zone: lab
+    template: tiny
+    service_offering: Small Instance
+    nics:
+      - network: front
+        ip_address: 10.1.1.20
+      - network: back
+    data_disks:
+      - disk_offering: Small
+      - disk_offering: Custom
+        size: 40
+    affinity_groups: [databases]
+    user_data_name: database
+
+- name: Move it to another host while it runs
+  cloudwright.cloud.vm:
+    name: db1
+    zone: lab
+    host: kvm2
 
 - name: Remove it for good
   cloudwright.cloud.vm:
@@ -158,11 +249,16 @@ import base64
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._compare import UNKNOWN
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, State
-
-
-def ids(entries, name="id"):
-    """The ids in a list of an answer."""
-    return [entry[name] for entry in entries or []]
+from ansible_collections.cloudwright.cloud.plugins.module_utils._machines import (
+    SIZES,
+    check,
+    details,
+    differing,
+    disks,
+    ids,
+    new_interfaces,
+    source,
+)
 
 
 def user_data(found):
@@ -179,6 +275,13 @@ ENTITY = Entity(
     update="updateVirtualMachine",
     ignore=("Expunging",),
     reveal={"password": "password"},
+    check=check,
+    needs={
+        "mutually_exclusive": [("networks", "nics"), ("user_data", "user_data_name"), ("disk_offering", "data_disks")]
+    },
+    prepare=differing,
+    derived={"templateid": source, "datadisksdetails": disks, "iptonetworklist": new_interfaces, "details": details},
+    address={"restoreVirtualMachine": {"virtualmachineid": "id"}},
     states={
         "present": State(goal=("Running", "Stopped"), path={"Destroyed": [RECOVER]}),
         "absent": GONE,
@@ -194,6 +297,7 @@ ENTITY = Entity(
             goal=("Running",),
             path={"Running": ["rebootVirtualMachine"], "Stopped": [START], "Destroyed": [RECOVER, START]},
         ),
+        "reinstalled": State(always="reinstalled", exists=True, path={"*": ["restoreVirtualMachine"]}),
         "destroyed": GONE,
         "expunged": State(
             gone=True,
@@ -204,38 +308,63 @@ ENTITY = Entity(
         "name": {"type": "str"},
         "display_name": {"type": "str"},
         "zone": {"type": "str", "ref": "zone", "find": True, "needed": True, "update": False},
-        "template": {"type": "str", "ref": "template", "within": ("zone",), "needed": True, "update": False},
-        "service_offering": {
-            "type": "str",
-            "ref": "service_offering",
-            "needed": True,
-            "via": "scaleVirtualMachine",
-        },
+        "template": {"type": "str", "ref": "template", "within": ("zone",), "update": False},
+        "iso": {"type": "str", "use": "task"},
+        "service_offering": {"type": "str", "ref": "service_offering", "needed": True, "shown": False},
+        **dict.fromkeys(SIZES, {"type": "int", "use": "task"}),
         "disk_offering": {"type": "str", "ref": "disk_offering", "shown": False},
+        "data_disks": {
+            "type": "list",
+            "elements": "dict",
+            "options": {"disk_offering": {"type": "str", "required": True}, "size": {"type": "int"}},
+            "use": "task",
+        },
         "root_disk_size": {"type": "int", "shown": False},
         "networks": {
             "type": "list",
             "elements": "str",
             "ref": "network",
             "within": ("zone", "domain", "account", "project"),
-            "read": lambda found: ids(found.get("nic"), "networkid"),
-            "update": False,
+            "shown": False,
+        },
+        "nics": {
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "network": {"type": "str", "required": True},
+                "ip_address": {"type": "str"},
+                "mac_address": {"type": "str"},
+            },
+            "use": "task",
         },
         "ip_address": {
             "type": "str",
             "read": lambda found: ids(found.get("nic"), "ipaddress")[:1],
             "update": False,
         },
-        "ssh_key_pairs": {"type": "list", "elements": "str", "api": "keypairs", "no_log": False, "update": False},
+        "ssh_key_pairs": {
+            "type": "list",
+            "elements": "str",
+            "api": "keypairs",
+            "no_log": False,
+            "via": "resetSSHKeyForVirtualMachine",
+        },
         "user_data": {
             "type": "str",
             "encode": lambda text: base64.b64encode(text.encode()).decode(),
             "read": user_data,
         },
+        "user_data_name": {
+            "type": "str",
+            "ref": "user_data",
+            "api": "userdataid",
+            "within": ("domain", "account", "project"),
+        },
         "affinity_groups": {
             "type": "list",
             "elements": "str",
             "ref": "affinity_group",
+            "within": ("domain", "account", "project"),
             "read": lambda found: ids(found.get("affinitygroup")),
             "via": "updateVMAffinityGroup",
         },
@@ -247,10 +376,19 @@ ENTITY = Entity(
         },
         "group": {"type": "str"},
         "ha_enabled": {"type": "bool", "api": "haenable", "create": False},
-        "host": {"type": "str", "ref": "host", "within": ("zone",), "shown": False},
+        "host": {"type": "str", "ref": "host", "within": ("zone",), "shown": False, "along": (START,)},
         "hypervisor": {"type": "str", "update": False},
         "keyboard": {"type": "str", "shown": False},
         "details": {"type": "dict"},
+        "boot_type": {"type": "str", "choices": ["BIOS", "UEFI"], "update": False},
+        "boot_mode": {"type": "str", "choices": ["LEGACY", "SECURE"], "update": False},
+        "delete_protection": {"type": "bool", "create": False},
+        "dynamic_scaling": {
+            "type": "bool",
+            "api": "dynamicscalingenabled",
+            "field": "isdynamicallyscalable",
+            "update": "isdynamicallyscalable",
+        },
         "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
         "account": {"type": "str", "find": True, "update": False},
         "project": {"type": "str", "ref": "project", "find": True, "update": False},

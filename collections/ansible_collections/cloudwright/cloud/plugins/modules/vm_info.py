@@ -26,6 +26,21 @@ options:
   network:
     description: Name or id of the network.
     type: str
+  service_offering:
+    description: Name or id of the service offering.
+    type: str
+  template:
+    description: Name or id of the template that they were made of.
+    type: str
+  affinity_group:
+    description: Name or id of an affinity group that they are in.
+    type: str
+  group:
+    description: Name or id of the instance group.
+    type: str
+  storage_pool:
+    description: Name or id of a storage pool that has a disk of theirs, for administrators.
+    type: str
   domain:
     description: Name, path (as C(ROOT/department)) or id of the domain.
     type: str
@@ -67,7 +82,12 @@ ENTITY = EntityInfo(
         "zone": {"type": "str", "ref": "zone"},
         "state": {"type": "str"},
         "host": {"type": "str", "ref": "host", "within": ("zone",)},
-        "network": {"type": "str", "ref": "network", "within": ("zone",)},
+        "network": {"type": "str", "ref": "network", "within": ("zone", "domain", "account", "project")},
+        "service_offering": {"type": "str", "ref": "service_offering"},
+        "template": {"type": "str", "ref": "template", "within": ("zone",)},
+        "affinity_group": {"type": "str", "ref": "affinity_group", "within": ("domain", "account", "project")},
+        "group": {"type": "str", "ref": "instance_group", "within": ("domain", "account", "project")},
+        "storage_pool": {"type": "str", "ref": "storage_pool", "api": "storageid", "within": ("zone",)},
         "domain": {"type": "str", "ref": "domain"},
         "account": {"type": "str"},
         "project": {"type": "str", "ref": "project"},
