@@ -186,6 +186,9 @@ def test_the_purge_comes_as_often_as_its_setting_says(cloud):
 # changing commands with an event in the protocol that none declares: they tell it in their body
 TELLS_ITSELF = {
     "registerTemplate": "its answer is a list, and the event is the template's",
+    "registerIso": "likewise",
+    "getUploadParamsForTemplate": "its answer is a form's parameters, and the event is the template's",
+    "getUploadParamsForIso": "likewise",
     "registerUserKeys": "its answer is no entity, and the event is the user's",
     "updateStoragePool": "which of three depends on what is changed",
 }

@@ -250,3 +250,17 @@ def test_a_built_in_template_that_was_deleted_stays_so(cloud, zone):
     write(flows.have_builtin, number)
     assert timers._without_builtin() == []
     assert cloud.ask("listTemplates", templatefilter="featured") == {}
+
+
+def test_a_template_for_a_project(cloud, zone):
+    vm = machine(cloud, zone, startvm=True)
+    cloud.job("stopVirtualMachine", id=vm["id"])
+    project = cloud.job("createProject", name="alpha", displaytext="alpha")["project"]["id"]
+    disk = root_of(cloud, vm)["id"]
+    made = make(cloud, zone, volumeid=disk, projectid=project)
+    assert made["projectid"] == project and "account" not in made
+    with pytest.raises(Refused, match="Invalid parameter projectid"):
+        make(cloud, zone, volumeid=disk, projectid=vm["id"])
+    cloud.job("suspendProject", id=project)
+    with pytest.raises(Refused, match="alpha is suspended"):
+        make(cloud, zone, volumeid=disk, projectid=project)
