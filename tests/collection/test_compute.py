@@ -186,3 +186,30 @@ def test_a_machine_is_reinstalled_and_one_comes_from_an_iso(furnished):
     made = cycle(run, "vm", name="installed", hypervisor="Simulator", **iso)[1]["entity"]
     assert (made["state"], made["isoname"]) == ("Running", "one")
     assert "needs template or iso" in run("vm", name="none", **{**VM, "template": None})["msg"]
+
+
+def test_templates_are_made_from_snapshots_and_machines(furnished):
+    run = furnished
+    system = {"os_type": "Other Linux (64-bit)", "zone": "lab"}
+    run.ok("snapshot", name="image", zone="lab", volume="kept")
+    cycle(run, "template", name="of a snapshot", snapshot="image", template_tag="fast", **system)
+    cycle(run, "template", name="of a snapshot", zone="lab", template_tag="slow", arch="x86_64")
+    run.ok("vm", **VM, name="model")
+    run.ok("vm", name="model", zone="lab", state="stopped")
+    made = cycle(run, "template", name="of a machine", vm="model", **system)[1]["entity"]
+    assert made["isready"] is True
+    assert "a new template needs url, format, hypervisor" in run("template", name="of nothing", zone="lab")["msg"]
+    cycle(run, "template", name="of a machine", zone="lab", state="absent")
+
+
+def test_offerings_say_all_that_the_server_knows_of(run):
+    rates = {"bytes_read_rate": 1000000, "iops_write_rate": 200, "cache_mode": "writeback"}
+    cycle(run, "disk_offering", name="limited", customized=True, customized_iops=True, **rates)
+    cycle(run, "disk_offering", name="limited", cache_mode="none", bytes_read_rate=2000000)
+    bounds = {"min_cpu_number": 1, "max_cpu_number": 4, "min_memory": 64, "max_memory": 256, "cpu_speed": 100}
+    cycle(run, "service_offering", name="bounds", customized=True, encrypt_root=False, **bounds)
+    shape = {"cpu_number": 1, "cpu_speed": 100, "memory": 64}
+    strict = {"disk_offering": "limited", "disk_offering_strictness": True, "dynamic_scaling_enabled": False}
+    made = cycle(run, "service_offering", name="strict", **shape, **strict)[1]["entity"]
+    assert made["diskofferingname"] == "limited"
+    assert "cannot change after creation" in run("service_offering", name="strict", dynamic_scaling_enabled=True)["msg"]

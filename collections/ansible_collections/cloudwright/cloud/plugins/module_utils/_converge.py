@@ -137,7 +137,7 @@ class Convergence:
         entity = self.entity
         if entity.create is None:
             raise NotFound(f"no {entity.kind} named {self.params.get(entity.key)!r}, and none can be created")
-        missing = [n for n, e in entity.fields.items() if e.get("needed") and self.params.get(n) is None]
+        missing = [n for n, e in entity.fields.items() if self.needs(e) and self.params.get(n) is None]
         if missing:
             raise ApiError(f"a new {entity.kind} needs {', '.join(missing)}")
         body = {}
@@ -175,6 +175,11 @@ class Convergence:
         created = self.carry_out(created, self.with_state(created, {}))
         self.before = {}
         return self.result(True, self.settle(created, fresh=True))
+
+    def needs(self, entry):
+        """Whether nothing can be created without this field."""
+        needed = entry.get("needed", False)
+        return needed(self.params) if callable(needed) else needed
 
     # -- changing ------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ within   options whose entities the reference is looked for in (a pod in its zon
 find     True, or the parameter's name or names, when it narrows the list in which the entity is searched
 match    True when the entity is the one whose answer shows this value, or shows none where the task gives none
 unless   options beside which it only says where they are looked for (the zone beside its cluster)
-needed   True when nothing can be created without it
+needed   True when nothing can be created without it, or a callable taking the options that says so
 initial  what a creation sends when the task does not say: a value, or a callable taking the options
 create   False when the creating command does not take it; it is then set right after
 update   False when it cannot change after creation, or its name in the updating command

@@ -42,6 +42,21 @@ options:
       - Cannot change after creation.
     type: str
     choices: [thin, sparse, fat]
+  cache_mode:
+    description:
+      - How hosts cache what disks write.
+    type: str
+    choices: [none, writeback, writethrough]
+  disk_size_strictness:
+    description:
+      - Whether disks keep their size and offering.
+      - Cannot change after creation.
+    type: bool
+  customized_iops:
+    description:
+      - Whether users choose the operations per second themselves.
+      - Cannot change after creation.
+    type: bool
   display_offering:
     description: Whether users see it.
     type: bool
@@ -121,6 +136,12 @@ duration:
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
 
+
+def cache(offering):
+    """How hosts cache; answers leave out that they do not."""
+    return offering.get("cacheMode", "none")
+
+
 ENTITY = Entity(
     "disk_offering",
     create="createDiskOffering",
@@ -133,6 +154,14 @@ ENTITY = Entity(
         "customized": {"type": "bool", "field": "iscustomized", "update": False},
         "storage_type": {"type": "str", "choices": ["local", "shared"], "update": False},
         "provisioning_type": {"type": "str", "choices": ["thin", "sparse", "fat"], "update": False},
+        "cache_mode": {
+            "type": "str",
+            "choices": ["none", "writeback", "writethrough"],
+            "field": "cacheMode",
+            "read": cache,
+        },
+        "disk_size_strictness": {"type": "bool", "update": False},
+        "customized_iops": {"type": "bool", "field": "iscustomizediops", "update": False},
         "display_offering": {"type": "bool"},
         "encrypt": {"type": "bool", "update": False},
         "min_iops": {"type": "int", "update": False},

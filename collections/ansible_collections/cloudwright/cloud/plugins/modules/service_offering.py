@@ -40,6 +40,79 @@ options:
       - Whether users choose processors and memory themselves.
       - Cannot change after creation.
     type: bool
+  min_cpu_number:
+    description: Least number of processors that users may choose. Only sent at creation.
+    type: int
+  max_cpu_number:
+    description: Most processors that users may choose. Only sent at creation.
+    type: int
+  min_memory:
+    description: Least memory in MiB that users may choose. Only sent at creation.
+    type: int
+  max_memory:
+    description: Most memory in MiB that users may choose. Only sent at creation.
+    type: int
+  dynamic_scaling_enabled:
+    description:
+      - Whether machines may be scaled while they run.
+      - Cannot change after creation.
+    type: bool
+  disk_offering:
+    description:
+      - Name or id of the disk offering of root disks, instead of what is said of them here.
+      - Cannot change after creation.
+    type: str
+  disk_offering_strictness:
+    description:
+      - Whether root disks keep that disk offering.
+      - Cannot change after creation.
+    type: bool
+  encrypt_root:
+    description:
+      - Whether root disks are encrypted.
+      - Cannot change after creation.
+    type: bool
+  cache_mode:
+    description:
+      - How hosts cache what disks write.
+      - Cannot change after creation.
+    type: str
+    choices: [none, writeback, writethrough]
+  customized_iops:
+    description:
+      - Whether users choose the operations per second of root disks themselves.
+      - Cannot change after creation.
+    type: bool
+  min_iops:
+    description:
+      - Least operations per second of root disks.
+      - Cannot change after creation.
+    type: int
+  max_iops:
+    description:
+      - Most operations per second of root disks.
+      - Cannot change after creation.
+    type: int
+  bytes_read_rate:
+    description:
+      - Most bytes read per second from root disks.
+      - Cannot change after creation.
+    type: int
+  bytes_write_rate:
+    description:
+      - Most bytes written per second to root disks.
+      - Cannot change after creation.
+    type: int
+  iops_read_rate:
+    description:
+      - Most reads per second from root disks.
+      - Cannot change after creation.
+    type: int
+  iops_write_rate:
+    description:
+      - Most writes per second to root disks.
+      - Cannot change after creation.
+    type: int
   root_disk_size:
     description:
       - Size of the root disk in GiB. V(0) takes the template's.
@@ -147,6 +220,12 @@ duration:
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
 
+
+def cache(offering):
+    """How hosts cache; answers leave out that they do not."""
+    return offering.get("cacheMode", "none")
+
+
 ENTITY = Entity(
     "service_offering",
     create="createServiceOffering",
@@ -159,6 +238,28 @@ ENTITY = Entity(
         "cpu_speed": {"type": "int", "update": False},
         "memory": {"type": "int", "update": False},
         "customized": {"type": "bool", "field": "iscustomized", "update": False},
+        "min_cpu_number": {"type": "int", "shown": False},
+        "max_cpu_number": {"type": "int", "shown": False},
+        "min_memory": {"type": "int", "shown": False},
+        "max_memory": {"type": "int", "shown": False},
+        "dynamic_scaling_enabled": {"type": "bool", "update": False},
+        "disk_offering": {"type": "str", "ref": "disk_offering", "update": False},
+        "disk_offering_strictness": {"type": "bool", "update": False},
+        "encrypt_root": {"type": "bool", "update": False},
+        "cache_mode": {
+            "type": "str",
+            "choices": ["none", "writeback", "writethrough"],
+            "field": "cacheMode",
+            "read": cache,
+            "update": False,
+        },
+        "customized_iops": {"type": "bool", "field": "iscustomizediops", "update": False},
+        "min_iops": {"type": "int", "update": False},
+        "max_iops": {"type": "int", "update": False},
+        "bytes_read_rate": {"type": "int", "field": "diskBytesReadRate", "update": False},
+        "bytes_write_rate": {"type": "int", "field": "diskBytesWriteRate", "update": False},
+        "iops_read_rate": {"type": "int", "field": "diskIopsReadRate", "update": False},
+        "iops_write_rate": {"type": "int", "field": "diskIopsWriteRate", "update": False},
         "root_disk_size": {"type": "int", "update": False},
         "storage_type": {"type": "str", "choices": ["local", "shared"], "update": False},
         "provisioning_type": {"type": "str", "choices": ["thin", "sparse", "fat"], "update": False},

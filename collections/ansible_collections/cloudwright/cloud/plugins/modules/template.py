@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: template
 short_description: Manage templates
 description:
-  - Register, change and delete templates.
+  - Register templates, make them from disks and snapshots, change and delete them.
   - A new template is waited for until it is downloaded and ready.
 version_added: 0.1.0
 author: Cloudwright Project (@cloudwright)
@@ -29,24 +29,48 @@ options:
   url:
     description:
       - Address from which the server downloads the image.
-      - Needed to create a new one.
+      - A new one needs it, or O(volume), O(vm) or O(snapshot).
       - Cannot change after creation.
     type: str
   format:
     description:
       - Format of the image, such as V(QCOW2), V(RAW) or V(VHD).
-      - Needed to create a new one.
+      - Needed with O(url) to create a new one.
       - Cannot change after creation.
     type: str
   hypervisor:
     description:
       - Hypervisor that the image is for.
-      - Needed to create a new one.
+      - Needed with O(url) to create a new one.
       - Cannot change after creation.
     type: str
-  os_type:
-    description: Description or id of the guest's operating system, such as V(Other Linux (64-bit\)).
+  volume:
+    description:
+      - Name or id of the volume that a new template is made from, looked for in O(zone).
+      - Its machine has to be stopped. Only sent at creation.
     type: str
+  vm:
+    description: Name or id of the stopped machine from whose root disk a new template is made. Only sent at creation.
+    type: str
+  snapshot:
+    description: Name or id of the snapshot that a new template is made from. Only sent at creation.
+    type: str
+  os_type:
+    description:
+      - Description or id of the guest's operating system, such as V(Other Linux (64-bit\)).
+      - Needed to create a new one from a disk or a snapshot.
+    type: str
+  arch:
+    description: Architecture of the processors that it is for.
+    type: str
+    choices: [x86_64, aarch64]
+  template_tag:
+    description: Tag of the hosts that may run its machines.
+    type: str
+  template_type:
+    description: What it is for. A new one gets V(USER).
+    type: str
+    choices: [USER, VNF, BUILTIN]
   is_public:
     description: Whether all accounts may use it.
     type: bool
@@ -107,6 +131,13 @@ EXAMPLES = r"""
     hypervisor: KVM
     os_type: Other Linux (64-bit)
     is_public: true
+
+- name: Have one made from a snapshot
+  cloudwright.cloud.template:
+    name: web
+    zone: lab
+    snapshot: before-upgrade
+    os_type: Other Linux (64-bit)
 """
 
 RETURN = r"""
@@ -129,21 +160,44 @@ duration:
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
 from ansible_collections.cloudwright.cloud.plugins.module_utils._images import broken
 
+MADE_FROM = ("volume", "vm", "snapshot")
+
+
+def made_here(params):
+    """Whether a new template is made from what the cloud has."""
+    return any(params.get(name) for name in MADE_FROM)
+
+
+def fetched(params):
+    """Whether a new template is downloaded."""
+    return not made_here(params)
+
+
 ENTITY = Entity(
     "template",
-    create="registerTemplate",
+    create=lambda params: "createTemplate" if made_here(params) else "registerTemplate",
     update="updateTemplate",
     delete="deleteTemplate",
     always={"templatefilter": "self"},
     ready={"isready": True},
     broken=broken,
+    needs={"mutually_exclusive": [("url", *MADE_FROM)]},
     fields={
         "name": {"type": "str"},
         "display_text": {"type": "str", "initial": lambda params: params["name"]},
         "zone": {"type": "str", "ref": "zone", "find": True, "needed": True, "update": False},
-        "url": {"type": "str", "needed": True, "update": False},
-        "format": {"type": "str", "needed": True, "update": False},
-        "hypervisor": {"type": "str", "needed": True, "update": False},
+        "url": {"type": "str", "needed": fetched, "update": False},
+        "format": {"type": "str", "needed": fetched, "update": False},
+        "hypervisor": {"type": "str", "needed": fetched, "update": False},
+        "volume": {"type": "str", "ref": "volume", "within": ("zone", "domain", "account", "project"), "shown": False},
+        "vm": {
+            "type": "str",
+            "ref": "root_volume",
+            "api": "volumeid",
+            "within": ("zone", "domain", "account", "project"),
+            "shown": False,
+        },
+        "snapshot": {"type": "str", "ref": "snapshot", "within": ("domain", "account", "project"), "shown": False},
         "os_type": {"type": "str", "ref": "os_type"},
         "is_public": {"type": "bool", "via": "updateTemplatePermissions"},
         "is_featured": {"type": "bool", "via": "updateTemplatePermissions"},
@@ -152,6 +206,9 @@ ENTITY = Entity(
         "ssh_key_enabled": {"type": "bool"},
         "requires_hvm": {"type": "bool"},
         "is_dynamically_scalable": {"type": "bool"},
+        "arch": {"type": "str", "choices": ["x86_64", "aarch64"]},
+        "template_tag": {"type": "str"},
+        "template_type": {"type": "str", "choices": ["USER", "VNF", "BUILTIN"]},
         "details": {"type": "dict"},
         "checksum": {"type": "str", "shown": False},
         "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
