@@ -85,6 +85,14 @@ class Client:
 
     def ask(self, command: str, **sent: Any) -> dict[str, Any]:
         """The content of the answer. Raises RuntimeError with the server's text."""
+        answered = self.fetch(command, **sent)
+        ((_, content),) = answered.json().items()
+        if answered.status_code >= 400:
+            raise RuntimeError(f"{answered.status_code}: {content.get('errortext')}")
+        return content  # type: ignore[no-any-return]
+
+    def fetch(self, command: str, **sent: Any) -> requests.Response:
+        """The whole answer, as it came."""
         import base64
 
         from mgmt_server.web.signature import digest
@@ -92,11 +100,7 @@ class Client:
         pairs = {k: (str(v).lower() if isinstance(v, bool) else str(v)) for k, v in sent.items()}
         pairs |= {"command": command, "response": "json", "apiKey": self.key}
         pairs["signature"] = base64.b64encode(digest(pairs, self.secret)).decode()
-        answered = self.session.post(self.url, data=pairs, timeout=60)
-        ((_, content),) = answered.json().items()
-        if answered.status_code >= 400:
-            raise RuntimeError(f"{answered.status_code}: {content.get('errortext')}")
-        return content  # type: ignore[no-any-return]
+        return self.session.post(self.url, data=pairs, timeout=60)
 
     def job(self, command: str, *, poll: float = 0.02, seconds: float = 120, **sent: Any) -> Any:
         return self.wait(self.ask(command, **sent)["jobid"], poll=poll, seconds=seconds)

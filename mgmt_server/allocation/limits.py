@@ -137,7 +137,7 @@ def inherited(path: str) -> Set:
                 held.setdefault(place, {})[type, tag] = most
         _domains = (time.monotonic() + STANDS, held)
     found: Set = {}
-    for above in ancestors(path)[1:-1]:
+    for above in ancestors(path)[1:-1] if held else ():
         found |= held.get(above, {})
     return found
 

@@ -113,12 +113,25 @@ class Setting:
     def flag(self, *scopes: Scope) -> bool:
         return self.text(*scopes).strip().lower() == "true"
 
+    def somewhere(self) -> bool:
+        """Whether it is on in any scope at all: for lists, whose rows need not look further where it is not."""
+        global _on
+        values = _values()
+        if _on[0] is not values:
+            _on = (values, {})
+        found = _on[1].get(self.name)
+        if found is None:
+            told = [self.default or "", *(value for (name, _, _), value in values.items() if name == self.name)]
+            found = _on[1][self.name] = any(text.strip().lower() == "true" for text in told)
+        return found
+
     def words(self, *scopes: Scope) -> list[str]:
         return [w.strip() for w in self.text(*scopes).split(",") if w.strip()]
 
 
 _lock = threading.Lock()
 _cached: tuple[float, dict[tuple[str, str, int], str]] = (0.0, {})
+_on: tuple[dict[tuple[str, str, int], str], dict[str, bool]] = ({}, {})  # of these values: what is on somewhere
 
 
 def _values() -> dict[tuple[str, str, int], str]:

@@ -16,7 +16,7 @@ DATABASE = "CLOUDWRIGHT_TEST_DATABASE"
 
 
 @pytest.mark.mariadb
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(bool(os.environ.get(DATABASE)), reason="this is that run")
 def test_the_api_on_mariadb():
     assert mariadb.available(), "install mariadb-server: tools/debian-packages.txt has it"

@@ -60,7 +60,8 @@ def start_and_rest(server: Server, seconds: float = 20) -> None:
 
 
 def calls(server: Server, name: str, count: int, work: Callable[[Any], Any], goal: str = "", peer: str = "") -> None:
-    """Wall-clock and CPU of one call after the other, and its statements."""
+    """Wall-clock and CPU of one call after the other, and its statements. Of long pages until the last byte is there:
+    what a client needs to read a megabyte of JSON is its own."""
     client = server.client()
     for _ in range(3):
         work(client)
@@ -164,7 +165,7 @@ def lists_of_tenants(kind: str, database: str, rows: int) -> None:
             for name, page, among in (("listAccounts", rows // 1000, rows), ("listDomains", 2, DOMAINS)):
                 sent = {"page": page, "pagesize": 500, "listall": "true"}
                 what = f"{name}, 500 among {among}"
-                calls(server, what, 40, lambda c, n=name, s=sent: c.ask(n, **s), "p95 <= 40 ms")  # type: ignore[misc]
+                calls(server, what, 40, lambda c, n=name, s=sent: c.fetch(n, **s).raise_for_status(), "p95 <= 40 ms")  # type: ignore[misc]
         finally:
             server.stop()
 

@@ -45,8 +45,8 @@ PROVIDERS = {
 
 def is_mandated(alone: bool, domain_id: int) -> bool:
     """For lists of users."""
-    if alone:
-        return True
+    if alone or not MANDATED.somewhere():
+        return alone
     scopes: tuple[Scope, ...] = (Scope("Domain", domain_id),)
     if INHERITED.flag():
         with reading() as session:
