@@ -19,6 +19,7 @@ from mgmt_server.model import everything
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import ServiceOffering
+from mgmt_server.model.simulator import SimulatedMachine
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Zone
@@ -57,7 +58,7 @@ def machines(url: str, data: Path, count: int) -> None:
     _open(url, data)
     with db.reading() as session:
         zone = session.scalar(select(Zone.id))
-        hosts = list(session.scalars(select(Host.id)))
+        hosts = [(h.id, h.uuid) for h in session.scalars(select(Host))]
         network = session.scalar(select(Network).where(Network.name == "bench"))
         offering = session.scalar(select(ServiceOffering.id).where(ServiceOffering.name == "Small Instance"))
         template = session.scalar(select(Template).where(Template.type == "BUILTIN"))
@@ -68,13 +69,25 @@ def machines(url: str, data: Path, count: int) -> None:
     db.disconnect()
 
 
-def _rows(tx: Any, numbers: list[int], zone: int, hosts: list[int], network: Any, offering: int, template: Any) -> None:
+def _rows(
+    tx: Any, numbers: list[int], zone: int, hosts: list[tuple[int, str]], network: Any, offering: int, template: Any
+) -> None:
     common = {"account_id": 2, "domain_id": 1, "created": now(), "zone_id": zone}
+    uuids = {n: new_uuid() for n in numbers}
+    tx.execute(  # what the hosts would say of them: else the server finds them missing, and starts them elsewhere
+        insert(SimulatedMachine),
+        [
+            {"uuid": new_uuid(), "created": now(), "name": f"i-2-{n}-VM", "host": hosts[n % len(hosts)][1],
+             "machine": uuids[n], "state": "Running", "memory": 512 << 20, "call": "", "disks": [], "nics": [],
+             "points": {}}
+            for n in numbers
+        ],
+    )  # fmt: skip
     tx.execute(
         insert(Vm),
         [
-            {"id": n, "uuid": new_uuid(), "name": f"vm-{n}", "display_name": f"vm-{n}",
-             "kind": "User", "state": "Running", "host_id": hosts[n % len(hosts)], "service_offering_id": offering,
+            {"id": n, "uuid": uuids[n], "name": f"vm-{n}", "display_name": f"vm-{n}",
+             "kind": "User", "state": "Running", "host_id": hosts[n % len(hosts)][0], "service_offering_id": offering,
              "template_id": template.id,
              "os_type_id": template.os_type_id, "hypervisor": "Simulator", "cpus": 1, "speed": 500, "memory": 512,
              "user_id": 2, "details": {}, "statistics": {}, "state_changed": now(), **common}
