@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select, true, update
+from sqlalchemy import ColumnElement, Select, case, func, select, true, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import affinity, counted, hypervisors, implicit, planners, thresholds
-from mgmt_server.allocation.dedication import open_to
+from mgmt_server.allocation.dedication import domains_above, open_to
 from mgmt_server.allocation.need import Need
 from mgmt_server.db import changed
 from mgmt_server.errors import NoCapacity
+from mgmt_server.model import settings
 from mgmt_server.model.account import SYSTEM_ACCOUNT
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Setting
@@ -25,8 +28,8 @@ HA_TAG = Setting("ha.tag", "Tag of hosts that are kept for machines whose host h
 
 def candidates(tx: Session, need: Need) -> list[Host]:
     """Hosts that have room now and break no rule, in the order to try them."""
-    found = _candidates(tx, need, _open_for(tx, need))
-    return found or (_candidates(tx, need) if need.account_id == SYSTEM_ACCOUNT else [])
+    found = _candidates(tx, need, True)
+    return found or (_candidates(tx, need, False) if need.account_id == SYSTEM_ACCOUNT else [])
 
 
 def guard(tx: Session, need: Need) -> ColumnElement[bool]:
@@ -58,8 +61,48 @@ def rules_of(tx: Session, need: Need) -> affinity.Rules:
     return affinity.rules_of(tx, need.vm_id) if need.grouped and need.vm_id is not None else affinity.Rules()
 
 
-def _candidates(tx: Session, need: Need, *conditions: ColumnElement[bool]) -> list[Host]:
-    rules, planner = rules_of(tx, need), planners.chosen(need)
+def _candidates(tx: Session, need: Need, undedicated: bool) -> list[Host]:
+    rules = rules_of(tx, need)
+    found = [h for h in tx.scalars(_statement(tx, need, rules, undedicated)) if tagged(h.tags, need.tags)]
+    found = planners.in_order(tx, need, found)
+    tag = HA_TAG.text()
+    return sorted(found, key=lambda h: (not (need.ha and tag and tagged(h.tags, [tag])), rules.rank(h.id)))
+
+
+class _Made:
+    """Statements that were made already. To build one takes three quarters of a placement's time."""
+
+    MOST = 500
+
+    def __init__(self) -> None:
+        self.of: tuple[object, object] = (None, None)
+        self.known: dict[Any, Select[tuple[Host]]] = {}
+
+    def fresh(self) -> dict[Any, Select[tuple[Host]]]:
+        """Those that were made with the settings and limits as they are now."""
+        now = (settings.stamp(), hypervisors.stamp())
+        if self.of[0] is not now[0] or self.of[1] is not now[1] or len(self.known) > self.MOST:
+            self.of, self.known = now, {}
+        return self.known
+
+
+_made = _Made()
+
+
+def _statement(tx: Session, need: Need, rules: affinity.Rules, undedicated: bool) -> Select[tuple[Host]]:
+    if need.grouped or implicit.matters(need):
+        return _select(tx, need, rules, undedicated)
+    account = None if need.account_id in (None, SYSTEM_ACCOUNT) else need.account_id
+    above = tuple(domains_above(tx, account)) if account is not None and undedicated else ()
+    known, key = _made.fresh(), (replace(need, vm_id=None), undedicated, above)
+    if key not in known:
+        known[key] = _select(tx, need, rules, undedicated)
+    return known[key]
+
+
+def _select(tx: Session, need: Need, rules: affinity.Rules, undedicated: bool) -> Select[tuple[Host]]:
+    planner = planners.chosen(need)
+    conditions = [_open_for(tx, need)] if undedicated else []
     rows = (
         select(Host.id)
         .join(Cluster, Cluster.id == Host.cluster_id)
@@ -75,11 +118,7 @@ def _candidates(tx: Session, need: Need, *conditions: ColumnElement[bool]) -> li
     order = (*_kept_first(need), *rules.order(), *emptiest, Host.id)
     # found by number, and read then: what is sorted stays narrow
     best = rows.order_by(*order).limit(planners.FEW if first else planners.MANY).subquery("best")
-    wide = select(Host).join(best, best.c.id == Host.id).order_by(*order)
-    found = [h for h in tx.scalars(wide) if tagged(h.tags, need.tags)]
-    found = planners.in_order(tx, need, found)
-    tag = HA_TAG.text()
-    return sorted(found, key=lambda h: (not (need.ha and tag and tagged(h.tags, [tag])), rules.rank(h.id)))
+    return select(Host).join(best, best.c.id == Host.id).order_by(*order)
 
 
 def minds_thresholds(need: Need) -> bool:

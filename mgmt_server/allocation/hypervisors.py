@@ -32,6 +32,11 @@ def limits_of(hypervisor: str) -> Limits:
     return _changed().get(hypervisor, built_in)
 
 
+def stamp() -> object:
+    """Another object whenever the limits were read anew."""
+    return _changed()
+
+
 def has_room() -> ColumnElement[bool]:
     """Hosts that have fewer machines than their hypervisor bears."""
     most = {name: limits_of(name).machines for name in {*MOST_MACHINES, *_changed()}}

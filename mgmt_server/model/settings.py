@@ -151,6 +151,11 @@ def _values() -> dict[tuple[str, str, int], str]:
     return values
 
 
+def stamp() -> object:
+    """Another object whenever the values were read anew: for what is made of them and kept."""
+    return _values()
+
+
 @cache_of_rows
 def forget() -> None:
     """Read the values anew: one was changed."""
