@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 
@@ -16,6 +17,16 @@ from mgmt_server.model import everything
 from mgmt_server.resources import load, seeds
 
 KEY = b"k" * 32
+
+
+@pytest.fixture(autouse=True)
+def log_stays():
+    """What a command of `cloudwright` sets up for its own process is over with its test."""
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
 
 
 @pytest.fixture(scope="session")
