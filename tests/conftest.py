@@ -23,10 +23,10 @@ KEY = b"k" * 32
 def log_stays():
     """What a command of `cloudwright` sets up for its own process is over with its test."""
     root = logging.getLogger()
-    before = root.level, list(root.handlers)
+    level = root.level
     yield
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
+    root.setLevel(level)
+    root.handlers[:] = [h for h in root.handlers if type(h).__module__.startswith("_pytest")]
 
 
 @pytest.fixture(scope="session")
