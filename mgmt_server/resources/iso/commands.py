@@ -23,6 +23,7 @@ from mgmt_server.resources.offering.rules import absent
 from mgmt_server.resources.template import flows
 from mgmt_server.resources.template.adding import add, fetched
 from mgmt_server.resources.template.bring import digest_of
+from mgmt_server.resources.template.changing import machines_with, remove, renewed
 from mgmt_server.resources.template.rules import (
     ARCHITECTURES,
     NO_HYPERVISOR,
@@ -170,8 +171,6 @@ def update(
     """
     absent(isrouting=isrouting)
     iso_alone(id)
-    if cleanupdetails and details:
-        raise InvalidValue("cleanupdetails forgets what details would set: send one of them")
     changes = {
         "name": name,
         "display_text": displaytext,
@@ -182,7 +181,7 @@ def update(
         "dynamically_scalable": isdynamicallyscalable,
         "bootable": bootable,
         "arch": one_of("arch", arch, ARCHITECTURES),
-        "details": {} if cleanupdetails else details,
+        "details": renewed(details, cleanupdetails),
         "sort_key": sortkey,
     }
     for column, value in changes.items():
@@ -200,16 +199,8 @@ def delete(ctx: Context, id: Operate[Template], zoneid: Use[Zone] | None = None)
     zoneid: of this zone alone
     """
     iso_alone(id)
-    users = select(Vm.name).where(Vm.iso_id == id.id, Vm.removed.is_(None), Vm.state != "Expunging")
-    if zoneid is not None:
-        users = users.where(Vm.zone_id == zoneid.id)
-    names = list(ctx.session.scalars(users.limit(4)))
+    names = machines_with(ctx, Vm.iso_id == id.id, zoneid)
     if names:
-        raise InUse(
-            f"the ISO {id.name} is in the drive of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}: take it "
-            "out with detachIso first"
-        )
+        raise InUse(f"the ISO {id.name} is in the drive of {names}: take it out with detachIso first")
     ctx.describe(f"deleting ISO {id.name}")
-    zone = zoneid.id if zoneid is not None else None
-    flows.forget(ctx.session, id, zone)
-    return ctx.start(flows.delete, id, zone)
+    return remove(ctx, id, zoneid)

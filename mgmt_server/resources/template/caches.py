@@ -14,12 +14,13 @@ from mgmt_server.errors import ApiError, InvalidValue
 from mgmt_server.jobs import Job, enqueue
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.settings import Setting
-from mgmt_server.model.storage import ImageStore, Pool, TemplateOnPool, TemplateOnStore
+from mgmt_server.model.storage import Pool, TemplateOnPool
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
-from mgmt_server.protocol.machine import Disk, Image, Store
+from mgmt_server.protocol.machine import Disk, Image
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.template.stored import image_in
 from mgmt_server.resources.vm.start import at_host_of, cached
 from mgmt_server.resources.volume.places import host_of
 
@@ -49,29 +50,10 @@ class Leftover:
 
 def image_of(tx: Session, template: Template, zone_id: int) -> Image:
     """The template's image on the zone's secondary storage. Raises InvalidValue while there is none."""
-    rows = (
-        select(TemplateOnStore, ImageStore)
-        .join(ImageStore, ImageStore.id == TemplateOnStore.store_id)
-        .where(
-            TemplateOnStore.template_id == template.id,
-            TemplateOnStore.zone_id == zone_id,
-            TemplateOnStore.state == "Ready",
-            ImageStore.removed.is_(None),
-        )
-    )
-    found = tx.execute(rows.order_by(TemplateOnStore.id).limit(1)).first()
+    found = image_in(tx, template.id, zone_id)
     if found is None:
         raise InvalidValue(f"The template {template.name} is not ready in this zone: see its status in listTemplates")
-    row, store = found
-    return Image(
-        uuid=template.uuid,
-        store=Store(store.url, {k: str(v) for k, v in store.details.items()}),
-        path=row.path,
-        format=row.kept_as(template.format),
-        size=row.physical_size,
-        virtual_size=row.size,
-        checksum=template.checksum or "",
-    )
+    return found
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.offering.rules import absent
-from mgmt_server.resources.template import flows
 from mgmt_server.resources.template.adding import add, fetched
 from mgmt_server.resources.template.bring import digest_of
+from mgmt_server.resources.template.changing import machines_with, remove, renewed
 from mgmt_server.resources.template.rules import (
     ARCHITECTURES,
     check_host,
@@ -202,8 +202,6 @@ def update(
     absent(forcks=forcks)
     template_alone(id)
     retype(ctx, id, check_type(ctx, templatetype, isrouting))
-    if cleanupdetails and details:
-        raise InvalidValue("cleanupdetails forgets what details would set: send one of them")
     changes = {
         "name": name,
         "display_text": displaytext,
@@ -214,7 +212,7 @@ def update(
         "dynamically_scalable": isdynamicallyscalable,
         "bootable": bootable,
         "arch": one_of("arch", arch, ARCHITECTURES),
-        "details": {} if cleanupdetails else details,
+        "details": renewed(details, cleanupdetails),
         "sort_key": sortkey,
         "tag": templatetag,
     }
@@ -243,19 +241,14 @@ def delete(
     template_alone(id)
     if id.type == "SYSTEM" and not issystem:
         raise InvalidValue(f"{id.name} is what system VMs start from: send issystem=true if that is meant")
-    users = select(Vm.name).where(Vm.template_id == id.id, Vm.removed.is_(None), Vm.state != "Expunging")
-    if zoneid is not None:
-        users = users.where(Vm.zone_id == zoneid.id)
-    names = list(ctx.session.scalars(users.limit(4)))
+    names = machines_with(ctx, Vm.template_id == id.id, zoneid)
     if names and not forced:
         raise InUse(
-            f"machines were deployed from {id.name} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}): they "
+            f"machines were deployed from {id.name} ({names}): they "
             "could not be reinstalled from it; send forced=true to delete it all the same"
         )
     ctx.describe(f"deleting template {id.name}")
-    zone = zoneid.id if zoneid is not None else None
-    flows.forget(ctx.session, id, zone)
-    return ctx.start(flows.delete, id, zone)
+    return remove(ctx, id, zoneid)
 
 
 def retype(ctx: Context, template: Template, type: str | None) -> None:

@@ -14,13 +14,13 @@ from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError, Failed, NoCapacity, Unavailable
 from mgmt_server.model.host import Host
-from mgmt_server.model.storage import ImageStore, Pool, TemplateOnPool, TemplateOnStore
-from mgmt_server.model.template import Template
+from mgmt_server.model.storage import Pool, TemplateOnPool
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
-from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic, Store
+from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic
 from mgmt_server.protocol.machine import Pool as PoolAtHost
 from mgmt_server.resources.isodrive.drive import source_of
 from mgmt_server.resources.network.nics import nics_of
+from mgmt_server.resources.template.stored import image_in
 from mgmt_server.resources.vm.details import shown
 from mgmt_server.resources.vm.placing import RETRIES, Options, place
 from mgmt_server.resources.vm.placing import Parts as _Parts
@@ -125,33 +125,12 @@ def _backing(tx: Session, volume: Volume, pool: Pool, at_host: PoolAtHost) -> tu
     )
     if cached:
         return cached, []
-    row = tx.execute(
-        select(TemplateOnStore, ImageStore, Template)
-        .join(ImageStore, ImageStore.id == TemplateOnStore.store_id)
-        .join(Template, Template.id == TemplateOnStore.template_id)
-        .where(
-            TemplateOnStore.template_id == volume.template_id,
-            TemplateOnStore.zone_id == volume.zone_id,
-            TemplateOnStore.state == "Ready",
-            ImageStore.removed.is_(None),
-        )
-        .limit(1)
-    ).first()
-    if row is None:
+    image = image_in(tx, volume.template_id, volume.zone_id)
+    if image is None or volume.template_id is None:
         raise Unavailable(
             "the template of this machine is not ready on the zone's secondary storage: see its status in listTemplates"
         )
-    on_store, store, template = row
-    image = Image(
-        uuid=template.uuid,
-        store=Store(store.url, {k: str(v) for k, v in store.details.items()}),
-        path=on_store.path,
-        format=on_store.kept_as(template.format),
-        size=on_store.physical_size,
-        virtual_size=on_store.size,
-        checksum=template.checksum or "",
-    )
-    return "", [Fetch(template.id, pool.id, at_host, image)]
+    return "", [Fetch(volume.template_id, pool.id, at_host, image)]
 
 
 def at_host_of(pool: Pool) -> PoolAtHost:
