@@ -15,7 +15,7 @@ from mgmt_server.protocol import machine
 
 def as_seen(pool: Pool) -> machine.Pool:
     """A pool as hosts are told of it."""
-    return machine.Pool(pool.uuid, pool.type, pool.path, pool.server)
+    return machine.Pool(pool.uuid, pool.type, pool.path, pool.server, {k: str(v) for k, v in pool.details.items()})
 
 
 def ref(host: Host) -> HostRef:

@@ -21,7 +21,7 @@ from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Disk, Image
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template.stored import image_in
-from mgmt_server.resources.vm.start import at_host_of, cached
+from mgmt_server.resources.vm.start import cached
 from mgmt_server.resources.volume.places import host_of
 
 CLEAN = Setting(
@@ -98,7 +98,7 @@ def begin_prepare(tx: Session, template_id: int, pool_id: int) -> Preparation | 
     host = host_of(tx, pool)
     if host.hypervisor != template.hypervisor:
         return None
-    return Preparation(storage.ref(host), Disk("", at_host_of(pool), 0), image_of(tx, template, pool.zone_id))
+    return Preparation(storage.ref(host), Disk("", storage.as_seen(pool), 0), image_of(tx, template, pool.zone_id))
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def leftovers(tx: Session, template_id: int) -> list[Leftover]:
     rows = select(TemplateOnPool, Pool).join(Pool, Pool.id == TemplateOnPool.pool_id)
     found = []
     for row, pool in tx.execute(rows.where(TemplateOnPool.template_id == template_id, ~_needed())).all():  # type: ignore[operator]
-        disk = Disk(row.name, at_host_of(pool), row.size)
+        disk = Disk(row.name, storage.as_seen(pool), row.size)
         if pool.removed is not None:
             found.append(Leftover(row.id, None, disk))
             continue

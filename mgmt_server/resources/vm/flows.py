@@ -23,6 +23,7 @@ from mgmt_server.resources.affinity import members as affinity
 from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.network.nics import served_by_router
 from mgmt_server.resources.router import document
+from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.start import Options
@@ -141,7 +142,7 @@ def begin_stop(tx: Session, vm_id: int) -> Where | None:
 
 def _where(tx: Session, vm: Vm) -> Where:
     host = tx.get_one(Host, vm.host_id)
-    return Where(starting.reference_of(host), instance_name(vm.kind, vm.account_id, vm.id))
+    return Where(storage.ref(host), instance_name(vm.kind, vm.account_id, vm.id))
 
 
 def forcing(tx: Session) -> bool:
@@ -203,7 +204,7 @@ def begin_expunge(tx: Session, vm_id: int) -> Expunge:
     last = tx.get(Host, vm.last_host_id) if vm.last_host_id else None
     machine = None
     if last is not None and last.removed is None and last.state == "Up":
-        machine = Where(starting.reference_of(last), instance_name(vm.kind, vm.account_id, vm.id))
+        machine = Where(storage.ref(last), instance_name(vm.kind, vm.account_id, vm.id))
     disks = []
     for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.removed.is_(None))):
         if volume.pool_id is None or volume.kind != "ROOT":
@@ -211,8 +212,8 @@ def begin_expunge(tx: Session, vm_id: int) -> Expunge:
         pool = tx.get_one(Pool, volume.pool_id)
         host = _reaching(tx, pool)
         if host is not None and volume.path:
-            disk = Disk(volume.path, starting.at_host_of(pool), volume.size, volume.device or 0)
-            disks.append(Gone(starting.reference_of(host), disk))
+            disk = Disk(volume.path, storage.as_seen(pool), volume.size, volume.device or 0)
+            disks.append(Gone(storage.ref(host), disk))
     return Expunge(machine, tuple(disks))
 
 

@@ -17,6 +17,7 @@ from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Machine, Move
+from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm import target as targets
 from mgmt_server.resources.vm.release import spoken
@@ -72,14 +73,14 @@ def begin(tx: Session, vm_id: int, wish: Wish) -> Trip:
         raise InvalidValue(f"{spoken(vm)} is {vm.state}: only a running machine moves to another host")
     if wish.host_id == vm.host_id:
         raise InvalidValue(f"{spoken(vm)} runs on that host already: choose another")
-    source = starting.reference_of(tx.get_one(Host, vm.host_id))
+    source = storage.ref(tx.get_one(Host, vm.host_id))
     found = targets.take(tx, vm, wish)
     lying = {d.volume.id: d for d in targets.lying(tx, vm_id)}
     machine = starting.described(
         tx, vm_id, {n: found.moves.get(n, d.pool) for n, d in lying.items()}, found.host.hypervisor
     )
     moves = [Move(disk_in(lying[n].pool, lying[n].volume), disk_in(p, lying[n].volume)) for n, p in found.moves.items()]
-    return Trip(source, starting.reference_of(found.host), machine, tuple(moves))
+    return Trip(source, storage.ref(found.host), machine, tuple(moves))
 
 
 def go(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> Outcome:

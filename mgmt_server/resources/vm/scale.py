@@ -21,8 +21,8 @@ from mgmt_server.model.offering import DiskOffering, OfferedTo, ServiceOffering
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm, Volume, instance_name
+from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.vm import details as rules
-from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.lifecycle import only_users
 from mgmt_server.resources.vm.shape import CHOSEN, CPUS_AT_MOST, MEMORY_AT_MOST, SCALING, Shape, shape_of
 from mgmt_server.resources.vm.views import vm_view
@@ -227,7 +227,7 @@ def take_on(tx: Session, vm_id: int, before: Size, after: Size) -> Growth | None
     if not running:
         return None
     host = tx.get_one(Host, vm.host_id)
-    return Growth(starting.reference_of(host), instance_name(vm.kind, vm.account_id, vm.id))
+    return Growth(storage.ref(host), instance_name(vm.kind, vm.account_id, vm.id))
 
 
 def go_back(tx: Session, vm_id: int, before: Size, after: Size) -> None:

@@ -20,6 +20,7 @@ from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic
 from mgmt_server.protocol.machine import Pool as PoolAtHost
 from mgmt_server.resources.isodrive.drive import source_of
 from mgmt_server.resources.network.nics import nics_of
+from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template.stored import image_in
 from mgmt_server.resources.vm.details import shown
 from mgmt_server.resources.vm.placing import RETRIES, Options, place
@@ -62,7 +63,7 @@ def begin(tx: Session, vm_id: int, options: Options) -> Plan:
     )  # fmt: skip
     counted.machine_starts(tx, vm)
     _note_ceiling(vm, parts, host)
-    reference = reference_of(host)
+    reference = storage.ref(host)
     disks, create, fetch = _disks(tx, parts, places)
     nics, tell = nics_of(tx, vm, host.hypervisor)
     machine = _machine(tx, parts, tuple(disks), tuple(nics))
@@ -78,16 +79,12 @@ def _note_ceiling(vm: Vm, parts: _Parts, host: Host) -> None:
         vm.details = {k: v for k, v in vm.details.items() if k not in (CPUS_AT_MOST, MEMORY_AT_MOST)}
 
 
-def reference_of(host: Host) -> HostRef:
-    return HostRef(host.uuid, host.name, host.hypervisor, host.agent or "")
-
-
 def _disks(tx: Session, parts: _Parts, places: dict[int, Pool]) -> tuple[list[Disk], list[Disk], list[Fetch]]:
     """All disks, those to be created, and the templates to be fetched for them."""
     disks, create, fetch = [], [], []
     for volume, offering in parts.volumes:
         pool = places[volume.id]
-        at_host = at_host_of(pool)
+        at_host = storage.as_seen(pool)
         backing = ""
         if volume.state in ("Allocated", "Creating") and volume.template_id is not None:
             backing, missing = _backing(tx, volume, pool, at_host)
@@ -131,10 +128,6 @@ def _backing(tx: Session, volume: Volume, pool: Pool, at_host: PoolAtHost) -> tu
             "the template of this machine is not ready on the zone's secondary storage: see its status in listTemplates"
         )
     return "", [Fetch(volume.template_id, pool.id, at_host, image)]
-
-
-def at_host_of(pool: Pool) -> PoolAtHost:
-    return PoolAtHost(pool.uuid, pool.type, pool.path, pool.server, {k: str(v) for k, v in pool.details.items()})
 
 
 def _machine(tx: Session, parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Nic, ...]) -> Machine:

@@ -15,8 +15,8 @@ from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.resources.network.nics import served_by_router
 from mgmt_server.resources.router import document
+from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.userdata.rules import Given, compose
-from mgmt_server.resources.vm import start as starting
 
 
 def tell_routers(job: Job, vm_id: int) -> None:
@@ -57,7 +57,7 @@ def forget_definition(ctx: Context, vm: Vm, name: str = "") -> None:
     last = ctx.session.get(Host, vm.last_host_id) if vm.last_host_id is not None else None
     if last is not None and last.removed is None:
         named = name or instance_name(vm.kind, vm.account_id, vm.id)
-        later(ctx, forget, vm, starting.reference_of(last), named)
+        later(ctx, forget, vm, storage.ref(last), named)
 
 
 def forget(job: Job, vm_id: int, host: HostRef, name: str) -> None:

@@ -19,7 +19,6 @@ from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Image
 from mgmt_server.resources.snapshot.rows import chain_of, usable_in
 from mgmt_server.resources.storage import rows as storage
-from mgmt_server.resources.vm import start
 from mgmt_server.resources.vm.flows import Gone, _reaching
 from mgmt_server.resources.volume import attach, sites, stored
 from mgmt_server.resources.volume.locks import BUSY
@@ -148,7 +147,7 @@ def begin_delete(tx: Session, volume_id: int) -> Gone | None:
     host = _reaching(tx, pool)
     if host is None:
         return None
-    return Gone(start.reference_of(host), Disk(volume.path, start.at_host_of(pool), volume.size, volume.device or 0))
+    return Gone(storage.ref(host), Disk(volume.path, storage.as_seen(pool), volume.size, volume.device or 0))
 
 
 def begin_removal(tx: Session, volume: Volume) -> None:
