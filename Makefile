@@ -22,7 +22,7 @@ lint: venv
 	@.venv/bin/python tools/lint.py
 
 test: venv
-	@.venv/bin/pytest -m "not long" $(PYTEST_ARGS)
+	@.venv/bin/pytest -m "not long" -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-long: venv
 	@.venv/bin/pytest -m long $(PYTEST_ARGS)

@@ -64,7 +64,7 @@ def read(path: Path) -> Config:
 def written(config: Config) -> str:
     """The file's text. Defaults are left out."""
     lines = []
-    for f in fields(Config):
+    for f in fields(config):
         value = getattr(config, f.name)
         if f.name in ("source",) or (value == f.default and f.name not in ("database", "data")):
             continue

@@ -114,11 +114,14 @@ class Server:
     def _start_link(self) -> None:
         from mgmt_server.agents import ca
         from mgmt_server.agents.server import Link
-        from mgmt_server.resources.host.link import attach
+        from mgmt_server.resources.host.link import PING, attach
 
         host, port = bootstrap.address(self.config.agents_listen)
         advertised = f"{self.config.advertise or host}:{port}"
-        self.link = Link(ca.load(), listen=(host, port), node=self.config.node, advertise=(advertised,))
+        every = PING.number()
+        self.link = Link(
+            ca.load(), listen=(host, port), node=self.config.node, advertise=(advertised,), ping_interval=every
+        )
         attach(self.link)
         self.link.start()
 
@@ -127,7 +130,7 @@ class Server:
 
     def _gauges(self) -> dict[str, tuple[str, float]]:
         found: dict[str, tuple[str, float]] = {
-            "sql_statements": ("Statements executed since the start", db.statements),
+            "sql_statements": ("Statements executed since the start", db.statements()),
             "jobs_running": ("Jobs that run on this node now", self.workers.busy),
         }
         if self.link is not None:

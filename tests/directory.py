@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from ldap3.core.exceptions import LDAPCommunicationError
 
 BASE = "dc=example,dc=org"
 ADMIN = f"cn=admin,{BASE}"
@@ -92,7 +94,7 @@ def _free() -> int:
         return int(found.getsockname()[1])
 
 
-def _certificate(folder: Path) -> None:
+def certificate(folder: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -118,7 +120,7 @@ def _certificate(folder: Path) -> None:
 @contextmanager
 def slapd(folder: Path) -> Iterator[Slapd]:
     (folder / "data").mkdir(parents=True)
-    _certificate(folder)
+    certificate(folder)
     found = Slapd(folder, _free(), _free(), folder / "certificate.pem")
     conf = folder / "slapd.conf"
     conf.write_text(CONFIGURATION.format(folder=folder, base=BASE, admin=ADMIN, password=ADMIN_PASSWORD))
@@ -128,9 +130,7 @@ def slapd(folder: Path) -> Iterator[Slapd]:
         ["/usr/sbin/slapd", "-d", "none", "-h", urls, "-f", str(conf)], stdout=log, stderr=log
     )
     try:
-        _listening(found)
-        server = ldap3.Server("127.0.0.1", found.port, get_info=ldap3.NONE)
-        found.link = ldap3.Connection(server, ADMIN, ADMIN_PASSWORD, auto_bind=True)
+        found.link = _linked(found)
         parts = {"objectClass": ["dcObject", "organization"], "o": "Example"}
         found.link.add(BASE, attributes=parts | {"dc": "example"})
         for unit in (PEOPLE, STAFF, GROUPS):
@@ -143,13 +143,14 @@ def slapd(folder: Path) -> Iterator[Slapd]:
         log.close()
 
 
-def _listening(found: Slapd) -> None:
-    import time
-
+def _linked(found: Slapd) -> ldap3.Connection:
+    """A link to it once it answers: it takes connections before, and ends them."""
+    server = ldap3.Server("127.0.0.1", found.port, get_info=ldap3.NONE)
     until = time.monotonic() + 20
     while time.monotonic() < until:
         if found.process.poll() is not None:
             raise RuntimeError((found.folder / "log").read_text())
-        with suppress(OSError), socket.create_connection(("127.0.0.1", found.port), 1):
-            return
+        with suppress(LDAPCommunicationError):
+            return ldap3.Connection(server, ADMIN, ADMIN_PASSWORD, auto_bind=True)
+        time.sleep(0.02)
     raise TimeoutError((found.folder / "log").read_text())

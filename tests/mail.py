@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
@@ -24,11 +25,11 @@ class Box:
 
 
 @contextmanager
-def mailbox() -> Iterator[Box]:
+def mailbox(tls: ssl.SSLContext | None = None) -> Iterator[Box]:
     box = Box()
     with socket.create_server(("127.0.0.1", 0)) as free:
         box.port = free.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+    controller = Controller(box, hostname="127.0.0.1", port=box.port, tls_context=tls)
     controller.start()
     try:
         yield box

@@ -29,48 +29,77 @@ def available() -> bool:
     return all(shutil.which(p) for p in ("mariadbd", "mariadb-install-db"))
 
 
+class Database:
+    """A MariaDB server with an empty database `cloud`, that can be killed and started again.
+
+    `relaxed`: commits do not wait for the disk.
+    """
+
+    def __init__(self, relaxed: bool = True) -> None:
+        memory = Path("/dev/shm")  # relaxed: a disk would only slow the tests down
+        place = str(memory) if relaxed and memory.is_dir() and shutil.disk_usage(memory).free > 2**30 else None
+        self.folder = Path(tempfile.mkdtemp(prefix="cloudwright-mariadb-", dir=place))
+        self.folder.chmod(0o755)
+        self.port, self.relaxed = free_port(), relaxed
+        self.process: subprocess.Popen[bytes] | None = None
+        data = self.folder / "data"
+        data.mkdir()
+        shutil.chown(data, "mysql", "mysql")
+        shutil.chown(self.folder, "mysql", "mysql")
+        install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=mysql", "--skip-test-db"]
+        subprocess.run([*install, "--auth-root-authentication-method=normal"], check=True, capture_output=True)
+        self.start()
+        _sql(
+            self.folder / "sock",
+            "CREATE DATABASE cloud CHARACTER SET utf8mb4; "
+            "CREATE USER cloud@'127.0.0.1' IDENTIFIED BY 'cloud'; GRANT ALL ON cloud.* TO cloud@'127.0.0.1';",
+        )
+
+    @property
+    def url(self) -> str:
+        return f"mysql+pymysql://cloud:cloud@127.0.0.1:{self.port}/cloud"
+
+    def start(self) -> None:
+        more = ("--innodb-flush-log-at-trx-commit=2",) if self.relaxed else ()
+        folder = self.folder  # also for what it puts aside: another server that starts removes such files from /tmp
+        with (folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["mariadbd", *OPTIONS, *more, "--user=mysql", f"--datadir={folder}/data", f"--port={self.port}",
+                 f"--socket={folder}/sock", f"--pid-file={folder}/pid", f"--tmpdir={folder}"],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        _wait(self.port, self.process, folder / "log")
+
+    def kill(self) -> None:
+        """As by kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def remove(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(relaxed: bool = True) -> Iterator[Database]:
+    made = Database(relaxed)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
 @contextlib.contextmanager
 def server(relaxed: bool = True) -> Iterator[str]:
-    """The URL of an empty database `cloud` on a fresh server. `relaxed`: commits do not wait for the disk."""
-    memory = Path("/dev/shm")  # relaxed: a disk would only slow the tests down
-    place = str(memory) if relaxed and memory.is_dir() and shutil.disk_usage(memory).free > 2**30 else None
-    folder = Path(tempfile.mkdtemp(prefix="cloudwright-mariadb-", dir=place))
-    port = free_port()
-    folder.chmod(0o755)
-    data, sock = folder / "data", folder / "sock"
-    user = ("--user=mysql",)
-    install = [
-        "mariadb-install-db",
-        "--no-defaults",
-        f"--datadir={data}",
-        *user,
-        "--auth-root-authentication-method=normal",
-    ]
-    folder.joinpath("data").mkdir()
-    shutil.chown(data, "mysql", "mysql")
-    shutil.chown(folder, "mysql", "mysql")
-    subprocess.run([*install, "--skip-test-db"], check=True, capture_output=True)
-    log = (folder / "log").open("wb")
-    more = ("--innodb-flush-log-at-trx-commit=2",) if relaxed else ()
-    process = subprocess.Popen(
-        ["mariadbd", *OPTIONS, *more, *user, f"--datadir={data}", f"--port={port}", f"--socket={sock}",
-         f"--pid-file={folder}/pid"],
-        stdout=log, stderr=log,
-    )  # fmt: skip
-    try:
-        _wait(port, process, folder / "log")
-        _sql(sock, "CREATE DATABASE cloud CHARACTER SET utf8mb4; CREATE USER cloud@'127.0.0.1' IDENTIFIED BY 'cloud'; "
-                   "GRANT ALL ON cloud.* TO cloud@'127.0.0.1';")  # fmt: skip
-        yield f"mysql+pymysql://cloud:cloud@127.0.0.1:{port}/cloud"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    """The URL of an empty database `cloud` on a fresh server."""
+    with running(relaxed) as made:
+        yield made.url
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -19,11 +19,14 @@ from tests.mariadb import free_port
 
 
 class Server:
+    module = "mgmt_server.cli"
+
     def __init__(self, data: Path, *options: str, database: str = "") -> None:
         self.data, self.options = data, [*options, *(["--database", database] if database else [])]
         self.port = free_port()
         self.process: subprocess.Popen[str] | None = None
         self.seconds = 0.0
+        self.by_file = False  # start by the configuration file that a first start left: a test may have changed it
 
     @property
     def url(self) -> str:
@@ -37,10 +40,12 @@ class Server:
     def start(self, **environment: str) -> Server:
         """Start and wait for its ready line; `seconds` says how long that took."""
         began = time.monotonic()
-        command = [sys.executable, "-m", "mgmt_server.cli", "serve", "--simulator", "--data", str(self.data)]
+        what = ["--simulator", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}", *self.options]
+        if self.by_file:
+            what = ["--config", str(self.data / "cloudwright.toml")]
         errors = (self.data.parent / f"{self.data.name}.err").open("ab")
         self.process = subprocess.Popen(
-            [*command, "--listen", f"127.0.0.1:{self.port}", *self.options],
+            [sys.executable, "-m", self.module, "serve", *what],
             stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | environment,
         )  # fmt: skip
         errors.close()

@@ -183,6 +183,10 @@ def site(log: Log) -> str:
     return play(log, ROOT / "playbooks/site.yml")
 
 
+def power(log: Log) -> str:
+    return play(log, ROOT / "playbooks/lab_power.yml")
+
+
 def guest(log: Log) -> str:
     return play(log, ROOT / "playbooks/lab_guest.yml")
 
@@ -202,6 +206,7 @@ STEPS: list[tuple[str, Callable[[Log], str]]] = [
     ("wheels of the server and the agent", wheels),
     ("hosts and networks", hosts),
     ("the cloud: playbooks/site.yml", site),
+    ("power of the hosts: playbooks/lab_power.yml", power),
     ("a guest: playbooks/lab_guest.yml", guest),
 ]
 
@@ -248,6 +253,7 @@ def summary() -> str:
     tool = ROOT / "tools/lab.py"
     credentials = lab.folder() / "credentials.json"
     key = lab.folder() / "guest_key"
+    play = ".venv/bin/ansible-playbook -i inventories/lab"  # from the root: ansible.cfg there is read
     ssh = shlex.join(lab.ssh_command(told, found["address"], key=str(key)))
     return f"""
 API              {told["url"]}   (from this machine; in the lab: http://{told["machines"]["mgmt"]}:8080/client/api)
@@ -259,7 +265,9 @@ log in to a host {tool} ssh mgmt     (mgmt, kvm1, kvm2, store)
 
 What to try next
   the API        eval "$({tool} env)"; {ROOT}/.venv/bin/cs listVirtualMachines
-  a playbook     {PLAYBOOK} -i {ROOT}/inventories/lab {ROOT}/playbooks/lab_guest.yml -e lab_guest_name=second
+  a playbook     cd {ROOT}; {play} playbooks/lab_guest.yml -e lab_guest_name=second
+  a host hangs   {tool} power kvm2 hang     (its guests of the offering tiny-ha run on kvm1 a minute later;
+                 {tool} power kvm2 on       brings it back)
   is all well    {tool} ssh mgmt /opt/cloudwright/bin/cloudwright doctor
 remove it all    make -C {ROOT} cloud-down
 """

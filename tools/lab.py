@@ -7,6 +7,7 @@
     tools/lab.py env               shell lines that tell clients (cs, Ansible) where the API is and who they are
     tools/lab.py exec -- CMD       run a command of this machine on the lab's networks
     tools/lab.py reset HOST ...    throw hosts away and boot them anew
+    tools/lab.py power HOST VERB   on, off (as if the plug were pulled), press (the button), hang (power, but no life)
     tools/lab.py down              remove it without a trace
 
 CLOUDWRIGHT_LAB names the lab (default: lab); each name and each checkout has machines, networks and a port of its own,
@@ -20,6 +21,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shlex
 import shutil
 import socket
@@ -34,7 +36,7 @@ from nspawn.cli import control_path, read_run, reset
 from nspawn.cli import down as machines_down
 from nspawn.cli import up as machines_up
 from nspawn.machine import Machine, Run
-from nspawn.processes import CGROUP_TOP, CGROUPS, alive, locked, spawn, stop
+from nspawn.processes import CGROUP_TOP, CGROUPS, alive, cgroup_pids, locked, run, spawn, stop
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = proxy.CACHE.parent  # of all checkouts: images of the hosts, packages
@@ -43,10 +45,14 @@ GUESTS = "10.92.0.1/24,10.93.0.1/24"  # of guests, and of what the zone calls pu
 API_PORT = 8080
 HOSTS = {
     "mgmt": Machine("mgmt", "10.91.0.10", image="full"),
-    "kvm1": Machine("kvm1", "10.91.0.11", image="full", nics=["guests"]),
-    "kvm2": Machine("kvm2", "10.91.0.12", image="full", nics=["guests"]),
+    "kvm1": Machine("kvm1", "10.91.0.11", image="full", nics=["guests"], shared=["/mnt/shared"]),
+    "kvm2": Machine("kvm2", "10.91.0.12", image="full", nics=["guests"], shared=["/mnt/shared"]),
     "store": Machine("store", "10.91.0.13", image="full", data=["/srv/export"]),
 }
+# management controllers, which have power when their host has none
+CONTROLLERS = {"kvm1": "10.91.0.21", "kvm2": "10.91.0.22"}
+IPMI_PORT = 623
+VERBS = ("on", "off", "press", "hang")
 
 
 def lab_name() -> str:
@@ -104,8 +110,11 @@ def up(names: list[str]) -> dict:
     known = folder() / "facts.json"
     port = json.loads(known.read_text())["port"] if known.exists() else free_port()
     told["changed"] |= start_forward(port, told["netns"])
+    for name in CONTROLLERS.keys() & chosen.keys():
+        told["changed"] |= start_controller(name, told["netns"])
     said = {"name": lab_name(), "folder": str(folder()), "port": port, "url": f"http://127.0.0.1:{port}/client/api"}
     said |= {key: told[key] for key in ("netns", "identity_file", "control_path", "machines")}
+    said["controllers"] = {name: CONTROLLERS[name] for name in CONTROLLERS if name in chosen}
     if not known.exists() or json.loads(known.read_text()) != said:
         known.write_text(json.dumps(said, indent=1))
     return said | {"changed": told["changed"]}
@@ -122,11 +131,68 @@ def start_forward(port: int, netns: str) -> bool:
     return True
 
 
+def controller_users(name: str) -> Path:
+    """The file of a controller's users. It is theirs to change: {name: password}."""
+    return folder() / "controllers" / f"{name}.json"
+
+
+def start_controller(name: str, netns: str) -> bool:
+    """False if it runs already."""
+    users = controller_users(name)
+    pidfile = users.with_suffix(".pid")
+    if alive(pidfile, "controller"):
+        return False
+    python = ROOT / ".venv/bin/python"
+    if not python.exists():
+        raise SystemExit("the hosts' management controllers need .venv: `make venv` makes it")
+    if not users.exists():
+        users.parent.mkdir(mode=0o700, exist_ok=True)
+        users.touch(mode=0o600)
+        users.write_text(json.dumps({"operator": secrets.token_urlsafe(12)}))  # IPMI takes 20 characters at most
+    run("ip", "-n", netns, "addr", "replace", f"{CONTROLLERS[name]}/32", "dev", network.MANAGEMENT)
+    command = [*network.enter(netns), str(python), str(Path(__file__).resolve()), "controller", name, str(users)]
+    spawn(command, pidfile, users.with_suffix(".log"))
+    return True
+
+
+class Plug:
+    """A host's power, as its controller has it in its hand."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.run = name, read_run(machine_state())
+
+    def is_on(self) -> bool:
+        # off only when nothing of it runs: guests start elsewhere on this word
+        return machines.is_up(self.run, self.name) or bool(cgroup_pids(self.run.cgroup(self.name)))
+
+    def on(self) -> None:
+        with locked(self.run.netns):
+            machines.boot(self.run, self.name)
+
+    def off(self) -> None:
+        machines.cut(self.run, self.name)
+
+    def press(self) -> None:
+        machines.shut_down(self.run, self.name)
+
+    def hang(self) -> None:
+        machines.hang(self.run, self.name)
+
+
+def serve_controller(name: str, users: Path) -> None:
+    from nspawn import bmc  # here alone: it needs more than the standard library
+
+    bmc.serve(CONTROLLERS[name], IPMI_PORT, users, Plug(name))
+
+
 def down() -> dict:
     if not folder().exists():
         return {"changed": False}
     if pid := alive(folder() / "forward.pid", "forward"):
         stop(pid)
+    for name in CONTROLLERS:
+        if pid := alive(controller_users(name).with_suffix(".pid"), "controller"):
+            stop(pid)
     with locked(network.namespace(machine_state())):
         machines_down(machine_state())
     shutil.rmtree(folder())
@@ -199,6 +265,12 @@ def parser() -> argparse.ArgumentParser:
     ssh.add_argument("host")
     ssh.add_argument("argv", nargs=argparse.REMAINDER)
     commands.add_parser("exec").add_argument("argv", nargs=argparse.REMAINDER)
+    power = commands.add_parser("power")
+    power.add_argument("host", choices=list(HOSTS))
+    power.add_argument("verb", choices=VERBS)
+    inner = commands.add_parser("controller")
+    inner.add_argument("host", choices=list(CONTROLLERS))
+    inner.add_argument("users", type=Path)
     inner = commands.add_parser("forward")
     inner.add_argument("port", type=int)
     inner.add_argument("netns")
@@ -221,6 +293,11 @@ def main() -> None:
             print(json.dumps(reset(read_run(machine_state()), args.hosts, timeout=120)))
     elif args.command == "forward":
         forward.serve(args.port, args.netns, (HOSTS["mgmt"].address, API_PORT))
+    elif args.command == "controller":
+        serve_controller(args.host, args.users)
+    elif args.command == "power":
+        facts()
+        getattr(Plug(args.host), args.verb)()
     elif args.command == "env":
         print(client_environment())
     elif args.command == "ssh":

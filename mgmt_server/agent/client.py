@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from mgmt_server.agent import notify, version
-from mgmt_server.agent.config import Config, address_of, replace
+from mgmt_server.agent.certificate import held, request_of, take
+from mgmt_server.agent.config import Config, address_of
 from mgmt_server.agent.journal import Journal
 from mgmt_server.agent.work import Work
-from mgmt_server.errors import ApiError
+from mgmt_server.errors import ApiError, Failed
 from mgmt_server.protocol import link as wire
 from mgmt_server.protocol.identity import role_of
 from mgmt_server.protocol.link import Answer, BadMessage, Hello, Ping, Report, Request, Welcome, pack, unpack
@@ -37,6 +35,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries
 HANDSHAKE = 20.0  # seconds for TCP, TLS and WebSocket
 REPORTS_KEPT = 1000  # while cut off; machine states are swept anyway
 RENEWAL_CHECK = 6 * 3600.0
+RELINK = 1.0  # seconds
 
 
 class Refused(Exception):
@@ -71,6 +70,11 @@ class Client:
         self.stopping = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._hang_up)
+
+    def relink(self) -> None:
+        """Dial anew soon: what is being answered is sent before."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.call_later, RELINK, self._let_go)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -221,6 +225,10 @@ class Client:
             number += 1
             await _quietly(connection, pack(Ping(number)))
 
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.transport.abort()
+
     def _hang_up(self) -> None:
         if self._main is not None:
             self._main.cancel()
@@ -228,30 +236,23 @@ class Client:
     # --- the certificate's renewal ----------------------------------------------------------------------------------
 
     def _ask_for_renewal(self) -> None:
-        certificate = x509.load_pem_x509_certificate(self.config.certificate.read_bytes())
+        certificate = held(self.config)
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if datetime.now(UTC) < begin + (end - begin) * 2 / 3:
             return
         self._renewals += 1
-        request = Request(f"renew-{self._renewals}", self.epoch, "renew", {"csr": make_csr(self._key(), "agent")})
+        request = Request(f"renew-{self._renewals}", self.epoch, "renew", {"csr": request_of(self.config)})
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._send, pack(request))
-
-    def _key(self) -> ec.EllipticCurvePrivateKey:
-        key = serialization.load_pem_private_key(self.config.key.read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101  enrol made it
-        return key
 
     def _renewed(self, answer: Answer) -> None:
         if not answer.ok or not isinstance(answer.value, dict):
             log.warning("the certificate was not renewed: %s", answer.error)
             return
-        certificate = x509.load_pem_x509_certificate(str(answer.value["certificate"]).encode())
-        if certificate.public_key() != self._key().public_key():
-            log.warning("the certificate was not renewed: the new one is for another key")
-            return
-        replace(self.config.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
-        log.info("certificate renewed until %s", certificate.not_valid_after_utc)
+        try:
+            log.info("certificate renewed until %s", take(self.config, str(answer.value["certificate"])))
+        except Failed as error:
+            log.warning("the certificate was not renewed: %s", error)
 
 
 _tasks: set[asyncio.Task[None]] = set()
@@ -262,13 +263,6 @@ async def _quietly(connection: ClientConnection, data: str) -> None:
         await connection.send(data)
     except ConnectionClosed:
         return
-
-
-def make_csr(key: ec.EllipticCurvePrivateKey, name: str) -> str:
-    """PEM. The server takes the key from it and nothing else."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def client_context(config: Config) -> ssl.SSLContext:

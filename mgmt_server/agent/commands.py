@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from mgmt_server.agent import accelerator, facts, firmware
+from mgmt_server.agent import accelerator, browsing, facts, firmware, shaping
 from mgmt_server.agent.config import Config
 from mgmt_server.agent.disks import Disks
 from mgmt_server.agent.domain import Surroundings
 from mgmt_server.agent.domain import build as build_domain
 from mgmt_server.agent.guests import Guests
 from mgmt_server.agent.heartbeat import Heartbeats
+from mgmt_server.agent.maintenance import Scripts
 from mgmt_server.agent.migration import Migration, Ready
 from mgmt_server.agent.network import Network
 from mgmt_server.agent.saving import Saving
@@ -61,6 +64,7 @@ class Host:
         self.saving = Saving(self.storage, self.guests)
         self.snapshots = Snapshots(self.guests)
         self.migration = Migration(self.guests, config.address or facts.own_address(config))
+        self.scripts = Scripts(config.maintenance_scripts, config.state / "maintenance", self.boot_id)
         self.heartbeats = Heartbeats(config)
         self.heartbeats.follow(list(self.storage.pools.values()))
 
@@ -74,20 +78,32 @@ class Host:
 
     def start(self, machine: Machine) -> MachineState:
         running = self.virt.state(machine.name)
-        if running.state != "Stopped" and running.uuid == machine.uuid:
+        if running.state == "Running" and running.uuid == machine.uuid:
             return running
+        with self._described(machine) as xml:
+            return self.virt.start(machine.name, machine.uuid, xml)
+
+    def define(self, machine: Machine) -> None:
+        with self._described(machine) as xml:
+            self.virt.define(machine.name, machine.uuid, xml)
+
+    @contextmanager
+    def _described(self, machine: Machine) -> Iterator[str]:
+        """What libvirt is told of a machine; its bridges are kept meanwhile."""
+        machine = replace(machine, nics=shaping.bounded(machine.nics))
         log_file = self.console_log(machine.name)
         boot = firmware.choose(machine.boot_type, machine.boot_mode)
         disks = tuple(self.storage.source(d) for d in machine.disks)
-        iso = self.storage.iso_source(machine.iso) if machine.iso else ""
+        iso = self.storage.iso_source(machine.iso, machine.iso_pool) if machine.iso else ""
         backings = self.storage.backings(disks)
         with self.network.bridges(machine.nics) as bridges:
             host = Surroundings(
                 *(self.accelerator, accelerator.emulator(), disks, tuple(bridges), log_file, iso, self.listen()),
                 backings=backings,
                 firmware=boot,
+                speed=facts.cpu_speed(),
             )
-            return self.virt.start(machine.name, machine.uuid, build_domain(machine, host))
+            yield build_domain(machine, host)
 
     def console_log(self, name: str) -> str:
         path = self.config.logs / name / "console.log"
@@ -169,6 +185,12 @@ class Host:
             "machine_statistics": Command(lambda body: virt.statistics(build(list[str], body["names"], "names"))),
             "describe": Command(lambda body: describe(virt, self.storage)),
             "beats": Command(lambda body: self.heartbeats.ages(_pool(body))),
+            "files": Command(lambda body: browsing.files(self.storage, _pool(body), build(str, body["folder"]))),
+            "look": Command(
+                lambda b: browsing.look(
+                    self.storage, describe(virt, self.storage), _pool(b), build(list[str], b["names"])
+                )
+            ),
         }
 
     def _of_machines(self) -> dict[str, Command]:
@@ -178,6 +200,7 @@ class Host:
             "stop": _machine(lambda b: self.stop(_name(b), bool(b.get("forced")), float(b.get("grace", GRACE))), _name),
             "reboot": _machine(lambda body: virt.reboot(_name(body)), _name),
             "forget": _machine(lambda body: self.forget(_name(body)), _name),
+            "define": _machine(lambda b: self.define(_whole(b)), _whole_name),
             "receive": _machine(lambda b: self.receive(_whole(b), _moves(b)), _whole_name),
             "unreceive": _machine(lambda b: self.unreceive(_whole(b), _moves(b)), _whole_name),
             "received": _machine(lambda b: self.migration.received(_whole(b)), _whole_name),
@@ -187,6 +210,7 @@ class Host:
             "snapshot": _machine(lambda b: snapshots.take(_name(b), _point(b), bool(b.get("memory"))), _name),
             "revert": _machine(lambda b: self.revert(_whole(b), _point(b)), _whole_name),
             "delete_snapshot": _machine(lambda b: snapshots.delete(_name(b), _point(b)), _name),
+            "maintain": Command(lambda b: self.scripts.run(*_of_stage(b)), lambda b: "maintenance", changes=True),
             "configure_router": _machine(
                 lambda b: self.configure_router(build(RouterDocument, b["document"])), lambda b: b["document"]["name"]
             ),
@@ -199,7 +223,12 @@ class Host:
             "detach_disk": _machine(lambda b: guests.detach_disk(_name(b), _disk(b)), _name),
             "attach_nic": _machine(lambda b: guests.attach_nic(_name(b), build(Nic, b["nic"])), _name),
             "detach_nic": _machine(lambda b: self.detach_nic(_name(b), build(Nic, b["nic"])), _name),
-            "change_iso": _machine(lambda b: guests.change_iso(_name(b), build(str, b["iso"], "iso")), _name),
+            "change_iso": _machine(
+                lambda b: guests.change_iso(
+                    _name(b), build(str, b["iso"], "iso"), _pool(b) if b.get("pool") is not None else None
+                ),
+                _name,
+            ),
             "scale": _machine(
                 lambda b: guests.scale(_name(b), *(build(int, b[n], n) for n in ("cpus", "speed", "memory"))), _name
             ),
@@ -238,7 +267,13 @@ class Host:
                 _disk_lane,
                 changes=True,
             ),
+            "save_point": Command(
+                lambda b: saving.save_point(_disk(b), build(File, b["file"]), _point(b)), _disk_lane, changes=True
+            ),
             "forget_point": Command(lambda b: saving.forget(_disk(b), _user(b), _point(b)), _disk_lane, changes=True),
+            "check_disk": Command(
+                lambda b: browsing.check(storage, _disk(b), build(str, b["repair"])), _disk_lane, changes=True
+            ),
             "load_disk": Command(
                 lambda b: disks.load(_disk(b), build(tuple[Image, ...], b["chain"], "chain")), _disk_lane, changes=True
             ),
@@ -284,6 +319,11 @@ def _user(body: Any) -> str:
 
 def _disk(body: Any, name: str = "disk") -> Disk:
     return build(Disk, body[name], name)
+
+
+def _of_stage(body: Any) -> tuple[str, str, str, int]:
+    run, stage, payload = (build(str, body[n], n) for n in ("run", "stage", "payload"))
+    return run, stage, payload, build(int, body["seconds"], "seconds")
 
 
 def _disk_lane(body: Any) -> str:

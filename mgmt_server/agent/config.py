@@ -36,6 +36,7 @@ class Config:
     vnc_listen: str = ""  # empty: the address of this host
     unsafe_migration: bool = False
     unmounted_pools: bool = False  # use SharedMountPoint pools also where nothing is mounted
+    maintenance_scripts: Path = Path("/etc/cloudwright/maintenance")  # of this host, for startRollingMaintenance
     libvirt: str = "qemu:///system"
     state: Path = Path("/var/lib/cloudwright-agent")  # the journal, mounts
     logs: Path = Path("/var/log/cloudwright")  # serial consoles of guests

@@ -36,7 +36,11 @@ def disk_element(disk: Disk, source: str, bus: str, target: str, backing: str = 
     element = Element("disk", type="network" if remote else "file", device="disk")
     # a live migration is only safe without the host's cache; QEMU's own NFS has none
     cache = disk.cache if disk.cache in CACHES else "writeback" if remote else "none"
-    SubElement(element, "driver", name="qemu", type="qcow2", cache=cache, discard="unmap")
+    driver = SubElement(element, "driver", name="qemu", type="qcow2", cache=cache, discard="unmap")
+    if disk.io and not remote and (disk.io != "native" or cache in ("none", "directsync")):
+        driver.set("io", disk.io)  # QEMU refuses native with a cache, and its own NFS knows none of them
+    if disk.threaded and bus == "virtio":
+        driver.set("iothread", "1")
     put_source(element, source, backing)
     SubElement(element, "target", dev=target, bus=bus)
     if disk.device == 0:
@@ -133,7 +137,14 @@ def nic_element(nic: Nic, bridge: str, model: str) -> Element:
     element = Element("interface", type="bridge")
     SubElement(element, "source", bridge=bridge)
     SubElement(element, "mac", address=nic.mac)
-    SubElement(element, "model", type=model if NIC_MODEL.fullmatch(model) else "virtio")
+    kind = model if NIC_MODEL.fullmatch(model) else "virtio"
+    SubElement(element, "model", type=kind)
+    if kind == "virtio" and (nic.queues > 1 or nic.packed):
+        driver = SubElement(element, "driver")
+        if nic.queues > 1:
+            driver.set("queues", str(nic.queues))
+        if nic.packed:
+            driver.set("packed", "on")
     SubElement(element, "rom", enabled="no")  # else the firmware runs a network boot program first
     if nic.mtu:
         SubElement(element, "mtu", size=str(nic.mtu))

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 from mgmt_server.agent.devices import NIC_MODEL, PREFIXES, cdrom_element, disk_element, free_targets, nic_element
 from mgmt_server.agent.firmware import Firmware
 from mgmt_server.errors import Failed
+from mgmt_server.protocol import extra
 from mgmt_server.protocol.machine import Disk, Machine
 
 NAMESPACE = "urn:cloudwright:machine"
@@ -20,15 +21,19 @@ OEM_PREFIX = "cloudwright:"
 OEM_LENGTH = 200  # bytes of one SMBIOS string; some firmware cuts longer ones
 VNC_PASSWORD = 8  # characters that the protocol looks at
 
+# keyboards by the names that people say, and by QEMU's, which does not start with one that it does not know
+KEYMAPS = {k: k for k in ("de", "de-ch", "en-us", "es", "fi", "fr", "fr-be", "fr-ch", "is", "it", "no", "pt")}
+KEYMAPS |= {"us": "en-us", "uk": "en-gb", "jp": "ja", "nl-be": "nl", "es-latam": "es"}
 ALLOWED = {
     "rootDiskController": re.compile(r"virtio|scsi|ide|sata"),
     "dataDiskController": re.compile(r"virtio|scsi|ide|sata"),
     "nicAdapter": NIC_MODEL,
     "video.hardware": re.compile(r"vga|cirrus|virtio|qxl"),
     "video.ram": re.compile(r"\d{4,6}"),  # KiB
-    "keyboard": re.compile(r"[a-z]{2}(-[a-z]{2})?"),
+    "keyboard": re.compile("|".join(KEYMAPS)),
     "cpu.corespersocket": re.compile(r"[1-9]\d{0,2}"),
 }
+PERIOD = 100_000  # microseconds, of which a CPU with a limit may have its quota
 HOT_PLUGS = 16  # of a q35 board, which takes a device at run time only where a port was left for it
 
 register_namespace("cw", NAMESPACE)
@@ -47,10 +52,22 @@ class Surroundings:
     vnc_listen: str = "127.0.0.1"
     backings: dict[str, str] = field(default_factory=dict)  # of disks on nfs://: what they stand on
     firmware: Firmware | None = None
+    speed: int = 0  # MHz of its CPUs
 
     @property
     def board(self) -> str:
         return "q35" if self.firmware is not None and self.firmware.secure else "pc"
+
+
+def quota(limit: int, speed: int) -> int:
+    """Microseconds of each period that a CPU may run, so that it is worth `limit` MHz on a host of `speed`; -1: all.
+
+    >>> quota(500, 2000), quota(1, 2000), quota(2000, 2000), quota(500, 0)
+    (25000, 1000, -1, -1)
+    """
+    if limit >= speed:
+        return -1
+    return max(1000, PERIOD * limit // speed)  # libvirt takes no less
 
 
 def build(machine: Machine, host: Surroundings) -> str:
@@ -63,9 +80,15 @@ def build(machine: Machine, host: Surroundings) -> str:
     _text(root, "currentMemory", str(machine.memory // 1024), unit="KiB")
     cpus = max(machine.cpus, machine.most_cpus)
     _text(root, "vcpu", str(cpus), **({"current": str(machine.cpus)} if cpus > machine.cpus else {}))
+    if any(d.threaded for d in machine.disks):
+        _text(root, "iothreads", "1")
     if host.accelerator == "kvm":
         # relative weight; hosts that only emulate are test beds without the cgroup for it
-        _text(SubElement(root, "cputune"), "shares", str(max(2, min(262144, machine.cpus * machine.speed))))
+        tune = SubElement(root, "cputune")
+        _text(tune, "shares", str(max(2, min(262144, machine.cpus * machine.speed))))
+        if machine.speed_limit:
+            _text(tune, "period", str(PERIOD))
+            _text(tune, "quota", str(quota(machine.speed_limit, host.speed)))
     _firmware(root, machine, host)
     features = SubElement(root, "features")
     for name in ("acpi", "apic", "pae"):
@@ -77,6 +100,8 @@ def build(machine: Machine, host: Surroundings) -> str:
     for event, action in (("on_poweroff", "destroy"), ("on_reboot", "restart"), ("on_crash", "destroy")):
         _text(root, event, action)
     _devices(root, machine, host, details)
+    for piece in machine.extra:
+        extra.merge(root, piece)
     return tostring(root, encoding="unicode")
 
 
@@ -174,7 +199,7 @@ def _consoles(devices: Element, machine: Machine, host: Surroundings, details: d
     if machine.vnc_password:
         graphics.set("passwd", machine.vnc_password[:VNC_PASSWORD])
     if "keyboard" in details:
-        graphics.set("keymap", details["keyboard"])
+        graphics.set("keymap", KEYMAPS[details["keyboard"]])
     video = SubElement(devices, "video")
     SubElement(video, "model", type=details.get("video.hardware", "vga"), vram=details.get("video.ram", "16384"))
     if machine.kind == "User":

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from mgmt_server.agent.client import check_server, make_csr, trusting
+from mgmt_server.agent.certificate import make_csr
+from mgmt_server.agent.client import check_server, trusting
 from mgmt_server.agent.config import ACCELERATORS, ConfigError, address_of, load, replace, store
 from mgmt_server.errors import Failed, NotPermitted, ParameterError, Unavailable
 from mgmt_server.protocol import link as wire

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mgmt_server.agent import version
+from mgmt_server.agent import shaping, version
 from mgmt_server.agent.config import Config, address_of
 from mgmt_server.agent.network import physical_bridges
 from mgmt_server.agent.places import nfs_mode
 from mgmt_server.protocol.machine import HostFacts, HostStatistics
+
+MOST_FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")  # kHz
 
 
 def boot_id() -> str:
@@ -41,6 +43,7 @@ def gather(config: Config, accelerator: str, libvirt_info: tuple[str, Any]) -> H
         nfs=nfs_mode(config),
         version=version(),
         clock=datetime.now(UTC).isoformat(),
+        limits_nics=shaping.able(),
     )
 
 
@@ -57,7 +60,9 @@ def own_address(config: Config) -> str:
 
 
 def cpu_speed() -> int:
-    """MHz."""
+    """MHz: the most that its CPUs are made for where the kernel tells, for what they run at changes by the moment."""
+    if MOST_FREQUENCY.exists():
+        return int(MOST_FREQUENCY.read_text()) // 1000
     found = re.search(r"cpu MHz\s*:\s*([\d.]+)", Path("/proc/cpuinfo").read_text())
     return int(float(found[1])) if found else 1000
 

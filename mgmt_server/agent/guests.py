@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -12,6 +13,7 @@ from xml.etree.ElementTree import Element
 import libvirt
 import libvirt_qemu
 
+from mgmt_server.agent import facts
 from mgmt_server.agent.devices import (
     LIMITS,
     PREFIXES,
@@ -25,11 +27,13 @@ from mgmt_server.agent.devices import (
     source_of,
     target_of,
 )
+from mgmt_server.agent.domain import quota
 from mgmt_server.agent.network import Network
+from mgmt_server.agent.shaping import bounded
 from mgmt_server.agent.storage import Storage
 from mgmt_server.agent.virt import Virt, told
 from mgmt_server.errors import Failed
-from mgmt_server.protocol.machine import Disk, Nic
+from mgmt_server.protocol.machine import Disk, Nic, Pool
 
 LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
 LETTING_GO = 90.0  # seconds for a guest to let go of a device; the server waits 120
@@ -70,6 +74,8 @@ class Guests:
         if target is None:
             raise Failed(f"{name} has as many disks as its {bus} can have: detach one first")
         backing = self.storage.backings([source]).get(source, "")
+        if root.find("iothreads") is None:
+            disk = replace(disk, threaded=False)  # the machine was started without such a thread
         element = disk_element(disk, source, bus, target, backing)
         for boot in element.findall("boot"):
             element.remove(boot)  # where a machine boots from is settled at its start
@@ -85,13 +91,13 @@ class Guests:
 
     def limit_disk(self, disk: Disk, name: str) -> None:
         domain, element = self.disk_of(name, disk)
-        wanted = dict.fromkeys((n for n in TUNED if not n.endswith("_length")), 0) | limits(disk)
+        wanted = dict.fromkeys(TUNED, 0) | limits(disk)
         with told():
             domain.setBlockIoTune(target_of(element), wanted, LIVE)
 
-    def change_iso(self, name: str, iso: str) -> None:
+    def change_iso(self, name: str, iso: str, pool: Pool | None = None) -> None:
         domain = self.running(name)
-        source = self.storage.iso_source(iso) if iso else ""
+        source = self.storage.iso_source(iso, pool) if iso else ""
         drive = tree(domain).find("devices/disk[@device='cdrom']")
         if drive is None:
             raise Failed(f"{name} has no CD drive: stop and start it")
@@ -115,6 +121,7 @@ class Guests:
         domain = self.running(name)
         if nic_with(tree(domain), nic.mac) is not None:
             return
+        (nic,) = bounded((nic,))
         with self.network.bridges((nic,)) as (bridge,), told():
             domain.attachDeviceFlags(text(nic_element(nic, bridge, nic.model)), LIVE)
 
@@ -163,8 +170,10 @@ class Guests:
                 domain.setVcpusFlags(cpus, LIVE)
             domain.setMemoryFlags(memory // 1024, LIVE)
             if tree(domain).get("type") == "kvm" and speed > 0:
-                shares = max(2, min(262144, cpus * speed))
-                domain.setSchedulerParametersFlags({"cpu_shares": shares}, LIVE)
+                parameters = {"cpu_shares": max(2, min(262144, cpus * speed))}
+                if tree(domain).find("cputune/quota") is not None:
+                    parameters["vcpu_quota"] = quota(speed, facts.cpu_speed())
+                domain.setSchedulerParametersFlags(parameters, LIVE)
 
 
 def tree(domain: Any, flags: int = 0) -> Element:

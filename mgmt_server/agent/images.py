@@ -10,12 +10,13 @@ from typing import Any
 
 from mgmt_server.agent.run import run
 from mgmt_server.errors import Failed
+from mgmt_server.protocol.content import contents
 
 # as registered -> what the content may look like, and how QEMU calls it
 FORMATS = {
     "QCOW2": (("qcow2",), "qcow2"),
     "RAW": (("raw", "gpt"), "raw"),
-    "ISO": (("iso", "gpt", "raw"), "raw"),
+    "ISO": (("iso", "gpt"), "raw"),  # both are in those that start from disks too
     "VHD": (("vhd",), "vpc"),
     "VHDX": (("vhdx",), "vhdx"),
     "VMDK": (("vmdk",), "vmdk"),
@@ -31,24 +32,41 @@ class Inspected:
     virtual_size: int  # bytes
 
 
+def format_of(path: str) -> str:
+    """What a file's content looks like; empty for nothing that is known."""
+    from oslo_utils.imageutils import format_inspector
+
+    try:
+        found = format_inspector.detect_file_format(path)
+    except format_inspector.ImageFormatError:
+        return ""
+    return str(found) if found is not None else ""
+
+
 def inspect(path: str, registered: str) -> Inspected:
     """What the file is. Raises Failed when it is something else than registered, or refers to other files."""
+    return information(path, looks_like(path, registered))
+
+
+def looks_like(path: str, registered: str) -> str:
+    """How QEMU calls what the file is, of which its beginning is enough. Raises Failed as `inspect` does."""
     from oslo_utils.imageutils import format_inspector
 
     if registered not in FORMATS:
         raise Failed(f"images of the format {registered} cannot be used on KVM: register {', '.join(FORMATS)}")
     expected, qemu = FORMATS[registered]
     try:
-        found = format_inspector.detect_file_format(path)
-        if found is None or str(found) not in expected:
-            raise Failed(f"the image was registered as {registered}, and its content is {found or 'unknown'}")
+        found = contents(path)
+        if not found.keys() <= set(expected) or not ("iso" in found if registered == "ISO" else len(found) == 1):
+            told = "+".join(sorted(found)) or "unknown"
+            raise Failed(f"the image was registered as {registered}, and its content is {told}")
         if qemu != "raw":
-            found.safety_check()
+            found[expected[0]].safety_check()
     except format_inspector.SafetyCheckFailed as error:
         raise Failed(f"the image is refused: {'; '.join(str(e) for e in error.failures.values())}") from None
     except format_inspector.ImageFormatError as error:
         raise Failed(f"the image is refused: {error}") from None
-    return information(path, qemu)
+    return qemu
 
 
 def information(path: str, format: str) -> Inspected:

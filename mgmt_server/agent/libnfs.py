@@ -8,11 +8,13 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
 from mgmt_server.errors import Failed, Unavailable
+from mgmt_server.protocol.machine import PoolFile
 
 ENOENT, EEXIST = -2, -17
 
@@ -104,6 +106,14 @@ class Export:
             return None
         return found.size, found.used or found.blocks * 512
 
+    def about(self, name: str) -> PoolFile | None:
+        """What a name stands for, a link for itself; None where there is nothing."""
+        found = _Stat()
+        if self._call("nfs_lstat64", name, ctypes.byref(found), allowed=(ENOENT,)) == ENOENT:
+            return None
+        is_folder = stat.S_ISDIR(found.mode)
+        return PoolFile(name.rpartition("/")[2], 0 if is_folder else found.size, found.mtime, is_folder)
+
     def rename(self, old: str, new: str) -> None:
         self._call("nfs_rename", old, f"/{new}".encode())
 
@@ -134,6 +144,16 @@ class Export:
         finally:
             _library().nfs_closedir(self._context, folder)
         return found
+
+    def files(self, folder: str = "") -> list[PoolFile]:
+        """What lies in a folder. Raises Failed for one that is not there, or not in the export."""
+        below = folder.strip("/")
+        known = None if ".." in below.split("/") else PoolFile("", folder=True) if not below else self.about(below)
+        if known is None or not known.folder:
+            raise Failed(f"there is no folder {folder[:200]} in {self.url}")
+        names = sorted(n for n in self.names(below) if n not in (".", ".."))
+        found = (self.about(f"{below}/{name}" if below else name) for name in names)
+        return [one for one in found if one is not None]
 
     def read(self, name: str, limit: int) -> bytes:
         """The beginning of a file; empty where there is none."""

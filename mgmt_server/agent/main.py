@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 
-from mgmt_server.agent import notify, version
+from mgmt_server.agent import certificate, notify, version
 from mgmt_server.agent.client import Client
 from mgmt_server.agent.commands import Host, Watch
 from mgmt_server.agent.config import Config, load
@@ -35,7 +35,7 @@ async def _run(config: Config) -> None:
     notify.status("Looking at this host")
     host = await asyncio.to_thread(Host, config)
     journal = Journal(config.state / "journal.db")
-    work = Work(host.commands(), journal)
+    work = Work(host.commands() | certificate.commands(config, lambda: client.relink()), journal)
     client = Client(config, journal, work, host.facts, host.boot_id)
     watch = Watch(host, client.report)
     client.on_link = watch.forget_told

@@ -64,7 +64,7 @@ class Migration:
             else:
                 disks.append(self.storage.source(disk))
         bridges = self.network.hold(machine.name, machine.nics)
-        iso = self.storage.iso_source(machine.iso) if machine.iso else ""
+        iso = self.storage.iso_source(machine.iso, machine.iso_pool) if machine.iso else ""
         backings = self.storage.backings(d for d in disks if d.rpartition("/")[2] not in new)
         return Ready(self.address, tuple(disks), tuple(bridges), console_log, listen, iso, backings)
 
@@ -72,7 +72,7 @@ class Migration:
         """It did not come: nothing of it stays here. False, and nothing done, where it runs here after all."""
         if self._here(machine):
             return False
-        domain = self.virt.find(machine.name)
+        domain = self.virt.mended(machine.name)
         if domain is not None and domain.UUIDString() == machine.uuid:
             with told((libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)):
                 if domain.isActive():
@@ -116,7 +116,7 @@ class Migration:
             self._go(domain, machine, moves, target)
         except libvirt.libvirtError as error:
             if self._still_here(machine):
-                raise Failed(f"{machine.name} stays on this host: {error}{_advice(error)}") from None
+                raise Failed(f"{machine.name} stays on this host: {error}{_advice(error, target)}") from None
             if not self._there(machine, target):
                 raise Failed(f"{machine.name} runs neither here nor on {target.address}: {error}") from None
             log.warning("%s is on %s, though libvirt said: %s", machine.name, target.address, error)
@@ -225,7 +225,12 @@ class Migration:
                 undefine(domain)
 
 
-def _advice(error: libvirt.libvirtError) -> str:
+def _advice(error: libvirt.libvirtError, target: Ready) -> str:
+    if error.get_error_domain() == libvirt.VIR_FROM_RPC:
+        return (
+            f". The two hosts' libvirts lost each other: see whether TCP port 16514 of {target.address} can be reached"
+            " from here all the time, and `journalctl -u libvirtd` on both hosts"
+        )
     if error.get_error_code() == libvirt.VIR_ERR_MIGRATE_UNSAFE:
         return ". Where both hosts have the same files, and libvirt cannot know, set unsafe_migration in agent.toml"
     return ""

@@ -21,6 +21,7 @@ OURS = "cloudwright"  # the alias of links that we made, and may take away
 CONTROL_BRIDGE, CONTROL_ADDRESS = "cloud0", "169.254.0.1/16"
 DEFAULT_BRIDGE = "cloudbr0"
 LINK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+ADDRESS_WAS_SET = "3"  # NET_ADDR_SET of linux/netdevice.h
 BROADCAST = re.compile(r"(vlan|vxlan)://(untagged|\d{1,8})")
 
 
@@ -125,6 +126,8 @@ def ensure_control_bridge() -> None:
     """A bridge without any uplink, by which people reach system VMs from their host alone."""
     if not (SYS / CONTROL_BRIDGE).exists():
         _make_bridge(CONTROL_BRIDGE)
+    else:
+        _keep_address(CONTROL_BRIDGE)  # one of an earlier agent may not have its own
     run(["ip", "address", "replace", CONTROL_ADDRESS, "dev", CONTROL_BRIDGE])
     run(["ip", "link", "set", CONTROL_BRIDGE, "up"])
 
@@ -173,9 +176,17 @@ def _make_bridge(name: str) -> None:
     # no spanning tree and no delay: a guest's first DHCP request must not be swallowed
     run(["ip", "link", "add", "name", name, "type", "bridge", "forward_delay", "0", "stp_state", "0"])
     run(["ip", "link", "set", name, "alias", OURS])
+    _keep_address(name)
     ipv6 = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
     if ipv6.exists():
         ipv6.write_text("1")  # the host itself has no business in its guests' networks
+
+
+def _keep_address(bridge: str) -> None:
+    """A bridge that was never told its MAC takes the lowest of its ports', and changes it as guests come and go: its
+    peers then send to a MAC that nobody has, or that a tap of theirs has as well."""
+    if (SYS / bridge / "addr_assign_type").read_text().strip() != ADDRESS_WAS_SET:
+        run(["ip", "link", "set", bridge, "address", (SYS / bridge / "address").read_text().strip()])
 
 
 def _uplink(bridge: str) -> str:

@@ -14,7 +14,7 @@ from mgmt_server.agent import libnfs
 from mgmt_server.agent.config import Config
 from mgmt_server.agent.run import run
 from mgmt_server.errors import Failed, Unavailable
-from mgmt_server.protocol.machine import Pool
+from mgmt_server.protocol.machine import Pool, PoolFile
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}|\[[0-9a-fA-F:]+\]")
@@ -63,6 +63,21 @@ class Directory:
     def names(self, start: str) -> list[str]:
         """Files whose names begin so."""
         return [n for n in os.listdir(self.path) if n.startswith(start)]
+
+    def files(self, folder: str = "") -> list[PoolFile]:
+        """What lies in a folder. Raises Failed for one that is not there, or not in the pool."""
+        root = self.path.resolve()
+        where = (root / folder.strip("/")).resolve()
+        if not where.is_relative_to(root) or not where.is_dir():
+            raise Failed(f"there is no folder {folder[:200]} in the pool")
+        found = []
+        with os.scandir(where) as entries:
+            for entry in entries:
+                about = entry.stat(follow_symlinks=False)
+                is_folder = entry.is_dir(follow_symlinks=False)
+                size = 0 if is_folder else about.st_size
+                found.append(PoolFile(entry.name, size, int(about.st_mtime), is_folder))
+        return sorted(found, key=lambda f: f.name)
 
     def read(self, name: str, limit: int = 1 << 16) -> bytes:
         """A small file; empty where there is none."""
@@ -123,6 +138,10 @@ class Remote:
     def names(self, start: str) -> list[str]:
         with libnfs.export(self.host, self.path) as export:
             return [n for n in export.names() if n.startswith(start)]
+
+    def files(self, folder: str = "") -> list[PoolFile]:
+        with libnfs.export(self.host, self.path) as export:
+            return export.files(folder)
 
     def read(self, name: str, limit: int = 1 << 16) -> bytes:
         with libnfs.export(self.host, self.path) as export:

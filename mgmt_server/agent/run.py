@@ -10,8 +10,9 @@ MEMORY = 2 << 30  # bytes of address space, for programs that read what users br
 CPU = 60  # seconds of CPU, likewise
 
 
-def run(argv: list[str], timeout: float = 60.0, *, limited: bool = False) -> str:
-    """Its standard output. `limited`: with bounds on memory and CPU. Raises Failed with what it said."""
+def run(argv: list[str], timeout: float = 60.0, *, limited: bool = False, fine: tuple[int, ...] = (0,)) -> str:
+    """Its standard output. `limited`: with bounds on memory and CPU. Raises Failed with what it said when it ends with
+    a code that is not `fine`."""
     if limited:
         argv = ["prlimit", f"--as={MEMORY}", f"--cpu={CPU}", "--core=0", "--", *argv]
     name = argv[argv.index("--") + 1] if limited else argv[0]
@@ -21,7 +22,7 @@ def run(argv: list[str], timeout: float = 60.0, *, limited: bool = False) -> str
         raise Failed(f"{argv[0]} is not installed on this host") from None
     except subprocess.TimeoutExpired:
         raise Failed(f"{name} did not end within {timeout:g} s") from None
-    if done.returncode != 0:
+    if done.returncode not in fine:
         words = (done.stderr or done.stdout).decode(errors="replace").strip()
         raise Failed(f"{' '.join(argv[argv.index(name) :][:3])}: {words[-500:] or f'exit code {done.returncode}'}")
     return done.stdout.decode(errors="replace")

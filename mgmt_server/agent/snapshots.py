@@ -127,7 +127,7 @@ class Snapshots:
     def _resume(self, machine: Machine, note: Element) -> MachineState:
         virt = self.guests.virt
         with told():
-            domain = virt.find(machine.name)
+            domain = virt.mended(machine.name)
             if domain is not None:
                 undefine(domain)
             was = note.find("domain")

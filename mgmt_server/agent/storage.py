@@ -41,6 +41,7 @@ from mgmt_server.protocol.codec import build, dump, parse
 from mgmt_server.protocol.machine import Disk, Image, Pool
 
 CREATING = 120.0  # seconds
+SECTOR = 512  # bytes; qemu-img counts in them
 PART = re.compile(r"\.[0-9a-f]{8}\.part")
 PREALLOCATION = {"sparse": "metadata", "fat": "falloc"}
 
@@ -130,7 +131,7 @@ class Storage:
         if image.format == "OVA":
             return Inspected("vmdk", 0)  # its disk is looked at once it is unpacked
         found = inspect(target, image.format)
-        if image.virtual_size and found.virtual_size > image.virtual_size:
+        if image.virtual_size and found.virtual_size > -(-image.virtual_size // SECTOR) * SECTOR:
             raise Failed(f"the image has a virtual size of {found.virtual_size}, and was registered with less")
         return found
 
@@ -218,8 +219,10 @@ class Storage:
                 continue
         return "", ""
 
-    def iso_source(self, iso: str) -> str:
-        """Where QEMU finds an ISO that was given as path or URL."""
+    def iso_source(self, iso: str, pool: Pool | None) -> str:
+        """Where QEMU finds an ISO that was given as path or URL, or as a name in a pool."""
+        if pool is not None:
+            return self.source(Disk(iso, pool, 0))
         if iso.startswith("/"):
             return safe_path(iso)
         scheme, host, path = store_parts(iso)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
@@ -13,9 +15,13 @@ from mgmt_server.agent import libnfs
 from mgmt_server.agent.config import Config
 from mgmt_server.agent.places import mounted, nfs_mode, safe_path, store_parts
 from mgmt_server.agent.run import run
-from mgmt_server.errors import Failed, Unavailable
-from mgmt_server.protocol.machine import File, Image, Store
+from mgmt_server.errors import Failed, InvalidValue, Unavailable
+from mgmt_server.protocol import download
+from mgmt_server.protocol.checksum import checked
+from mgmt_server.protocol.download import Limits
+from mgmt_server.protocol.machine import Direct, File, Image, Store
 
+TRIES, PAUSE = 3, 5.0  # of what comes from outside; seconds between them
 COPYING = 6 * 3600.0  # seconds for one image or disk
 CHUNK = 1 << 20
 
@@ -33,7 +39,13 @@ def scratch(config: Config, suffix: str = "") -> Iterator[Path]:
 
 
 def fetch(config: Config, image: Image, target: str) -> None:
-    """Copy an image to a local file. Its content is not looked at."""
+    """Copy an image to a local file. Its content is not looked at, but that its checksum is right if it comes from
+    outside."""
+    if image.direct is not None:
+        _from_outside(config, image.direct, target)
+        if image.checksum:
+            checked(Path(target), image.checksum)
+        return
     scheme, host, base = store_parts(image.store.url)
     path = safe_path(f"{base.rstrip('/')}/{image.path}")
     if scheme == "nfs" and nfs_mode(config) == "libnfs":
@@ -112,6 +124,24 @@ def _copy(source: Path, target: str, root: Path) -> None:
     if not source.is_file():
         raise Failed(f"{source.relative_to(root)} is not on the store")
     run(["cp", "--sparse=always", "--reflink=auto", "--", str(source), target], COPYING)
+
+
+def _from_outside(config: Config, direct: Direct, target: str) -> None:
+    """From where it was registered. What may pass is tried again; a try that was cut off begins anew."""
+    room = shutil.disk_usage(Path(target).parent).free
+    trusted = (a.certificate for a in direct.authorities if not a.agents or config.uuid in a.agents)
+    end = time.monotonic() + COPYING
+    limits = Limits(direct.allowed, min(direct.largest, room), COPYING, tuple(trusted), direct.redirects)
+    for left in reversed(range(TRIES)):
+        try:
+            download.fetch(direct.url, Path(target), replace(limits, seconds=end - time.monotonic()))
+            return
+        except InvalidValue as error:
+            raise Failed(f"this host does not fetch the image: {error}") from None
+        except Unavailable as error:
+            if not left:
+                raise Failed(f"this host cannot fetch the image: {error} (tried {TRIES} times)") from None
+        time.sleep(PAUSE)
 
 
 def _download(url: str, target: str, size: int) -> None:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import libvirt
 
+from mgmt_server.agent import recovery
 from mgmt_server.agent.domain import AGENT_PORT
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.protocol.machine import MachineState, MachineStatistics
@@ -57,6 +58,7 @@ class Virt:
     def __init__(self, uri: str, changed: Callable[[str], None] = lambda name: None) -> None:
         self.uri, self.changed = uri, changed
         self._lock = threading.Lock()
+        self._mending = threading.Lock()
         self._connection: Any = None
         self._rebooted: dict[str, float] = {}
         self._ports: dict[tuple[str, int], int] = {}  # (uuid, number of its run) -> where its screen is
@@ -108,6 +110,18 @@ class Virt:
                 return None
             raise Unavailable(f"libvirt cannot look for {name}: {error}") from None
 
+    def mended(self, name: str) -> Any:
+        """`find`, once libvirt can work on it: see recovery."""
+        domain = self.find(name)
+        if domain is None or not domain.isActive() or not recovery.left_behind(domain):
+            return domain
+        with self._mending:
+            active = self.connection().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            names = [d.name() for d in active if recovery.left_behind(d)]
+            if names:  # another thread may have been quicker
+                recovery.let_go(names)
+        return self.find(name)
+
     def state(self, name: str) -> MachineState:
         domain = self.find(name)
         return MachineState(name, "", "Stopped") if domain is None else state_of(domain)
@@ -144,14 +158,14 @@ class Virt:
     def start(self, name: str, uuid: str, xml: str) -> MachineState:
         """Nothing where it runs already. A machine of that name with another uuid is somebody else's."""
         with told():
-            domain = self.find(name)
-            if domain is not None and domain.UUIDString() != uuid:
-                if domain.isActive():
-                    raise Failed(f"another machine named {name} runs on this host (uuid {domain.UUIDString()})")
-                undefine(domain)
-                domain = None
+            domain = self._own(name, uuid)
             if domain is not None and domain.isActive():
-                return state_of(domain)
+                if not _half_started(domain):
+                    running = state_of(domain)
+                    if running.state != "Stopped":  # else it ended since: libvirt ends by itself what it left half
+                        return running
+                with told(GONE):
+                    domain.destroy()
             domain = self.connection().defineXML(xml)
             try:
                 domain.create()
@@ -160,9 +174,26 @@ class Virt:
                 raise
             return state_of(domain)
 
+    def _own(self, name: str, uuid: str) -> Any:
+        """The machine of that name, or None. One of another uuid gives way, unless it runs."""
+        domain = self.mended(name)
+        if domain is None or domain.UUIDString() == uuid:
+            return domain
+        if domain.isActive():
+            raise Failed(f"another machine named {name} runs on this host (uuid {domain.UUIDString()})")
+        undefine(domain)
+        return None
+
+    def define(self, name: str, uuid: str, xml: str) -> None:
+        with told():
+            domain = self._own(name, uuid)
+            if domain is not None and domain.isActive():
+                raise Failed(f"{name} runs on this host: it must be stopped before it is defined anew")
+            self.connection().defineXML(xml)
+
     def stop(self, name: str, *, forced: bool, grace: float) -> None:
         """By the power button first, unless `forced`; the power is cut after `grace` seconds."""
-        domain = self.find(name)
+        domain = self.mended(name)
         if domain is None or not domain.isActive():
             return
         with told(GONE):
@@ -184,7 +215,7 @@ class Virt:
                 domain.reset(0)
 
     def forget(self, name: str) -> None:
-        domain = self.find(name)
+        domain = self.mended(name)
         if domain is None:
             return
         if domain.isActive():
@@ -268,6 +299,11 @@ def state_of(domain: Any, ports: dict[tuple[str, int], int] | None = None) -> Ma
     return MachineState(domain.name(), uuid, state, port)
 
 
+def _half_started(domain: Any) -> bool:
+    """Whether libvirt died amid its start: the guest never ran, and libvirt is about to end it."""
+    return bool(domain.state() == [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP])
+
+
 @contextmanager
 def told(ignored: tuple[int, ...] = ()) -> Iterator[None]:
     """libvirt's errors in its own words: Unavailable where it is away, nothing for the codes in `ignored`."""
@@ -278,6 +314,10 @@ def told(ignored: tuple[int, ...] = ()) -> Iterator[None]:
         if code in ignored:
             return
         away = error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
-        if code in (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT) or (away and code == libvirt.VIR_ERR_SYSTEM_ERROR):
+        # INTERNAL_ERROR: the socket was closed under a call
+        broken = away and code in (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR)
+        if broken or code in (libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT):
             raise Unavailable(f"libvirt does not answer on this host: {error}") from None
+        if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:  # as after its restart amid a machine's start
+            raise Unavailable(f"libvirt is still at something else: {error}") from None
         raise Failed(str(error)) from None

@@ -28,12 +28,23 @@ from sqlalchemy.orm import Session
 from mgmt_server import db
 from mgmt_server.errors import Failed, NotPermitted, ParameterError
 from mgmt_server.model.agent import CertificateAuthority
+from mgmt_server.model.settings import Setting
 from mgmt_server.protocol.identity import ROLES, role_of, uri_of
 
-VALIDITY = timedelta(days=365)
+PERIOD = Setting(
+    "ca.framework.cert.validity.period",
+    "Days for which certificates of hosts, system VMs and servers are good; they are renewed at two thirds of it",
+    least=1,
+    most=3650,
+)
+AUTOMATIC = Setting(
+    "ca.framework.cert.automatic.renewal",
+    "Whether hosts get a new certificate when two thirds of its life are over; else their agents are enrolled anew",
+)
 ROOT_VALIDITY = timedelta(days=3650)
 BACKDATE = timedelta(minutes=5)  # clocks of hosts are not ours
 NAME = "cloudwright"
+NO_ROOT = "This cloud has no certificate authority yet: run `cloudwright setup`"
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
@@ -48,7 +59,12 @@ class Identity:
 
     def renewable(self, now: datetime) -> bool:
         """Whether two thirds of its life are over."""
-        return now >= self.not_before + (self.not_after - self.not_before) * 2 / 3
+        return now >= renewal_of(self.not_before, self.not_after)
+
+
+def renewal_of(begin: datetime, end: datetime) -> datetime:
+    """When a certificate is to be renewed."""
+    return begin + (end - begin) * 2 / 3
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,7 @@ class Authority:
         public = csr.public_key()
         if not csr.is_signature_valid or not isinstance(public, ec.EllipticCurvePublicKey):
             raise ParameterError("The certificate request must be signed by an elliptic-curve key of its own")
-        certificate = self._issue(public, role, uuid, name, validity or VALIDITY, addresses)
+        certificate = self._issue(public, role, uuid, name, validity or timedelta(days=PERIOD.number()), addresses)
         return certificate.public_bytes(serialization.Encoding.PEM).decode(), f"{certificate.serial_number:x}"
 
     def _issue(
@@ -151,7 +167,8 @@ class Authority:
     def server_context(self, node: str, addresses: tuple[str, ...] = ()) -> ssl.SSLContext:
         """TLS 1.3 as a server of this cloud, with a certificate made now; the other side may present one of ours."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._issue(key.public_key(), "server", str(uuid4()), node, VALIDITY, addresses)
+        # its key is in memory alone, and nobody renews it while the server runs
+        certificate = self._issue(key.public_key(), "server", str(uuid4()), node, ROOT_VALIDITY, addresses)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_OPTIONAL
@@ -221,16 +238,32 @@ def _create(tx: Session) -> bool:
     return True
 
 
+def certificate(session: Session) -> str:
+    """That of the root, PEM; its key is left alone. Raises Failed when it was never made."""
+    columns = select(CertificateAuthority.certificate).where(CertificateAuthority.name == NAME)
+    found: str | None = session.scalar(columns)
+    if found is None:
+        raise Failed(NO_ROOT)
+    return found
+
+
 def load() -> Authority:
     """The root of this cloud. Raises Failed when it was never made."""
     with db.reading() as session:
         row = session.scalar(select(CertificateAuthority).where(CertificateAuthority.name == NAME))
     if row is None:
-        raise Failed("This cloud has no certificate authority yet: run `cloudwright setup`")
+        raise Failed(NO_ROOT)
     key = serialization.load_pem_private_key(row.key.encode(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise Failed("The stored key of the certificate authority is of a kind that we never make")
     return Authority(x509.load_pem_x509_certificate(row.certificate.encode()), key)
+
+
+def life_of(pem: str) -> dict[str, datetime]:
+    """From when and until when a certificate is good, as the columns of its agent."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return {"certified": begin.replace(tzinfo=None), "expires": end.replace(tzinfo=None)}
 
 
 def fingerprint(pem: str) -> str:

@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 
 from mgmt_server import db
 from mgmt_server.agents import tokens
-from mgmt_server.agents.ca import Authority, Identity
+from mgmt_server.agents.ca import AUTOMATIC, Authority, Identity, life_of
 from mgmt_server.errors import Failed, NotPermitted
 from mgmt_server.model.agent import Agent
+from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Scope
 from mgmt_server.protocol.codec import build, dump, parse
 from mgmt_server.protocol.link import Enroll, Enrolled, Hello
 from mgmt_server.protocol.machine import HostFacts
@@ -33,6 +35,8 @@ def enroll(authority: Authority, message: Enroll, servers: tuple[str, ...], peer
             message.csr, message.kind, row.uuid, name, addresses=_reached_at(name, peer)
         )
         row.next_serial = ""
+        for column, moment in life_of(certificate).items():
+            setattr(row, column, moment)
         return Enrolled(row.uuid, name, certificate, authority.pem, servers)
 
     return db.write(work)
@@ -44,11 +48,41 @@ def _reached_at(name: str, peer: str) -> tuple[str, ...]:
 
 
 def renew(authority: Authority, identity: Identity, csr: str, peer: str = "") -> dict[str, str]:
-    """A new certificate for whoever holds `identity`; the old one serves until the new one is seen."""
+    """A new certificate for whoever holds `identity`; the old one serves until the new one is seen.
+
+    Raises NotPermitted where renewal is switched off.
+    """
+    if not AUTOMATIC.flag(*_cluster_of(identity.uuid)):
+        raise NotPermitted(f"Certificates are not renewed here ({AUTOMATIC.name}): enrol {identity.name} again")
     addresses = _reached_at(identity.name, peer)
     certificate, serial = authority.sign(csr, identity.role, identity.uuid, identity.name, addresses=addresses)
-    db.write(lambda tx: tx.execute(update(Agent).where(Agent.uuid == identity.uuid).values(next_serial=serial)))
+    _issued(identity.uuid, serial, certificate)
     return {"certificate": certificate, "ca": authority.pem}
+
+
+def provide(authority: Authority, uuid: str, csr: str, held: str) -> str:
+    """A new certificate for an agent that was asked for its request; `held` is the serial of the one that it has now.
+
+    That one serves until the new one is seen. Raises NotPermitted for an agent that is gone.
+    """
+    with db.reading() as session:
+        row = session.scalar(select(Agent).where(Agent.uuid == uuid, Agent.removed.is_(None)))
+    if row is None or held not in (row.serial, row.next_serial):
+        raise NotPermitted("The agent is not known here (any more), or its certificate was replaced: enrol it again")
+    certificate, serial = authority.sign(csr, row.kind, uuid, row.name, addresses=_reached_at(row.name, row.address))
+    _issued(uuid, serial, certificate, serial=held)
+    return certificate
+
+
+def _issued(uuid: str, next_serial: str, certificate: str, **more: str) -> None:
+    values = {"next_serial": next_serial, **life_of(certificate), **more}
+    db.write(lambda tx: tx.execute(update(Agent).where(Agent.uuid == uuid).values(values)))
+
+
+def _cluster_of(agent: str) -> tuple[Scope, ...]:
+    with db.reading() as session:
+        number = session.scalar(select(Host.cluster_id).where(Host.agent == agent, Host.removed.is_(None)))
+    return () if number is None else (Scope("Cluster", number),)
 
 
 def own(identity: Identity, hello: Hello, node: str) -> int:
@@ -78,6 +112,8 @@ def _own(tx: Session, row: int, before: int, epoch: int, identity: Identity, hel
         "version": hello.version[:64],
         "facts": dump(facts).decode() if facts else "",
         "address": facts.address[:255] if facts else "",
+        "certified": identity.not_before.replace(tzinfo=None),
+        "expires": identity.not_after.replace(tzinfo=None),
     }
     done = tx.execute(
         update(Agent)
@@ -107,8 +143,8 @@ def disown(uuid: str, epoch: int) -> None:
 
 
 def disown_all(node: str) -> None:
-    """This node starts: nobody is connected to it yet."""
-    db.write(lambda tx: tx.execute(update(Agent).where(Agent.node == node).values(node="")))
+    """This node starts: nobody is connected to it yet. Who was, is gone since now at most: nobody looked meanwhile."""
+    db.write(lambda tx: tx.execute(update(Agent).where(Agent.node == node).values(node="", seen=db.now())))
 
 
 def owned(node: str) -> dict[str, int]:

@@ -121,15 +121,20 @@ def forget(call: str) -> None:
     db.write(lambda tx: tx.execute(delete(AgentCommand).where(AgentCommand.uuid == call)))
 
 
-def open_commands(agents: list[str], *, also_sent: bool) -> list[Pending]:
-    """What these agents must still be told, oldest first. `also_sent`: what an earlier connection may have lost."""
-    states = ("Waiting", "Sent") if also_sent else ("Waiting",)
+def open_commands(agents: list[str], *, before: int = 0) -> list[Pending]:
+    """What these agents must still be told, oldest first.
+
+    `before`: the epoch of a connection; then also what earlier ones may have lost.
+    """
+    wanted = AgentCommand.state == "Waiting"
+    if before:
+        wanted |= (AgentCommand.state == "Sent") & (AgentCommand.epoch < before)
     found: list[Pending] = []
     with db.reading() as session:
         for start in range(0, len(agents), 500):
             rows = session.scalars(
                 select(AgentCommand)
-                .where(AgentCommand.state.in_(states), AgentCommand.agent.in_(agents[start : start + 500]))
+                .where(wanted, AgentCommand.agent.in_(agents[start : start + 500]))
                 .order_by(AgentCommand.id)
             )
             found += [

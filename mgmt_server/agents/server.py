@@ -250,11 +250,16 @@ class Link(Asking):
         self._pool.submit(_safely, self._keep, answer)
 
     def _keep(self, answer: Answer) -> None:
-        if answer.code == "unavailable":
-            mailbox.withdraw(answer.id)  # nothing was done: a repeat is sent again
-        else:
-            mailbox.keep_answer(answer)
         future = self._expected.get(answer.id)
+        try:
+            if answer.code == "unavailable":
+                mailbox.withdraw(answer.id)  # nothing was done: a repeat is sent again
+            else:
+                mailbox.keep_answer(answer)
+        except Exception as error:
+            if future is not None and not future.done():  # its job asks again, under the same id
+                future.set_exception(error)
+            raise
         if future is not None and not future.done():
             future.set_result(answer)
 

@@ -179,14 +179,17 @@ async def _close(owner: Owner, connection: ServerConnection, code: int, reason: 
 
 
 async def deliver(session: Session, *, also_sent: bool) -> None:
-    """Send what the mailbox still holds for this agent."""
+    """Send what the mailbox still holds for this agent; `also_sent`: what earlier connections may have lost, too.
+
+    What was put there for this very connection is on its way already: sent twice it would be answered twice.
+    """
     pending = await session.owner.blocking(open_for, session.who.uuid, session.epoch, also_sent)
     for each in pending:
         await session.send(each.request)
 
 
 def open_for(agent: str, epoch: int, also_sent: bool) -> list[mailbox.Pending]:
-    pending = mailbox.open_commands([agent], also_sent=also_sent)
+    pending = mailbox.open_commands([agent], before=epoch if also_sent else 0)
     if pending:
         mailbox.sent([p.request.id for p in pending], epoch)
     return pending

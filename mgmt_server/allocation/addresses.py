@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from typing import Any
 
 from netaddr import IPAddress, IPNetwork
-from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, ranges
@@ -131,7 +132,13 @@ def guest_address(tx: Session, network: Network, wanted: str | None = None) -> s
 
 
 def _taken(tx: Session, network: Network, wanted: list[str]) -> set[str | None]:
-    return set(tx.scalars(select(Nic.taken).where(Nic.network_id == network.id, Nic.taken.in_(wanted))))
+    return set(tx.scalars(_taken_among(), {"network": network.id, "wanted": wanted}))
+
+
+@cache
+def _taken_among() -> Select[Any]:
+    wanted = Nic.taken.in_(bindparam("wanted", expanding=True))
+    return select(Nic.taken).where(Nic.network_id == bindparam("network"), wanted)
 
 
 def guest_mac(zone: Zone, network_id: int, address: str | None, sequence: int = 0) -> str:

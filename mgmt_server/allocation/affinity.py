@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, case, literal, select, true
 from sqlalchemy.orm import Session
 
-from mgmt_server.model.affinity import AffinityGroup, AffinityMember
+from mgmt_server.model.affinity import EXPLICIT, AffinityGroup, AffinityMember
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import Vm
 
@@ -26,6 +26,7 @@ class Rules:
     rather: frozenset[int] = frozenset()
     rather_not: frozenset[int] = frozenset()
     names: tuple[str, ...] = ()  # of the strict groups
+    dedicated: tuple[int, ...] = ()  # groups of dedications: it goes to what is dedicated with them alone
 
     def allowed(self) -> ColumnElement[bool]:
         found: ColumnElement[bool] = Host.id.not_in(sorted(self.apart)) if self.apart else true()
@@ -58,23 +59,29 @@ def rules_of(tx: Session, vm_id: int) -> Rules:
 
 
 def _read(tx: Session, vm_id: int) -> Rules:
-    mine = select(AffinityMember.group_id).where(AffinityMember.vm_id == vm_id)
-    numbers = sorted(tx.scalars(mine))
-    if not numbers:
-        return Rules()
-    groups = select(AffinityGroup.id, AffinityGroup.type, AffinityGroup.name).where(AffinityGroup.id.in_(numbers))
-    groups = groups.where(AffinityGroup.removed.is_(None)).order_by(AffinityGroup.id).with_for_update()
-    found = tx.execute(groups).all()
-    others = (
-        select(AffinityMember.group_id, Vm.host_id, Vm.target_host_id)
-        .join(Vm, Vm.id == AffinityMember.vm_id)
-        .where(AffinityMember.group_id.in_(numbers), Vm.id != vm_id, Vm.removed.is_(None))
-        .where(Vm.host_id.is_not(None) | Vm.target_host_id.is_not(None))
+    groups = (
+        select(AffinityGroup.id, AffinityGroup.type, AffinityGroup.name)
+        .join(AffinityMember, AffinityMember.group_id == AffinityGroup.id)
+        .where(AffinityMember.vm_id == vm_id, AffinityGroup.removed.is_(None))
+        .order_by(AffinityGroup.id)
     )
+    found = [tuple(row) for row in tx.execute(groups)]
+    numbers = [number for number, type, _ in found if type != EXPLICIT]
     places: dict[int, set[int]] = {}
-    for group, *hosts in tx.execute(others):
-        places.setdefault(group, set()).update(h for h in hosts if h is not None)
-    return _rules([(type, name, places.get(number, set())) for number, type, name in found])
+    if numbers:
+        tx.execute(
+            select(AffinityGroup.id).where(AffinityGroup.id.in_(numbers)).order_by(AffinityGroup.id).with_for_update()
+        ).all()
+        others = (
+            select(AffinityMember.group_id, Vm.host_id, Vm.target_host_id)
+            .join(Vm, Vm.id == AffinityMember.vm_id)
+            .where(AffinityMember.group_id.in_(numbers), Vm.id != vm_id, Vm.removed.is_(None))
+            .where(Vm.host_id.is_not(None) | Vm.target_host_id.is_not(None))
+        )
+        for group, *hosts in tx.execute(others):
+            places.setdefault(group, set()).update(h for h in hosts if h is not None)
+    rules = _rules([(type, name, places.get(number, set())) for number, type, name in found])
+    return replace(rules, dedicated=tuple(number for number, type, _ in found if type == EXPLICIT))
 
 
 def _rules(groups: list[tuple[str, str, set[int]]]) -> Rules:
@@ -89,5 +96,5 @@ def _rules(groups: list[tuple[str, str, set[int]]]) -> Rules:
         together=together,
         rather=frozenset(by_type[RATHER_TOGETHER]),
         rather_not=frozenset(by_type[RATHER_APART]),
-        names=tuple(name for type, name, _ in groups if type in (APART, TOGETHER)),
+        names=tuple(name for type, name, _ in groups if type in (APART, TOGETHER, EXPLICIT)),
     )

@@ -26,6 +26,7 @@ RUNNING_ONLY = Setting(
     "Whether machines count against limits only while they run; what is counted follows at the next recount",
 )
 TENANTS = ("USER", "VNF")  # types of templates that count; the others come with the installation
+STORED = (*TENANTS, "DATADISK")  # whose images count: a disk of an OVA takes room, and is no template more
 GONE = ("Destroyed", "Error", "Expunging")  # a machine in one of these does not count any more
 LEFT = ("Destroy", "Expunging", "Expunged")  # nor a disk in one of these
 UNKEPT = ("Error", "Destroying", "Destroyed")  # nor a snapshot in one of these; its files do until they are gone
@@ -33,6 +34,11 @@ UNKEPT = ("Error", "Destroying", "Destroyed")  # nor a snapshot in one of these;
 
 def words(tags: str | None) -> tuple[str, ...]:
     return tuple(t.strip() for t in (tags or "").split(",") if t.strip())
+
+
+def host_tags(offering: ServiceOffering, template: Template | None) -> tuple[str, ...]:
+    """The tags that a machine needs of its host."""
+    return tuple(dict.fromkeys((*words(offering.host_tag), *words(template and template.tag))))
 
 
 def machine_comes(tx: Session, vm: Vm) -> None:
@@ -127,12 +133,12 @@ def template_goes(tx: Session, template: Template) -> None:
 
 def image_comes(tx: Session, template: Template, size: int) -> None:
     """A template's image is on secondary storage: so many bytes there."""
-    if template.type in TENANTS and size:
+    if template.type in STORED and size:
         limits.take(tx, template.account_id, secondary_storage=size)
 
 
 def image_goes(tx: Session, template: Template, size: int) -> None:
-    if template.type in TENANTS and size:
+    if template.type in STORED and size:
         limits.give(tx, template.account_id, secondary_storage=size)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, not_, or_, select
+from sqlalchemy import ColumnElement, and_, false, literal, not_, or_, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation.limits import owners_of
@@ -26,15 +27,30 @@ def allows(account: Any, domain: Any, account_id: int, above: list[int]) -> Colu
     )
 
 
-def open_to(tx: Session, account_id: int | None, **places: Any) -> ColumnElement[bool]:
+_ANY = select(literal(1)).select_from(Dedication).correlate(None).exists()
+
+
+def open_to(tx: Session, account_id: int | None, *, grouped: bool = True, **places: Any) -> ColumnElement[bool]:
     """Rows that are not dedicated to others: zone=Host.zone_id, pod=..., cluster=..., host=... are their columns.
 
-    `account_id` None: not dedicated to anybody.
+    `account_id` None: not dedicated to anybody. Not `grouped`: for a machine in no group of a dedication, which goes
+    to no pod, cluster or host that is dedicated, whoever has it; a zone is its holder's in any case.
     """
-    here = or_(*(and_(Dedication.kind == k.capitalize(), Dedication.resource_id == c) for k, c in places.items()))
     mine = (
         false()
         if account_id is None
         else allows(Dedication.account_id, Dedication.domain_id, account_id, domains_above(tx, account_id))
     )
-    return ~select(Dedication.id).where(here, not_(mine)).correlate_except(Dedication).exists()
+    mine = mine if grouped else mine & (Dedication.kind == "Zone")
+    others = select(Dedication.id).where(_here(places), not_(mine)).correlate_except(Dedication).exists()
+    return ~_ANY | ~others  # where nothing at all is dedicated, which is asked once, no row is looked at
+
+
+def of_groups(groups: Sequence[int], **places: Any) -> ColumnElement[bool]:
+    """Rows that are, or lie in, something that is dedicated with one of these affinity groups."""
+    rows = select(Dedication.id).where(_here(places), Dedication.group_id.in_(groups))
+    return rows.correlate_except(Dedication).exists()
+
+
+def _here(places: dict[str, Any]) -> ColumnElement[bool]:
+    return or_(*(and_(Dedication.kind == k.capitalize(), Dedication.resource_id == c) for k, c in places.items()))

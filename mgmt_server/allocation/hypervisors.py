@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, case, select
+from sqlalchemy.orm import Session
 
-from mgmt_server.db import cache_of_rows, reading
+from mgmt_server.db.kept import Kept
 from mgmt_server.model.host import MOST_MACHINES, Host, HypervisorLimits
 
-STANDS = 3.0  # seconds that what was read stands on other nodes
 OTHERS = 50  # machines on a host of a hypervisor that nothing is known about
 DATA_DISKS = 6
 
@@ -21,10 +19,8 @@ class Limits:
     machines: int
     data_disks: int
     hosts: int | None = None  # in one cluster; None: any number
-
-
-_lock = threading.Lock()
-_cached: tuple[float, dict[str, Limits]] = (0.0, {})
+    storage_motion: bool = True  # whether disks may move while their machine runs
+    vm_snapshots: bool = True
 
 
 def limits_of(hypervisor: str) -> Limits:
@@ -32,8 +28,15 @@ def limits_of(hypervisor: str) -> Limits:
     return _changed().get(hypervisor, built_in)
 
 
+def moves_disks(hypervisor: str) -> str:
+    """Why disks stay where they are while their machine runs; nothing: they may move."""
+    if limits_of(hypervisor).storage_motion:
+        return ""
+    return f"disks of machines that run on {hypervisor} are not moved (storagemotionenabled of its capabilities)"
+
+
 def stamp() -> object:
-    """Another object whenever the limits were read anew."""
+    """Another object whenever a limit has changed."""
     return _changed()
 
 
@@ -43,23 +46,11 @@ def has_room() -> ColumnElement[bool]:
     return Host.machines < case(most, value=Host.hypervisor, else_=OTHERS)
 
 
-def _changed() -> dict[str, Limits]:
-    global _cached
-    until, found = _cached
-    if until > time.monotonic():
-        return found
-    with _lock:
-        until, found = _cached
-        if until <= time.monotonic():
-            row = HypervisorLimits
-            with reading() as session:
-                rows = session.execute(select(row.hypervisor, row.machines, row.data_disks, row.hosts))
-                found = {name: Limits(machines, disks, hosts) for name, machines, disks, hosts in rows}
-            _cached = (time.monotonic() + STANDS, found)
-    return found
+def _read(session: Session) -> dict[str, Limits]:
+    row = HypervisorLimits
+    columns = (row.machines, row.data_disks, row.hosts, row.storage_motion, row.vm_snapshots)
+    return {name: Limits(*told) for name, *told in session.execute(select(row.hypervisor, *columns))}
 
 
-@cache_of_rows
-def forget() -> None:
-    global _cached
-    _cached = (0.0, {})
+_changed = Kept(_read)
+forget = _changed.forget

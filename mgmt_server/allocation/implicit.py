@@ -6,23 +6,17 @@ ImplicitDedicationMode: Strict, or Preferred, which shares where it must.
 
 from __future__ import annotations
 
-import threading
-import time
-
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, aliased
 
 from mgmt_server.allocation.need import Need
 from mgmt_server.allocation.planners import IMPLICIT
-from mgmt_server.db import cache_of_rows, reading
+from mgmt_server.db.kept import Kept
 from mgmt_server.model.host import Host
 from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.vm import Vm
 
 MODE, STRICT, PREFERRED = "ImplicitDedicationMode", "Strict", "Preferred"
-STANDS = 3.0  # seconds that what was read stands on other nodes
-_lock = threading.Lock()
-_cached: tuple[float, tuple[int, ...]] = (0.0, ())
 
 
 def mode_of(offering: ServiceOffering, planner: str) -> str:
@@ -31,26 +25,13 @@ def mode_of(offering: ServiceOffering, planner: str) -> str:
     return PREFERRED if str(offering.details.get(MODE, "")).lower() == PREFERRED.lower() else STRICT
 
 
-def strict() -> tuple[int, ...]:
-    """Offerings whose machines keep others from their host. Those deleted count: they have machines still."""
-    global _cached
-    until, found = _cached
-    if until > time.monotonic():
-        return found
-    with _lock:
-        until, found = _cached
-        if until <= time.monotonic():
-            with reading() as session:
-                rows = session.scalars(select(ServiceOffering).where(ServiceOffering.deployment_planner == IMPLICIT))
-                found = tuple(sorted(o.id for o in rows if mode_of(o, IMPLICIT) == STRICT))
-            _cached = (time.monotonic() + STANDS, found)
-    return found
+def _strict(session: Session) -> tuple[int, ...]:
+    rows = session.scalars(select(ServiceOffering).where(ServiceOffering.deployment_planner == IMPLICIT))
+    return tuple(sorted(o.id for o in rows if mode_of(o, IMPLICIT) == STRICT))
 
 
-@cache_of_rows
-def forget() -> None:
-    global _cached
-    _cached = (0.0, ())
+strict = Kept(_strict)  # offerings whose machines keep others from their host; those deleted have machines still
+forget = strict.forget
 
 
 def matters(need: Need) -> bool:

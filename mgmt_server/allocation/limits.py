@@ -15,14 +15,28 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Update, case, false, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import Again, after_commit, before_commit, cache_of_rows, changed, new_uuid, now, reading
+from mgmt_server.db import Again, after_commit, before_commit, cache_of_rows, new_uuid, now, reading
+from mgmt_server.db.kept import Kept
+from mgmt_server.db.prepared import Sent
 from mgmt_server.errors import LimitExceeded
 from mgmt_server.model.account import ACCOUNT_TYPES, ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Domain
-from mgmt_server.model.limit import IN_BYTES, NO_LIMIT, TYPES, UNLIMITED, ResourceCount
+from mgmt_server.model.limit import (
+    IN_BYTES,
+    MOST,
+    NO_LIMIT,
+    SOME_LIMIT,
+    TYPES,
+    UNLIMITED,
+    USED,
+    ResourceCount,
+    most_of,
+)
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ancestors
 
@@ -75,17 +89,15 @@ class Owner:
 _lock = threading.Lock()
 _known: dict[int, tuple[float, tuple[Owner, ...]]] = {}
 _there: set[str] = set()  # keys of rows that are in the database
-_domains: tuple[float, dict[str, dict[tuple[str, str], int]]] = (0.0, {})  # limits set for domains, by path
 
 
 @cache_of_rows
 def forget() -> None:
     """Read anew whose accounts are whose, and what domains have for those below: something was moved or changed."""
-    global _domains
     with _lock:
         _known.clear()
         _there.clear()
-        _domains = (0.0, {})
+    _of_domains.forget()
 
 
 def owners_of(account_id: int, tx: Session | None = None) -> tuple[Owner, ...]:
@@ -125,17 +137,21 @@ def _read(session: Session, account_id: int) -> tuple[Owner, ...]:
 Set = dict[tuple[str, str], int]  # limits that somebody set, as they are kept, by type and tag
 
 
+def _read_domains(session: Session) -> dict[str, Set]:
+    """The limits that were set for domains, by their paths."""
+    rows = select(Domain.path, ResourceCount).join(Domain, Domain.id == ResourceCount.domain_id).where(SOME_LIMIT)
+    held: dict[str, Set] = {}
+    for path, row in session.execute(rows):
+        held.setdefault(path, {}).update({(type, row.tag): most for type, most in most_of(row).items()})
+    return held
+
+
+_of_domains = Kept(_read_domains)
+
+
 def inherited(path: str) -> Set:
     """What holds for a domain as far as it has no limit of its own: that of the nearest domain above that has one."""
-    global _domains
-    until, held = _domains
-    if until <= time.monotonic():
-        row, held = ResourceCount, {}
-        rows = select(Domain.path, row.type, row.tag, row.most).join(Domain, Domain.id == row.domain_id)
-        with reading() as session:
-            for place, type, tag, most in session.execute(rows.where(row.most.is_not(None))):
-                held.setdefault(place, {})[type, tag] = most
-        _domains = (time.monotonic() + STANDS, held)
+    held = _of_domains()
     found: Set = {}
     for above in ancestors(path)[1:-1] if held else ():
         found |= held.get(above, {})
@@ -205,7 +221,7 @@ def settle(tx: Session) -> None:
 
 @dataclass(frozen=True)
 class _Growth:
-    """What one row of ResourceCount is to grow by."""
+    """What one column of one row of ResourceCount is to grow by."""
 
     owner: Owner
     type: str
@@ -214,7 +230,7 @@ class _Growth:
 
     @property
     def key(self) -> str:
-        return key_of(self.owner.key, self.type, self.tag)
+        return key_of(self.owner.key, self.tag)
 
     @property
     def most(self) -> int:
@@ -229,8 +245,9 @@ class _Growth:
         return self.amount > 0 and self.owner.kind != "free"
 
 
-def key_of(owner: str, type: str, tag: str = "") -> str:
-    return f"{owner}/{type}/{tag}"
+def key_of(owner: str, tag: str = "") -> str:
+    """The key of the row that counts for an owner, or apart for a tag."""
+    return f"{owner}/{tag}"
 
 
 def _settle(tx: Session) -> None:
@@ -241,58 +258,77 @@ def _settle(tx: Session) -> None:
     for (account_id, type, tag), amount in taken.items():
         for owner in owners_of(account_id, tx):
             added[owner, type, tag] = added.get((owner, type, tag), 0) + amount
-    wanted = sorted((_Growth(*what, amount) for what, amount in added.items() if amount), key=lambda g: g.key)
+    wanted = [_Growth(*what, amount) for what, amount in added.items() if amount]
     if not wanted:
         return
-    missing = [growth for growth in wanted if growth.key not in _there]
+    rows: dict[str, list[_Growth]] = {}
+    for growth in sorted(wanted, key=lambda g: (g.key, g.type)):
+        rows.setdefault(growth.key, []).append(growth)
+    missing = [growths[0] for key, growths in rows.items() if key not in _there]
     if missing:
-        make_rows(tx, [(g.owner, g.type, g.tag) for g in missing])
-    if changed(tx.execute(_change(wanted))) != len(wanted):
-        raise _refusal(wanted)
+        make_rows(tx, [(g.owner, g.tag) for g in missing])
+    shape = tuple(tuple((g.type, g.amount, g.most if g.limited else None) for g in gs) for gs in rows.values())
+    if _change(shape)(tx, {f"row_{n}": key for n, key in enumerate(rows)}).rowcount != len(rows):
+        raise _refusal(rows)
 
 
-def _change(wanted: list[_Growth]) -> Update:
-    row = ResourceCount
-    keys = [g.key for g in wanted]
-    growth = case({g.key: g.amount for g in wanted}, value=row.key)
-    limited = {g.key: g.most for g in wanted if g.limited}
-    free = row.key.in_([g.key for g in wanted if not g.limited])
-    fits = row.used + growth <= func.coalesce(row.most, case(limited, value=row.key, else_=0)) if limited else false()
-    change = update(row).where(row.key.in_(keys), or_(free, fits)).values(used=row.used + growth)
-    return change.execution_options(synchronize_session=False)
+Shape = tuple[tuple[tuple[str, int, int | None], ...], ...]  # by row: what of it grows, how much, up to what
 
 
-def make_rows(tx: Session, wanted: Iterable[tuple[Owner, str, str]]) -> None:
-    """See that there are rows to count in; those that are there stay as they are."""
+@lru_cache(maxsize=500)
+def _change(shape: Shape) -> Sent:
+    """Each row grows, if all of it fits. Their keys are sent as row_0, row_1 and so on."""
+    key = ResourceCount.key
+    keys = [bindparam(f"row_{n}") for n in range(len(shape))]
+    fits = []
+    amounts: dict[str, dict[int, int]] = {}  # by type and row
+    for number, growths in enumerate(shape):
+        limited = [USED[t] + amount <= func.coalesce(MOST[t], most) for t, amount, most in growths if most is not None]
+        fits.append(and_(key == keys[number], *limited))
+        for type, amount, _ in growths:
+            amounts.setdefault(type, {})[number] = amount
+    change = update(ResourceCount.__table__).where(key.in_(keys), or_(*fits))  # type: ignore[arg-type]
+    return Sent(change.values({USED[type]: USED[type] + _grown(by_row, keys) for type, by_row in amounts.items()}))
+
+
+def _grown(by_row: dict[int, int], keys: list[Any]) -> Any:
+    """Most transactions concern one account, whose amount is that of all domains above it."""
+    if len(by_row) == len(keys) and len(set(by_row.values())) == 1:
+        return next(iter(by_row.values()))
+    return case(*((ResourceCount.key == keys[number], amount) for number, amount in by_row.items()), else_=0)
+
+
+def make_rows(tx: Session, wanted: Iterable[tuple[Owner, str]]) -> None:
+    """See that there are rows to count in, by owner and tag; those that are there stay as they are."""
     rows = [
-        {"key": key_of(owner.key, type, tag), "uuid": new_uuid(), "created": now(), "account_id": owner.account_id,
-         "domain_id": owner.domain_id, "type": type, "tag": tag, "used": 0}
-        for owner, type, tag in wanted
+        {"key": key_of(owner.key, tag), "uuid": new_uuid(), "created": now(), "account_id": owner.account_id,
+         "domain_id": owner.domain_id, "tag": tag}
+        for owner, tag in wanted
     ]  # fmt: skip
     words = "OR IGNORE" if tx.get_bind().dialect.name == "sqlite" else "IGNORE"
     tx.execute(insert(ResourceCount.__table__).prefix_with(words), rows)  # type: ignore[arg-type]
     after_commit(lambda: _there.update(str(r["key"]) for r in rows))
 
 
-def _refusal(wanted: list[_Growth]) -> LimitExceeded | Again:
+def _refusal(wanted: dict[str, list[_Growth]]) -> LimitExceeded | Again:
     """Why not all rows could grow, by what others have committed: this transaction's own part may be half done."""
     with reading() as session:
-        columns = (ResourceCount.key, ResourceCount.used, ResourceCount.most)
-        rows = session.execute(select(*columns).where(ResourceCount.key.in_([g.key for g in wanted])))
-        found = {key: (used, most) for key, used, most in rows}
-        for growth in wanted:
-            used, most = found.get(growth.key, (0, None))
+        rows = session.scalars(select(ResourceCount).where(ResourceCount.key.in_(list(wanted))))
+        found = {row.key: row for row in rows}
+        for growth in (g for growths in wanted.values() for g in growths):
+            row = found.get(growth.key)
+            used, most = (getattr(row, growth.type), getattr(row, f"most_{growth.type}")) if row else (0, None)
             limit = growth.most if most is None else most
             if growth.limited and used + growth.amount > limit:
                 return _told(session, growth, used, limit, _lowest(wanted))
-    _there.difference_update(g.key for g in wanted if g.key not in found)
+    _there.difference_update(key for key in wanted if key not in found)
     return Again("the use of resources changed meanwhile")
 
 
-def _lowest(wanted: list[_Growth]) -> set[int | None]:
+def _lowest(wanted: dict[str, list[_Growth]]) -> set[int | None]:
     """The domains whose own accounts take: those whose figures the accounts may know."""
     depth: dict[int, int] = {}
-    for growth in wanted:
+    for growth in (growths[0] for growths in wanted.values()):
         if growth.owner.domain_id is not None:
             depth[growth.owner.domain_id] = max(depth.get(growth.owner.domain_id, 0), growth.owner.depth)
     deepest = max(depth.values(), default=0)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import BigInteger, Select, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import planners, thresholds
-from mgmt_server.allocation.dedication import open_to
-from mgmt_server.allocation.hosts import tagged
+from mgmt_server.allocation import made, planners, tags, thresholds
+from mgmt_server.allocation.dedication import domains_above, open_to
 from mgmt_server.allocation.refusal import Verdict
-from mgmt_server.db import changed
+from mgmt_server.db.prepared import Sent
+from mgmt_server.errors import Unavailable
 from mgmt_server.model.account import SYSTEM_ACCOUNT
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import Pool
+from mgmt_server.model.vm import Volume
 
 MIB = 2**20
+ALGORITHM = Setting(
+    "volume.allocation.algorithm",
+    "Which of the pools that fit a new disk is tried first: any, the oldest, the one with the fewest disks of the "
+    "account (userdispersing), the emptiest (firstfitleastconsumed)",
+)
+IN_MAINTENANCE = ("PrepareForMaintenance", "Maintenance", "ErrorInMaintenance")
 # what those read who may not see pools
 WORDS = {
     "space": "not enough free storage",
@@ -38,16 +47,23 @@ class Space:
     local: bool
     tags: tuple[str, ...] = ()
     growing: bool = False
+    account_id: int | None = None  # whose disk it is
 
 
 def usable(tx: Session, zone_id: int, account_id: int | None = None) -> list[Pool]:
     """Pools of a zone that take new disks of the account: not those where all hosts are dedicated to others."""
+    account = None if account_id == SYSTEM_ACCOUNT else account_id
+    above = () if account is None else tuple(domains_above(tx, account))
+    return list(tx.scalars(made.once(("pools", zone_id, account, above), lambda: _usable(tx, zone_id, account))))
+
+
+def _usable(tx: Session, zone_id: int, account: int | None) -> Select[tuple[Pool]]:
     rows = select(Pool).where(Pool.zone_id == zone_id, Pool.state == "Up", Pool.removed.is_(None))
-    if account_id not in (None, SYSTEM_ACCOUNT):
+    if account is not None:
         rows = rows.where(
-            open_to(tx, account_id, zone=Pool.zone_id, pod=Pool.pod_id, cluster=Pool.cluster_id, host=Pool.host_id)
+            open_to(tx, account, zone=Pool.zone_id, pod=Pool.pod_id, cluster=Pool.cluster_id, host=Pool.host_id)
         )
-    return list(tx.scalars(rows.order_by(Pool.allocated, Pool.id)))
+    return rows.order_by(Pool.allocated, Pool.id)
 
 
 def reachable(pool: Pool, host: Host) -> bool:
@@ -56,6 +72,16 @@ def reachable(pool: Pool, host: Host) -> bool:
     if pool.scope == "CLUSTER":
         return pool.cluster_id == host.cluster_id
     return pool.hypervisor in (None, "", "Any", host.hypervisor)
+
+
+def check_open(pool: Pool, volume: Volume, what: str) -> None:
+    """Raises Unavailable where the pool of a disk is in maintenance, so that nothing can begin to use it."""
+    if pool.state in IN_MAINTENANCE:
+        raise Unavailable(
+            f"{what}: the storage of the disk {volume.name} is in maintenance; try again when that is over",
+            inventory=f"{what}: the disk {volume.name} lies in the pool {pool.name}, which is {pool.state}: end that "
+            "with cancelStorageMaintenance first",
+        )
 
 
 def why_not(pool: Pool, space: Space) -> str:
@@ -71,10 +97,9 @@ def verdict(pool: Pool, space: Space) -> Verdict:
 
     if pool.state != "Up":
         return said("state", f"is {pool.state}")
-    if pool.is_local != space.local:
-        return said("kind", f"is {'local' if pool.is_local else 'shared'} storage")
-    if not tagged(pool.tags, space.tags):
-        return said("tag", f"lacks the tag {', '.join(space.tags)}")
+    rule, reason = misfit(pool, space)
+    if rule:
+        return said(rule, reason)
     promised = int(pool.capacity * pool.overprovision)
     free = promised - pool.allocated
     if free < space.size:
@@ -92,31 +117,57 @@ def verdict(pool: Pool, space: Space) -> Verdict:
     return said()
 
 
+def misfit(pool: Pool, space: Space) -> tuple[str, str]:
+    """The rule by which a pool is none for a disk, however much room it has, and the reason; both empty where it is."""
+    if pool.is_local != space.local:
+        return "kind", f"is {'local' if pool.is_local else 'shared'} storage"
+    lacking = tags.lacking(pool, space.tags)
+    return ("tag", lacking) if lacking else ("", "")
+
+
 def _promised(growing: bool) -> Setting:
     return thresholds.PROMISED_RESIZE if growing else thresholds.PROMISED_FULL
 
 
 def choose(tx: Session, pools: Sequence[Pool], host: Host, space: Space) -> Pool | None:
-    """Take the space from the emptiest pool that the host reaches."""
-    fitting = [p for p in pools if reachable(p, host) and not why_not(p, space)]
+    """Take the space from the first pool that the host reaches, in the order of the setting."""
+    fitting = _in_order(tx, [p for p in pools if reachable(p, host) and not why_not(p, space)], space)
     for pool in planners.pools_in_order(tx, space, host, fitting):
         if take(tx, pool.id, space.size, growing=space.growing):
             return pool
     return None
 
 
+def _in_order(tx: Session, pools: list[Pool], space: Space) -> list[Pool]:
+    """The order to try them in. They come with the emptiest first."""
+    algorithm = ALGORITHM.text()
+    if len(pools) < 2 or algorithm == "firstfitleastconsumed":
+        return pools
+    if algorithm == "userdispersing":
+        rows = select(Volume.pool_id, func.count()).where(Volume.account_id == space.account_id)
+        rows = rows.where(Volume.pool_id.in_([p.id for p in pools]), Volume.removed.is_(None))
+        own = Counter[int]()
+        for number, count in tx.execute(rows.group_by(Volume.pool_id)):
+            own[number] = count
+        return sorted(pools, key=lambda p: own[p.id])
+    if algorithm.endswith("firstfit"):
+        return sorted(pools, key=lambda p: p.id)
+    return random.sample(pools, len(pools))  # callers at the same time do not crowd on one
+
+
 def take(tx: Session, pool_id: int, size: int, *, growing: bool = False) -> bool:
     """Promise space of a pool. `growing`: a disk that is there grows by so much. False when it has not enough."""
+    taken = made.once(("space", growing), lambda: _taking(growing))
+    tx.flush()
+    return taken(tx, {"of_pool": pool_id, "more": size}).rowcount == 1
+
+
+def _taking(growing: bool) -> Sent:
     most = thresholds.as_sql(_promised(growing), StoragePool=Pool.id, Zone=Pool.zone_id)
-    taken = (
-        update(Pool)
-        .where(
-            Pool.id == pool_id, Pool.state == "Up", Pool.allocated + size <= Pool.capacity * Pool.overprovision * most
-        )
-        .values(allocated=Pool.allocated + size)
-        .execution_options(synchronize_session=False)
-    )
-    return changed(tx.execute(taken)) == 1
+    more = Pool.allocated + bindparam("more", type_=BigInteger)
+    room = more <= Pool.capacity * Pool.overprovision * most
+    taken = update(Pool.__table__).where(Pool.id == bindparam("of_pool"), Pool.state == "Up", room)  # type: ignore[arg-type]
+    return Sent(taken.values({Pool.allocated: more}))
 
 
 def give_back(tx: Session, pool_id: int, size: int) -> None:
@@ -126,6 +177,12 @@ def give_back(tx: Session, pool_id: int, size: int) -> None:
         .values(allocated=Pool.allocated - size)
         .execution_options(synchronize_session=False)
     )
+
+
+def with_closed(tx: Session, zone_id: int, usable: Sequence[Pool], spaces: Sequence[Space]) -> list[Pool]:
+    """For a refusal: the usable pools, and those that would be of the right kind and take no new disks now."""
+    rows = select(Pool).where(Pool.zone_id == zone_id, Pool.state != "Up", Pool.removed.is_(None)).order_by(Pool.id)
+    return [*usable, *(p for p in tx.scalars(rows) if any(not misfit(p, s)[0] for s in spaces))]
 
 
 def refusals(pools: Sequence[Pool], space: Space) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import literal, select
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import hosts, hypervisors, planners, thresholds
+from mgmt_server.allocation import hosts, hypervisors, planners, tags, thresholds
 from mgmt_server.allocation.affinity import Rules
 from mgmt_server.allocation.need import Need
 from mgmt_server.errors import NoCapacity
@@ -35,8 +35,9 @@ WORDS = {
     "affinity": "its affinity groups forbid the hosts that have room",
     "implicit": "hosts are used by others, or kept by them for themselves",
     "dedicated": "hosts are dedicated to others",
+    "ungrouped": "hosts are dedicated with an affinity group that it is not in",
     "ha": "hosts are kept for machines whose host has failed",
-    "tag": "no such host has the tags that its offering asks for",
+    "tag": "no such host has the tags that its offering or its template asks for",
     "arch": "hosts are of another architecture",
     "storage": "its disks find no room on storage that a host reaches",
     "planner": "the deployment planner leaves hosts out",
@@ -70,6 +71,7 @@ class _Case:
     pod: Pod
     need: Need
     open: bool
+    meant: bool  # what is dedicated, and with which group, lets it run there
     alone: bool
     sums: Mapping[str, float]
     affinity: Rules
@@ -80,10 +82,12 @@ Said = tuple[str, str] | tuple[str, str, float, float] | None
 
 def of_hosts(tx: Session, need: Need, met: Mapping[int, tuple[str, str]] | None = None) -> list[Verdict]:
     """Every host of the zone. `met`: what those met that had room and were tried: rule and reason, by number."""
-    free = literal(True) if need.account_id == SYSTEM_ACCOUNT else hosts._open_for(tx, need)
+    everybody = need.account_id == SYSTEM_ACCOUNT
+    free = literal(True) if everybody else hosts.not_of_others(tx, need)
+    meant = literal(True) if everybody else hosts.dedicated_so(tx, need)
     alone = hosts.implicit_rules(tx, need) or [literal(True)]
     rows = (
-        select(Host, Cluster, Pod, free.label("open"), alone[0].label("alone"))
+        select(Host, Cluster, Pod, free.label("open"), meant.label("meant"), alone[0].label("alone"))
         .join(Cluster, Cluster.id == Host.cluster_id)
         .join(Pod, Pod.id == Host.pod_id)
         .where(Host.zone_id == need.zone_id, Host.removed.is_(None), Host.type == "Routing")
@@ -91,8 +95,8 @@ def of_hosts(tx: Session, need: Need, met: Mapping[int, tuple[str, str]] | None 
     sums = {row.cluster_id: row._mapping for row in tx.execute(thresholds.in_use(need.zone_id))}
     rules = hosts.rules_of(tx, need)
     found, fitting = [], []
-    for host, cluster, pod, is_open, is_alone in tx.execute(rows.order_by(Host.id)):
-        case = _Case(host, cluster, pod, need, bool(is_open), bool(is_alone), sums.get(cluster.id, {}), rules)
+    for host, cluster, pod, *said in tx.execute(rows.order_by(Host.id)):
+        case = _Case(host, cluster, pod, need, *(bool(one) for one in said), sums.get(cluster.id, {}), rules)
         told = (met or {}).get(host.id) or _first(case)
         found.append(Verdict(host.id, host.uuid, host.name, cluster.name, *(told or ())))
         if not told:
@@ -117,13 +121,18 @@ def _first(case: _Case) -> Said:
 def _place(c: _Case) -> Said:
     if c.host.hypervisor != c.need.hypervisor:
         return "hypervisor", f"runs {c.host.hypervisor}"
+    if c.need.host_id not in (None, c.host.id):
+        return "place", "is not the host that was asked for"
     for name, have, wanted in (
-        ("pod", c.host.pod_id, c.need.pod_id),
-        ("cluster", c.host.cluster_id, c.need.cluster_id),
-        ("host", c.host.id, c.need.host_id),
+        (f"pod {c.pod.name}", c.host.pod_id, c.need.pod_id),
+        (f"cluster {c.cluster.name}", c.host.cluster_id, c.need.cluster_id),
     ):
-        if wanted is not None and have != wanted:
-            return "place", f"is not the {name} that it may run in"
+        if wanted not in (None, have):
+            return "place", f"is in the {name}, and another one was asked for or has its address"
+    if any(each != c.host.id for each in c.need.disk_hosts):
+        return "place", "does not reach its disks, which are on a host's own storage"
+    if any(each != c.host.cluster_id for each in c.need.disk_clusters):
+        return "place", f"is in the cluster {c.cluster.name}, and does not reach its disks in another one"
     if c.host.id in c.need.avoid:
         return "place", "is to be avoided"
     if c.need.arch and c.cluster.arch != c.need.arch:
@@ -134,11 +143,12 @@ def _place(c: _Case) -> Said:
 def _state(c: _Case) -> Said:
     if c.host.state != "Up":
         return "state", f"is {c.host.state}"
-    if c.host.resource_state != "Enabled":
+    if c.host.resource_state not in hosts.states_for(c.need):
         return "disabled", f"is {c.host.resource_state}"
-    if c.pod.allocation_state != "Enabled":
+    if c.pod.allocation_state != "Enabled" and not c.need.disabled:
         return "disabled", f"is in the disabled pod {c.pod.name}"
-    if c.cluster.allocation_state != "Enabled" or c.cluster.managed_state != "Managed":
+    closed = c.cluster.allocation_state != "Enabled" and not c.need.disabled
+    if closed or c.cluster.managed_state != "Managed":
         return "disabled", f"is in the cluster {c.cluster.name}, which is not enabled"
     return None
 
@@ -146,6 +156,10 @@ def _state(c: _Case) -> Said:
 def _whose(c: _Case) -> Said:
     if not c.open:
         return "dedicated", "is dedicated to others"
+    if not c.meant and c.affinity.dedicated:
+        return "affinity", f"is not dedicated with the affinity group {', '.join(c.affinity.names)}"
+    if not c.meant:
+        return "ungrouped", "is dedicated: only machines in the affinity group of the dedication are placed there"
     if not c.alone:
         mine = c.need.implicit and "is used by others, and this machine wants a host of its own account"
         return "implicit", mine or "is kept by another account for itself (ImplicitDedicationPlanner)"
@@ -155,9 +169,9 @@ def _whose(c: _Case) -> Said:
 
 
 def _tags(c: _Case) -> Said:
-    lacking = [t for t in c.need.tags if not hosts.tagged(c.host.tags, [t])]
+    lacking = tags.against(c.host, c.need)
     if lacking:
-        return "tag", f"lacks the tag {', '.join(lacking)}"
+        return "tag", lacking
     kept = hosts.HA_TAG.text()
     if kept and not c.need.ha and hosts.tagged(c.host.tags, [kept]):
         return "ha", f"has the tag {kept} and is kept for machines whose host has failed (setting ha.tag)"

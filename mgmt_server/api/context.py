@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
+from mgmt_server.db.prepared import put
 from mgmt_server.jobs import Accepted, Asker, enqueue
 from mgmt_server.model.event import Event
 from mgmt_server.model.tenancy import Caller
@@ -21,6 +22,7 @@ KINDS = frozenset(
     {"Account", "Cluster", "DiskOffering", "Domain", "Host", "ImageStore", "Network", "NetworkOffering"}
     | {"PhysicalNetwork", "Pod", "Project", "Role", "ServiceOffering", "User", "Volume", "Zone"}
 )
+KIND_OF = {"CONFIGURATION.VALUE.EDIT": "Configuration"}  # of events about what has no row of its own
 
 
 def _kind(entity: Any) -> str | None:
@@ -62,22 +64,27 @@ class Context:
         start: int | None = None,
     ) -> Event:
         """Tell what happened, in the call's own transaction."""
-        account, domain = _owner(entity) or (self.caller.account_id, self.caller.domain_id)
-        event = Event(
-            type=type,
-            level=level,
-            state=state,
-            description=(text or self.description or self.command.description)[:1024],
-            user_id=self.caller.user_id,
-            account_id=account,
-            domain_id=domain,
-            start_id=start,
-            resource_type=self.command.resource_type or _kind(entity),
-            resource_uuid=getattr(entity, "uuid", None),
-            correlation=self.correlation or None,
-        )
+        event = Event(**self._told(type, entity, state=state, level=level, text=text, start=start))
         self.session.add(event)
         return event
+
+    def _told(
+        self, type: str, entity: Any, *, state: str, level: str = "INFO", text: str = "", start: int | None = None
+    ) -> dict[str, Any]:
+        account, domain = _owner(entity) or (self.caller.account_id, self.caller.domain_id)
+        return {
+            "type": type,
+            "level": level,
+            "state": state,
+            "description": (text or self.description or self.command.description)[:1024],
+            "user_id": self.caller.user_id,
+            "account_id": account,
+            "domain_id": domain,
+            "start_id": start,
+            "resource_type": self.command.resource_type or KIND_OF.get(type) or _kind(entity),
+            "resource_uuid": getattr(entity, "uuid", None),
+            "correlation": self.correlation or None,
+        }
 
     def start(
         self, flow: Callable[..., None], entity: Any, *arguments: Any, lock: str = "", owner: Any = None
@@ -92,9 +99,9 @@ class Context:
         account, domain = _owner(owner if owner is not None else entity) or mine
         told = None
         if self.command.event:
-            scheduled = self.event(self.command.event, entity, state="Scheduled")
-            self.session.flush()
-            told = {"type": self.command.event, "description": scheduled.description, "start": scheduled.id}
+            scheduled = self._told(self.command.event, entity, state="Scheduled")
+            number = put(self.session, Event, **scheduled)
+            told = {"type": self.command.event, "description": scheduled["description"], "start": number}
         asker = Asker(
             command=self.command.name,
             account_id=account,

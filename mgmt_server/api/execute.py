@@ -13,6 +13,7 @@ from mgmt_server.api.command import Command, call, registry
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.db import Base, reading, write
+from mgmt_server.db.prepared import put
 from mgmt_server.jobs import Accepted
 from mgmt_server.jobs.flow import endings
 from mgmt_server.jobs.rows import JobRow
@@ -70,8 +71,7 @@ def told(tx: Session, row: JobRow, state: str) -> dict[str, Any] | None:
     if asked is None or asked.answers is None or row.user_id is None:
         return {"success": True}
     known = by_user(row.user_id, tx)
-    table = asked.answers.table
-    answered = known and asked.answers.find(tx, known.caller, table.uuid == row.instance_uuid)
+    answered = known and asked.answers.by_uuid(tx, known.caller, row.instance_uuid)
     if not answered:
         return {"success": True}
     if row.note:
@@ -85,20 +85,20 @@ def _tell(tx: Session, row: JobRow, state: str) -> None:
     event = row.event or {}
     done = state == "done"
     text = f"Successfully completed: {event['description']}" if done else f"Error: {event['description']}: {row.error}"
-    tx.add(
-        Event(
-            type=event["type"],
-            level="INFO" if done else "ERROR",
-            state="Completed",
-            description=text[:1024],
-            user_id=row.user_id,
-            account_id=row.account_id,
-            domain_id=row.domain_id,
-            start_id=event["start"],
-            resource_type=row.instance_type,
-            resource_uuid=row.instance_uuid,
-            correlation=row.correlation,
-        )
+    put(
+        tx,
+        Event,
+        type=event["type"],
+        level="INFO" if done else "ERROR",
+        state="Completed",
+        description=text[:1024],
+        user_id=row.user_id,
+        account_id=row.account_id,
+        domain_id=row.domain_id,
+        start_id=event["start"],
+        resource_type=row.instance_type,
+        resource_uuid=row.instance_uuid,
+        correlation=row.correlation,
     )
 
 

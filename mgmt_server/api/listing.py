@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import False_, True_
 
 from mgmt_server.api.context import Context
+from mgmt_server.api.froms import mentions
 from mgmt_server.api.parameters import Parameter, entries, no_entity, parameter
 from mgmt_server.api.projects import check_allowed
-from mgmt_server.api.view import View, mentions
+from mgmt_server.api.view import View
 from mgmt_server.db import Base
 from mgmt_server.errors import InvalidValue, ParameterError
 from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain, Project

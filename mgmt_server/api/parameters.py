@@ -18,12 +18,13 @@ from datetime import UTC, datetime, timedelta
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, bindparam, or_, select
 
 from mgmt_server.errors import MalformedParameter, ParameterError
 
 if TYPE_CHECKING:
     from mgmt_server.api.context import Context
+    from mgmt_server.model.tenancy import Caller
 
 T = TypeVar("T")
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -206,17 +207,21 @@ def _reference(name: str, table: Any, access: Access, known: Mapping[str, Any]) 
             f"{name}: {table.__name__} does not say which rows are {access.scope.replace('_', ' ')} a caller"
         )
 
+    def rows(caller: Caller, by_number: bool, gone: bool) -> Select[Any]:
+        key = table.uuid == bindparam("_uuid")
+        key = or_(key, table.id == bindparam("_number")) if by_number else key
+        found = select(table).where(key, getattr(table, access.scope)(caller))
+        return (found if gone else found.where(table.removed.is_(None))).limit(1)
+
     def read(ctx: Context, text: str) -> Any:
         text = text.strip()
-        mine = getattr(table, access.scope)(ctx.caller)
-        if text.isdecimal() and len(text) < 19 and ctx.caller.is_root and "since" not in known:
-            key = or_(table.uuid == text, table.id == int(text))
-        else:
-            key = table.uuid == text
-        rows = select(table).where(key, mine)
-        if not ctx.command.is_list:  # a list of what is gone is empty, everything else about it is an error
-            rows = rows.where(table.removed.is_(None))
-        row = ctx.session.scalar(rows.limit(1)) if text else None
+        by_number = text.isdecimal() and len(text) < 19 and ctx.caller.is_root and "since" not in known
+        gone = ctx.command.is_list  # a list of what is gone is empty, everything else about it is an error
+        made, which = ctx.caller.statements, (table, access.scope, by_number, gone)
+        if which not in made:
+            made[which] = rows(ctx.caller, by_number, gone)
+        sent = {"_uuid": text, "_number": int(text) if by_number else 0}
+        row = ctx.session.scalar(made[which], sent) if text else None
         if row is None:
             raise no_entity(name, text)
         return row

@@ -132,10 +132,14 @@ def _read(name: str) -> Opened | None:
 
 def end(cookie: str) -> bool:
     """Whether there was a session to end."""
-    name = hashed(cookie)
-    ended = write(lambda tx: changed(tx.execute(delete(Login).where(Login.id_hash == name))) > 0)
+    return write(end_in, cookie)
+
+
+def end_in(tx: Session, cookie: str) -> bool:
+    """As `end`, in the caller's transaction."""
+    ended = changed(tx.execute(delete(Login).where(Login.id_hash == hashed(cookie)))) > 0
     if ended:
-        forget()
+        after_commit(forget)
     return ended
 
 

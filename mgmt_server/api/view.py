@@ -15,13 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, exists, inspect, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, exists, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.api.facts import fields_of
+from mgmt_server.api.froms import table_of, tables_in
+from mgmt_server.api.jsontypes import converter_of, date
+from mgmt_server.db.prepared import among
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.event import Tag
 from mgmt_server.model.tenancy import ADMIN, Caller
@@ -78,41 +81,6 @@ def always(value: Any) -> Any:
     return _Always(value)
 
 
-def date(value: datetime) -> str:
-    return value.isoformat(timespec="seconds") + "+0000"  # strftime takes eight times as long
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return date(value)
-    return str(value)
-
-
-# protocol type -> (Python types that pass as they are, converter for the others)
-_TYPES: dict[str, Callable[[Any], Any]] = {
-    "string": _text,
-    "int": int,
-    "long": int,
-    "short": int,
-    "bool": bool,
-    "date": date,
-    "float": float,
-    "double": float,
-    "decimal": float,
-}
-_NATIVE = {
-    "string": "str",
-    "int": "int",
-    "long": "int",
-    "short": "int",
-    "bool": "bool",
-    "float": "float",
-    "double": "float",
-}
-
-
 @dataclass
 class _Plan:
     """What a role gets: each distinct column once, and which fields are made of which."""
@@ -163,7 +131,7 @@ class View:
         if unknown:
             raise TypeError(f"{response} has no field {', '.join(unknown)}: clients would not look for it")
         self.fields = {name.rstrip("_"): field for name, field in fields.items()}
-        self._joins = {_table_of(target): (target, on) for target, on in joins}
+        self._joins = {table_of(target): (target, on) for target, on in joins}
         self._plans: dict[str, _Plan] = {}
         self._selects: dict[Any, Select[Any]] = {}
         self.pages: dict[Any, Select[Any]] = {}  # whole statements of lists that nothing narrows
@@ -212,23 +180,12 @@ class View:
             elif isinstance(field, _Always):
                 plan.constants[name] = field.value
             else:
-                position, converter = plan.place(field), self._converter(name, field)
-                if converter:
+                position, converter = plan.place(field), converter_of(self.types[name], field)
+                if converter is not None:
                     plan.converted.append((name, position, converter))
                 else:
                     plan.plain.append((name, position))
         return plan
-
-    def _converter(self, name: str, column: Any) -> Callable[[Any], Any] | None:
-        kind = self.types[name].split(":")[0]
-        if kind.startswith("enum"):
-            kind = "string"
-        convert = _TYPES.get(kind)
-        try:
-            python = column.type.python_type.__name__
-        except (AttributeError, NotImplementedError):
-            python = ""
-        return None if convert is None or _NATIVE.get(kind) == python else convert
 
     def source(self, mentioned: set[Any]) -> Any:
         """The view's table joined with all that the mentioned tables need."""
@@ -243,7 +200,7 @@ class View:
             return joined
         if wanted in self._joins:
             target, on = self._joins[wanted]
-            for other in _tables_in(on) - have - {wanted}:
+            for other in tables_in(on) - have - {wanted}:
                 joined = self._join(joined, have, other, mentioned | {other})
             joined = joined.outerjoin(target, on)
         else:
@@ -260,7 +217,7 @@ class View:
         while queue:
             table = queue.pop()
             if table in self._joins:
-                more = _tables_in(self._joins[table][1]) - needed
+                more = tables_in(self._joins[table][1]) - needed
                 needed |= more
                 queue.extend(more)
         return needed
@@ -279,19 +236,39 @@ class View:
             # without a tag of the kind there is nothing to look for: empty spares the statement that would
             there = exists().where(Tag.resource_type == self.tagged)
             columns.insert(1, case((there, self.tagged_by)).label("_uuid"))
-        mentioned = set().union(*(_tables_in(c) for c in columns)) | set(extra)
+        mentioned = set().union(*(tables_in(c) for c in columns)) | set(extra)
         return select(*columns).select_from(self.source(mentioned))
 
     def one(self, session: Session, caller: Caller, row_id: int) -> dict[str, Any]:
         """The object of one row, as the caller may see it."""
-        found = self.find(session, caller, self.table.id == row_id)
+        found = self._one(session, caller, "id", row_id)
         if found is None:
             raise LookupError(f"{self.table.__name__} {row_id} is gone")
         return found
 
+    def by_uuid(self, session: Session, caller: Caller, uuid: str | None) -> dict[str, Any] | None:
+        """The object with this id."""
+        return self._one(session, caller, "uuid", uuid)
+
+    def _one(self, session: Session, caller: Caller, key: str, value: Any) -> dict[str, Any] | None:
+        made = (caller.role, key)
+        if made not in self._selects:
+            self._selects[made] = self.select(caller.role).where(getattr(self.table, key) == bindparam("_key"))
+        rows = session.execute(self._selects[made], {"_key": value}).all()
+        return self.objects(session, caller, rows)[0] if rows else None
+
     def find(self, session: Session, caller: Caller, condition: ColumnElement[bool]) -> dict[str, Any] | None:
         """The object of the row that meets the condition."""
         rows = session.execute(self.select(caller.role).where(condition)).all()
+        return self.objects(session, caller, rows)[0] if rows else None
+
+    def usable(self, session: Session, caller: Caller, uuid: str) -> dict[str, Any] | None:
+        """The object with this id, if the caller may use it."""
+        made = caller.statements.get(self)
+        if made is None:
+            mine = (self.table.uuid == bindparam("_key")) & self.table.usable_by(caller)
+            made = caller.statements[self] = self.select(caller.role).where(mine)
+        rows = session.execute(made, {"_key": uuid}).all()
         return self.objects(session, caller, rows)[0] if rows else None
 
     def objects(self, session: Session, caller: Caller, rows: Sequence[Any]) -> list[dict[str, Any]]:
@@ -300,7 +277,12 @@ class View:
         skip = 2 if self.tagged else 1
         plain = [(name, skip + position) for name, position in plan.plain]
         converted = [(name, skip + position, convert) for name, position, convert in plan.converted]
-        computed = [(name, work, tuple(skip + p for p in places)) for name, work, places in plan.computed]
+        of_one = [(name, work, skip + places[0]) for name, work, places in plan.computed if len(places) == 1]
+        of_more = [
+            (name, work, itemgetter(*(skip + p for p in places)))
+            for name, work, places in plan.computed
+            if len(places) > 1
+        ]
         found = []
         for fetched in rows:
             row = tuple(fetched)
@@ -308,8 +290,12 @@ class View:
             for name, position, convert in converted:
                 if row[position] is not None:
                     answer[name] = convert(row[position])
-            for name, work, places in computed:
-                value = work(*[row[p] for p in places])
+            for name, work, position in of_one:
+                value = work(row[position])
+                if value is not None:
+                    answer[name] = value
+            for name, work, taken in of_more:
+                value = work(*taken(row))
                 if value is not None:
                     answer[name] = value
             answer.update(plan.constants)
@@ -337,10 +323,14 @@ class View:
     def children(
         self, session: Session, caller: Caller, parent: Any, ids: list[int]
     ) -> dict[int, list[dict[str, Any]]]:
-        rows = self.select(caller.role, *_tables_in(parent)).add_columns(parent.label("_parent")).where(parent.in_(ids))
-        if self.hides_removed:
-            rows = rows.where(self.table.removed.is_(None))
-        fetched = session.execute(rows.order_by(*self.order)).all()
+        made = (caller.role, "of", parent)
+        if made not in self._selects:
+            rows = self.select(caller.role, *tables_in(parent)).add_columns(parent.label("_parent"))
+            rows = rows.where(among(parent, "_parents"))
+            if self.hides_removed:
+                rows = rows.where(self.table.removed.is_(None))
+            self._selects[made] = rows.order_by(*self.order)
+        fetched = session.execute(self._selects[made], {"_parents": ids}).all()
         by_parent: dict[int, list[dict[str, Any]]] = {}
         for row, answer in zip(fetched, self.objects(session, caller, fetched), strict=True):
             by_parent.setdefault(row[-1], []).append(answer)
@@ -374,32 +364,4 @@ def _tags(session: Session, kind: str, uuids: list[str]) -> dict[str, list[dict[
     return tags
 
 
-def _table_of(target: Any) -> Any:
-    """The FROM that a mapped class, an alias of one or a table stands for."""
-    return getattr(inspect(target, raiseerr=False), "selectable", target)
-
-
-def _tables_in(expression: Any) -> set[Any]:
-    """The FROMs that an expression's columns belong to, those inside subqueries left out."""
-    if hasattr(expression, "__clause_element__"):
-        expression = expression.__clause_element__()
-    found = set()
-    stack = [expression]
-    while stack:
-        element = stack.pop()
-        kind = getattr(element, "__visit_name__", "")
-        if kind in ("select", "scalar_select", "subquery", "grouping_select", "exists"):
-            continue
-        if kind == "column" and getattr(element, "table", None) is not None:
-            table = element.table
-            found.add(getattr(table, "_deannotate", lambda t=table: t)())
-            continue
-        stack.extend(element.get_children())
-    return found
-
-
-def mentions(conditions: Sequence[ColumnElement[Any]]) -> set[Any]:
-    return set().union(*(_tables_in(c) for c in conditions)) if conditions else set()
-
-
-__all__ = ["PerPage", "View", "always", "date", "many", "mentions", "only", "shown"]
+__all__ = ["PerPage", "View", "always", "date", "many", "only", "shown"]

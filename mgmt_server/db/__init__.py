@@ -6,6 +6,7 @@ retried here and nowhere else when the database made them a victim. Times are UT
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 import orjson
 from sqlalchemy import (
     BigInteger,
+    ClauseElement,
     DateTime,
     Engine,
     ForeignKey,
@@ -25,15 +27,20 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    Update,
+    bindparam,
     create_engine,
     event,
     make_url,
     update,
 )
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, Session, mapped_column
 from sqlalchemy.pool import QueuePool
+
+from mgmt_server.db import driver
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,15 +52,31 @@ Bytes = Annotated[int, mapped_column(BigInteger)]
 Long = Annotated[str, mapped_column(LongText)]
 
 ATTEMPTS = 6
-RETRIED = (1205, 1213, 1020, 1927, 2006, 2013)  # lock wait, deadlock, changed since read, killed, gone, lost
+IDLE = 10  # seconds after which MariaDB ends a transaction that nothing is heard of
+UNKNOWN_VARIABLE = 1193
+# lock wait, deadlock, changed since read, killed, gone, lost; and a savepoint that went with a deadlock's victim
+RETRIED = (1205, 1213, 1020, 1927, 2006, 2013, 1305)
+# too many links, shuts down, killed, read-only (1290, 1836), unreachable (2002 to 2005), gone, lost, idle too long
+CUT = (1040, 1053, 1927, 1290, 1836, 2002, 2003, 2005, 2006, 2013, 4031)
 
 
 def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+_random: list[bytes] = []
+os.register_at_fork(after_in_child=_random.clear)
+
+
 def new_uuid() -> str:
-    return str(uuid.uuid4())
+    """A random uuid. Randomness is fetched for many at once: each fetch gives up the interpreter's lock."""
+    try:
+        taken = _random.pop()
+    except IndexError:
+        block = os.urandom(4096)
+        _random.extend(block[n : n + 16] for n in range(16, len(block), 16))
+        taken = block[:16]
+    return str(uuid.UUID(bytes=taken, version=4))
 
 
 class Base(DeclarativeBase):
@@ -101,20 +124,6 @@ class _Database:
 
 _open = _Database()
 _after_commit = threading.local()
-statements = 0  # executed by this process since it started; for metrics and the bench
-
-
-def best_driver(url: str) -> str:
-    """The URL with the C driver where that is importable: it takes a quarter of PyMySQL's CPU."""
-    if url.startswith(("mysql://", "mysql+pymysql://", "mariadb://", "mariadb+pymysql://")):
-        try:
-            import MySQLdb  # noqa: F401
-        except ImportError:
-            driver = "mysql+pymysql"
-        else:
-            driver = "mysql+mysqldb"
-        return driver + url[url.index("://") :]
-    return url
 
 
 def connect(url: str, *, pool: int = 16, durable: bool = False) -> Engine:
@@ -124,7 +133,7 @@ def connect(url: str, *, pool: int = 16, durable: bool = False) -> Engine:
     """
     disconnect()
     forget_rows()
-    parsed = make_url(best_driver(url))
+    parsed = make_url(driver.best(url))
     options: dict[str, Any] = {
         "pool_reset_on_return": None,
         "pool_recycle": 1800,
@@ -132,22 +141,25 @@ def connect(url: str, *, pool: int = 16, durable: bool = False) -> Engine:
         "json_serializer": lambda value: orjson.dumps(value).decode(),
     }
     if parsed.get_backend_name() == "sqlite":
-        options["connect_args"] = {"check_same_thread": False, "timeout": 30, "cached_statements": 512}
         _open.one_writer = threading.RLock()
     else:
         parsed = parsed.update_query_dict({"charset": "utf8mb4"}, append=False)
         options |= {"pool_size": pool, "max_overflow": 4, "pool_use_lifo": True, "pool_timeout": 60}
+        options["paramstyle"] = "format"  # PyMySQL's own has names, which `prepared` would have to repeat
         _open.one_writer = None
+    options["connect_args"] = driver.arguments(parsed.get_driver_name())
     _open.reader = create_engine(parsed, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options)
     if parsed.get_backend_name() != "sqlite":
         options["isolation_level"] = "READ COMMITTED"
     _open.writer = create_engine(parsed, **options)
-    for engine in (_open.reader, _open.writer):
-        event.listen(engine, "before_cursor_execute", _count)
-        if parsed.get_backend_name() == "sqlite":
+    # none that listens to the executions of statements: the ways through SQLAlchemy would be longer for each
+    if parsed.get_backend_name() == "sqlite":
+        for engine in (_open.reader, _open.writer):
             event.listen(engine, "connect", _durable if durable else _relaxed)
     if parsed.get_backend_name() == "sqlite":
         event.listen(_open.writer, "begin", _take_the_write_lock_at_once)
+    else:
+        event.listen(_open.writer, "connect", _let_go_when_idle)
     return _open.writer
 
 
@@ -170,9 +182,9 @@ def connections() -> int:
     return sum(p.checkedin() + p.checkedout() for p in pools if isinstance(p, QueuePool))
 
 
-def _count(*_: Any) -> None:
-    global statements
-    statements += 1
+def statements() -> int:
+    """Executed by this process since it started; for metrics and the bench."""
+    return driver.statements
 
 
 def _relaxed(connection: Any, _: Any) -> None:
@@ -196,6 +208,16 @@ def _take_the_write_lock_at_once(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _let_go_when_idle(connection: Any, _: Any) -> None:
+    """A process that is paused amid a transaction keeps its link, and would keep its row locks from those who take over
+    its jobs. MySQL knows no such limit."""
+    try:
+        connection.query(f"SET SESSION idle_transaction_timeout = {IDLE}")
+    except Exception as error:
+        if error.args[:1] != (UNKNOWN_VARIABLE,):
+            raise
+
+
 def reading() -> Session:
     """A session that only reads; each statement sees the latest committed state."""
     if _open.reader is None:
@@ -205,6 +227,22 @@ def reading() -> Session:
 
 class Again(Exception):
     """Raised inside `write`: somebody was quicker, what was read is old; run the whole transaction anew."""
+
+
+class Uncertain(SQLAlchemyError):
+    """The link to the database broke while it was told to commit: whether it did is not known."""
+
+
+def away(error: BaseException) -> bool:
+    """Whether this says that the database does not answer or takes no changes: nothing is wrong with what it was
+    asked, and it may be asked again."""
+    if isinstance(error, DBAPIError):
+        return _is_cut(error) or "database is locked" in str(error.orig)
+    return isinstance(error, Uncertain | NoneFree)
+
+
+def _is_cut(error: DBAPIError) -> bool:
+    return error.connection_invalidated or _code(error) in CUT
 
 
 def write(work: Callable[Concatenate[Session, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -230,11 +268,18 @@ def _transaction(work: Callable[Concatenate[Session, P], R], *args: P.args, **kw
     effects: list[Callable[[], None]] = []
     outer = getattr(_after_commit, "effects", None)
     _after_commit.effects = effects
+    complete = False
     try:
         with Session(engine(), expire_on_commit=False) as session, session.begin():
             value = work(session, *args, **kwargs)
             for last in session.info.pop("last", ()):
                 last(session)
+            session.flush()
+            complete = True
+    except DBAPIError as error:
+        if complete and _is_cut(error):  # it must not run again: it may have been committed
+            raise Uncertain("the link to the database broke amid a commit") from error
+        raise
     finally:
         _after_commit.effects = outer
     for effect in effects:
@@ -279,8 +324,11 @@ def _turn() -> Iterator[None]:
 
 
 def _worth_another_try(error: DBAPIError) -> bool:
-    code = error.orig.args[0] if error.orig and error.orig.args else None
-    return code in RETRIED or "database is locked" in str(error.orig)
+    return _code(error) in RETRIED or "database is locked" in str(error.orig)
+
+
+def _code(error: DBAPIError) -> Any:
+    return error.orig.args[0] if error.orig and error.orig.args else None
 
 
 class Conflict(Exception):
@@ -300,6 +348,7 @@ class States:
 
     def __init__(self, column: InstrumentedAttribute[str], **moves: list[str]) -> None:
         self.column, self.moves, self.table = column, moves, column.class_
+        self._made: dict[tuple[Any, ...], Update] = {}
 
     def move(self, tx: Session, row_id: int, before: str | tuple[str, ...], after: str, **values: Any) -> None:
         """Raises Conflict when the row is in none of the states `before`, ValueError for a move that is not allowed."""
@@ -307,14 +356,25 @@ class States:
         wrong = [s for s in sources if after not in self.moves.get(s, [])]
         if wrong:
             raise ValueError(f"{self.table.__name__} never goes from {wrong[0]} to {after}")
-        changed = tx.execute(
-            update(self.table)
-            .where(self.table.id == row_id, self.column.in_(sources))
-            .values({self.column.key: after, **values})
-            .execution_options(synchronize_session=False)
-        )
-        if changed.rowcount != 1:  # type: ignore[attr-defined]
+        plain = {k: v for k, v in values.items() if not isinstance(v, ClauseElement)}
+        made = self._move(sources, after, tuple(plain))
+        if len(plain) != len(values):
+            made = made.values({k: v for k, v in values.items() if k not in plain})
+        tx.flush()
+        if changed(tx.execute(made, {"of_row": row_id, **{f"to_{k}": v for k, v in plain.items()}})) != 1:
             raise Conflict(self.table.__name__, row_id, " or ".join(sources))
+
+    def _move(self, sources: tuple[str, ...], after: str, names: tuple[str, ...]) -> Update:
+        """The UPDATE of such a move that also sets these columns, built once."""
+        made = self._made.get((sources, after, names))
+        if made is None:
+            columns = self.table.__mapper__.columns
+            state = columns[self.column.key]
+            before = state == sources[0] if len(sources) == 1 else state.in_(sources)
+            made = update(self.table.__table__).where(columns["id"] == bindparam("of_row"), before)
+            made = made.values({state: after} | {columns[n]: bindparam(f"to_{n}") for n in names})
+            self._made[sources, after, names] = made
+        return made
 
 
 def changed(result: Any) -> int:

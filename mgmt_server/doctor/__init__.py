@@ -38,6 +38,8 @@ CHECKS: tuple[Check, ...] = (
     hosts.states,
     hosts.bridges,
     hosts.clocks,
+    hosts.certificates,
+    hosts.nic_limits,
     hosts.high_availability,
     zones.pools,
     zones.stores,

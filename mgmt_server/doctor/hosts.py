@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from mgmt_server.config import Config
-from mgmt_server.db import reading
+from mgmt_server.db import now, reading
 from mgmt_server.doctor.finding import Finding, fail, ok, skipped, warn
 from mgmt_server.drivers.power.ipmitool import PATH as IPMITOOL
 from mgmt_server.model.agent import Agent
@@ -17,6 +17,7 @@ from mgmt_server.model.ha import HostHa, OutOfBand
 from mgmt_server.model.host import Host
 from mgmt_server.protocol.codec import build, parse
 from mgmt_server.protocol.machine import HostFacts
+from mgmt_server.resources.alert.certificates import ending
 from mgmt_server.resources.host.joining import CLOCK, labels
 
 
@@ -109,6 +110,36 @@ def clocks(_: Config) -> Iterator[Finding]:
 
 def _facts(agent: Agent) -> HostFacts | None:
     return build(HostFacts, parse(agent.facts)) if agent.facts else None
+
+
+def nic_limits(_: Config) -> Iterator[Finding]:
+    known = [(host, facts) for host, agent in _known() if (facts := _facts(agent)) is not None]
+    unable = [host.name for host, facts in known if not facts.limits_nics]
+    if not known:
+        yield skipped("NIC limits", "there are no KVM hosts")
+    elif unable:
+        yield warn(
+            "NIC limits",
+            f"{', '.join(unable)} cannot limit the speed of NICs: offerings with a networkrate do not start there, and "
+            "what settings limit goes unlimited",
+            "have tc there, and a kernel with the modules sch_htb, sch_sfq, sch_ingress, cls_fw, cls_u32, act_police",
+        )
+    else:
+        yield ok("NIC limits", f"{len(known)} host(s) can limit the speed of NICs")
+
+
+def certificates(_: Config) -> Iterator[Finding]:
+    """Of hosts' agents, which libvirt and QEMU use too when machines migrate."""
+    with reading() as session:
+        wrong = list(ending(session))
+        rows = select(Agent.expires).join(Host, Host.agent == Agent.uuid)
+        known = list(session.scalars(rows.where(Host.removed.is_(None), Agent.expires.is_not(None))))
+    for found in wrong:
+        yield (fail if found.expires <= now() else warn)("host certificates", found.told, found.remedy)
+    if not known:
+        yield skipped("host certificates", "no host's agent has shown one yet")
+    elif not wrong:
+        yield ok("host certificates", f"{len(known)} host(s): the first ends in {(min(known) - now()).days} days")
 
 
 def high_availability(_: Config) -> Iterator[Finding]:

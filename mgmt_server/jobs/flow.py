@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +14,11 @@ import orjson
 from sqlalchemy import bindparam, exists, insert, select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import Conflict, after_commit, changed, new_uuid, now, reading, write
+from mgmt_server.db import Conflict, after_commit, away, changed, new_uuid, now, reading, write
+from mgmt_server.db.prepared import Sent, change
 from mgmt_server.errors import ApiError, Failed
 from mgmt_server.jobs.moments import reached
-from mgmt_server.jobs.queue import Asker, enqueue, free_waiting, function_of, name_of, wake
+from mgmt_server.jobs.queue import Asker, enqueue, free_waiting, function_of, name_of, overslept, wake
 from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
 from mgmt_server.jobs.values import answer_of, plain, revived
 from mgmt_server.protocol.correlation import correlated
@@ -32,12 +34,14 @@ endings: list[Ending] = []
 
 # Made once, as in queue: an INSERT of a step that writes nothing for whom the fence keeps out
 _NOTED = [c for c in StepRow.__table__.columns if c.key not in ("id", "removed")]
-_NOTE = insert(StepRow.__table__).from_select(  # type: ignore[arg-type]
-    [c.name for c in _NOTED],
-    select(*(bindparam(f"b_{c.key}", type_=c.type) for c in _NOTED)).where(
-        JobRow.id == bindparam("job"), JobRow.fence == bindparam("fence")
-    ),
-    include_defaults=False,
+_NOTE = Sent(
+    insert(StepRow.__table__).from_select(  # type: ignore[arg-type]
+        [c.name for c in _NOTED],
+        select(*(bindparam(f"b_{c.key}", type_=c.type) for c in _NOTED)).where(
+            JobRow.id == bindparam("job"), JobRow.fence == bindparam("fence")
+        ),
+        include_defaults=False,
+    )
 )
 
 
@@ -81,6 +85,7 @@ class Job:
     def __init__(self, row: JobRow, steps: list[StepRow]) -> None:
         self._row, self._fence, self._steps, self._position = row, row.fence, steps, 0
         self._half_done: StepRow | None = None
+        self._sure = time.monotonic()  # when the job was known to be this worker's
 
     @property
     def correlation(self) -> str:
@@ -108,6 +113,8 @@ class Job:
         except (Fenced, _Waiting):
             raise
         except Exception as failure:
+            if away(failure):
+                raise  # nothing is wrong with the job: it goes on from what is noted
             if not isinstance(failure, ApiError):
                 log.exception("job %s failed", self._row.uuid)
             write(self._turn_back, *_told(failure))
@@ -151,6 +158,7 @@ class Job:
         if self._is_finished():
             return self._finished(work)
         reached(self._row.command)
+        self._awake()
         try:
             value = work(self._call_id(self._position), *args)
         except Exception:
@@ -237,20 +245,30 @@ class Job:
         if value is not None:
             step.value = answer_of(function_of(step.name)).dump_json(value).decode()
         values = {f"b_{c.key}": step.__dict__[c.key] for c in _NOTED}
-        if changed(tx.connection().execute(_NOTE, values | {"job": self._row.id, "fence": self._fence})) != 1:
+        if _NOTE(tx, values | {"job": self._row.id, "fence": self._fence}).rowcount != 1:
             raise Fenced
         self._steps = [*self._steps[: self._position], step]
 
     def _put_aside(self, tx: Session, child: int) -> None:
-        ended = select(JobRow.id).where(JobRow.id == child, JobRow.state.not_in(OPEN))
-        state = "queued" if tx.scalar(ended) else "waiting"  # it may have ended since it was looked at
+        # locked: the child's end waits for this, or this for it; else it would free nobody, and this wait for good
+        child_state = tx.scalar(select(JobRow.state).where(JobRow.id == child).with_for_update(read=True))
+        state = "waiting" if child_state in OPEN else "queued"
         self._hold(tx, state=state, waits_for=child)
         if state == "queued":
             after_commit(wake.one)
 
+    def _awake(self) -> None:
+        """Who slept past the lease asks first whether the job is still its own: no fence stands outside."""
+        if not overslept(self._sure):
+            return
+        moment = time.monotonic()
+        with reading() as session:
+            if session.scalar(select(JobRow.fence).where(JobRow.id == self._row.id)) != self._fence:
+                raise Fenced
+        self._sure = moment
+
     def _hold(self, tx: Session, **values: Any) -> None:
-        mine = update(JobRow).where(JobRow.id == self._row.id, JobRow.fence == self._fence)
-        if changed(tx.execute(mine.values(**values).execution_options(synchronize_session=False))) != 1:
+        if change(tx, JobRow, {"id": self._row.id, "fence": self._fence}, **values) != 1:
             raise Fenced
 
     def _turn_back(self, tx: Session, error: str, code: int, cs_code: int, inventory: str | None) -> None:
@@ -282,6 +300,7 @@ class Job:
             args = revived(undo, orjson.loads(step.arguments))
             try:
                 if step.outside:
+                    self._awake()
                     undo(self._call_id(step.position, "undo"), *args)
                     write(self._note_undone, step.position, None)
                 else:

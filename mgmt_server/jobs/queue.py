@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from mgmt_server.db import after_commit, changed, now, write
+from mgmt_server.db import after_commit, changed, new_uuid, now, reading, write
+from mgmt_server.db.prepared import Sent, put
 from mgmt_server.jobs import facts
 from mgmt_server.jobs.rows import OPEN, JobRow, Node
 from mgmt_server.jobs.values import plain
 
-LEASE = timedelta(seconds=15)
+LEASE = timedelta(seconds=12)  # with a heartbeat and a look of each other node: jobs go on within 20 s
 HEARTBEAT = 3.0  # seconds
 LOOK = 15.0  # seconds between looks at a node's own figures
 
@@ -59,6 +61,16 @@ class Wake:
 
 wake = Wake()
 joined: Node | None = None  # what this process is registered as
+# by this process's own clock: when its last heartbeat was kept, and when one was that came later than its lease
+_beaten: float | None = None
+_woken = 0.0
+
+
+class Queued(NamedTuple):
+    """A job that was queued: its number and its id."""
+
+    id: int
+    uuid: str
 
 
 def enqueue(
@@ -71,10 +83,14 @@ def enqueue(
     asker: Asker | None = None,
     not_before: datetime | None = None,
     uuid: str | None = None,
-) -> JobRow:
+) -> Queued:
     """Queue a flow in the transaction that also writes what it is about. `instance`: type and uuid of the entity."""
     asker = asker or Asker()
-    row = JobRow(
+    uuid = uuid or new_uuid()
+    number = put(
+        tx,
+        JobRow,
+        uuid=uuid,
         flow=name_of(flow),
         arguments=[plain(a) for a in arguments],
         lock=lock,
@@ -89,12 +105,8 @@ def enqueue(
         instance_uuid=instance[1] or None,
         not_before=not_before,
     )
-    if uuid:
-        row.uuid = uuid
-    tx.add(row)
-    tx.flush()
     after_commit(wake.one)
-    return row
+    return Queued(number, uuid)
 
 
 # Made once: what is executed for each job would otherwise cost more CPU to build than to run
@@ -113,11 +125,10 @@ _FREE = (
 _OF_OTHERS = _FREE.where(
     or_(JobRow.account_id.is_(None), JobRow.account_id.not_in(bindparam("crowding", expanding=True)))
 )
-_TAKE = (
-    update(JobRow)
+_TAKE = Sent(
+    update(JobRow.__table__)  # type: ignore[arg-type]
     .where(JobRow.id == bindparam("job"), JobRow.state == "queued")
     .values(state="running", fence=JobRow.fence + 1, node_id=bindparam("node"), node_epoch=bindparam("epoch"))
-    .execution_options(synchronize_session=False)
 )
 
 
@@ -130,8 +141,7 @@ def claim(tx: Session, node: Node, crowding: Sequence[int] = ()) -> JobRow | Non
     row = row or tx.scalar(_FREE, {"moment": now()})
     if row is None:
         return None
-    taken = tx.connection().execute(_TAKE, {"job": row.id, "node": node.id, "epoch": node.epoch})
-    if changed(taken) != 1:
+    if _TAKE(tx, {"job": row.id, "node": node.id, "epoch": node.epoch}).rowcount != 1:
         return None
     row.fence += 1
     tx.expunge(row)
@@ -164,13 +174,26 @@ def beat(node: Node, look: bool = False) -> bool:
 
     `look`: tell its facts anew. Who lives is listed, also when somebody had removed it.
     """
+    global _beaten, _woken
+    began = time.monotonic()
     values: dict[str, Any] = {"facts": facts.look(), "looked": now()} if look else {}
 
     def say(tx: Session) -> bool:
         mine = update(Node).where(Node.id == node.id, Node.epoch == node.epoch)
         return changed(tx.execute(mine.values(heartbeat=now(), removed=None, **values))) == 1
 
-    return write(say)
+    late = overslept(began)
+    alive = write(say)
+    if alive:
+        _woken = began if late else _woken
+        _beaten = began
+    return alive
+
+
+def overslept(since: float) -> bool:
+    """Whether this process gave no sign of life for as long as its jobs are left to it, now or some time since then:
+    others may have them."""
+    return _woken > since or (_beaten is not None and time.monotonic() - _beaten > LEASE.total_seconds())
 
 
 def recover() -> int:
@@ -197,6 +220,21 @@ def recover() -> int:
     for _ in range(count):
         wake.one()
     return count
+
+
+def let_go(node: Node, running: Collection[int], seen: Collection[int]) -> set[int]:
+    """Free the jobs that this life of a node holds, that are not `running` in it, and that were `seen` so before: what
+    is to be looked at again."""
+    mine = (JobRow.state == "running", JobRow.node_id == node.id, JobRow.node_epoch == node.epoch)
+    with reading() as session:
+        idle = set(session.scalars(select(JobRow.id).where(*mine))).difference(running)
+    late = idle.intersection(seen)
+    if late:
+        freed = update(JobRow).where(JobRow.id.in_(late), *mine).values(state="queued", fence=JobRow.fence + 1)
+        count = write(lambda tx: changed(tx.execute(freed.execution_options(synchronize_session=False))))
+        for _ in range(count):
+            wake.one()
+    return idle - late
 
 
 def free_waiting(tx: Session, finished: int) -> None:

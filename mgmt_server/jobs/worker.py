@@ -14,9 +14,9 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import changed, now, reading, write
+from mgmt_server.db import away, changed, now, reading, write
 from mgmt_server.jobs.flow import Fenced, _Waiting, load
-from mgmt_server.jobs.queue import HEARTBEAT, LOOK, beat, claim, join_cluster, recover, wake
+from mgmt_server.jobs.queue import HEARTBEAT, LOOK, beat, claim, join_cluster, let_go, recover, wake
 from mgmt_server.jobs.rows import JobRow, Node, Timer
 
 log = logging.getLogger("cloudwright.jobs")
@@ -49,28 +49,29 @@ def every(seconds: float | Callable[[], float], name: str) -> Callable[[Callable
 
 
 class Shares:
-    """Which accounts' jobs this process runs now, so that a thousand jobs of one do not keep the others waiting."""
+    """Which jobs this process runs now, and whose, so that a thousand jobs of one do not keep the others waiting."""
 
     def __init__(self, threads: int) -> None:
         self.most = max(2, threads // 2)
-        self._held: Counter[int] = Counter()
+        self.jobs: set[int] = set()
+        self._held: Counter[int | None] = Counter()
         self._lock = threading.Lock()
 
     def crowding(self) -> list[int]:
         with self._lock:
-            return [account for account, jobs in self._held.items() if jobs >= self.most]
+            return [account for account, jobs in self._held.items() if account is not None and jobs >= self.most]
 
     @contextmanager
-    def held(self, account: int | None) -> Iterator[None]:
-        if account is None:
-            yield
-            return
+    def held(self, job: JobRow) -> Iterator[None]:
+        number, account = job.id, job.account_id
         with self._lock:
+            self.jobs.add(number)
             self._held[account] += 1
         try:
             yield
         finally:
             with self._lock:
+                self.jobs.discard(number)
                 self._held[account] -= 1
                 if not self._held[account]:
                     del self._held[account]
@@ -82,7 +83,7 @@ def run_next(node: Node, shares: Shares | None = None) -> bool:
     row = write(claim, node, shares.crowding())
     if row is None:
         return False
-    with shares.held(row.account_id), suppress(Fenced, _Waiting):
+    with shares.held(row), suppress(Fenced, _Waiting):
         load(row).run()
     return True
 
@@ -94,6 +95,7 @@ class Workers:
         self.node = join_cluster(name, address, version)
         self.busy = 0
         self._shares = Shares(threads)
+        self._dropped: set[int] = set()  # jobs that this node holds and no thread of it was seen to run
         self.on_lost: Callable[[], None] = lambda: None
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._work, name=f"job-{n}", daemon=True) for n in range(threads)]
@@ -121,8 +123,8 @@ class Workers:
             try:
                 while not self._stopping.is_set() and self._one():
                     pass
-            except SQLAlchemyError:
-                log.exception("the database failed a worker; it goes on in a second")
+            except SQLAlchemyError as error:
+                _tell("the database failed a worker; it goes on in a second", error)
                 self._stopping.wait(1)
                 wake.one()
             except Exception:
@@ -150,12 +152,18 @@ class Workers:
                         self.on_lost()
                         return
                     recover()
+                    self._let_go()
                 self._wake_for_what_is_due()
                 run_due_timers()
-            except SQLAlchemyError:
-                log.exception("the database failed the ticker; it tries again")
+            except SQLAlchemyError as error:
+                _tell("the database failed the ticker; it tries again", error)
             except Exception:
                 log.exception("a timer met an internal error")
+
+    def _let_go(self) -> None:
+        """Free what this node holds and nobody here runs: the database went away amid it, or before it could tell that
+        it had been claimed. Seen so twice, because a claim is known to the database first; who is slower is fenced."""
+        self._dropped = let_go(self.node, self._shares.jobs, self._dropped)
 
     def _wake_for_what_is_due(self) -> None:
         """The safety net: jobs that another node queued, and those whose time has come."""
@@ -164,6 +172,14 @@ class Workers:
             free = session.scalar(select(func.count()).select_from(JobRow).where(JobRow.state == "queued", due))
         for _ in range(min(free or 0, len(self._threads))):
             wake.one()
+
+
+def _tell(text: str, error: Exception) -> None:
+    """In the log; a database that is away is no fault of ours, of which a trace could say more."""
+    if away(error):
+        log.error("%s: %s", text, str(error).splitlines()[0])
+    else:
+        log.error(text, exc_info=error)
 
 
 def run_due_timers() -> None:
@@ -178,8 +194,8 @@ def run_due_timers() -> None:
         if write(_take_timer, task.name, period, task.name in due):
             try:
                 task.work()
-            except Exception:
-                log.exception("timer %s failed; it runs again in %s s", task.name, period)
+            except Exception as error:
+                _tell(f"timer {task.name} failed; it runs again in {period} s", error)
 
 
 def _take_timer(tx: Session, name: str, seconds: float, known: bool) -> bool:

@@ -27,6 +27,8 @@ class Agent(Base):
     facts: Mapped[Long] = mapped_column(default="")  # JSON of HostFacts
     serial: Mapped[str] = mapped_column(String(64), default="")  # of the certificate in use, hex
     next_serial: Mapped[str] = mapped_column(String(64), default="")  # of the one issued at renewal, not seen yet
+    certified: Mapped[datetime | None] = mapped_column(default=None)  # from when its newest certificate is good
+    expires: Mapped[datetime | None] = mapped_column(default=None)  # and until when
 
     __table_args__ = (Index("ix_agent_name_kind", "name", "kind"), Base.__table_args__)
 

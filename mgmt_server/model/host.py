@@ -44,6 +44,7 @@ class Host(Internal, Base):
     machines: Mapped[int] = mapped_column(default=0)  # how many are promised
     capabilities: Mapped[str | None]
     tags: Mapped[str | None] = mapped_column(String(1000))  # comma separated
+    tag_rule: Mapped[str | None] = mapped_column(String(1000))  # instead of tags: an expression over those asked for
     os_category_id: Mapped[int | None] = refers("os_category")
     version: Mapped[str | None]
     accelerator: Mapped[str | None]  # kvm, qemu
@@ -63,6 +64,8 @@ class HypervisorLimits(Internal, Base):
     machines: Mapped[int]  # on one host
     data_disks: Mapped[int]  # of one machine
     hosts: Mapped[int | None]  # in one cluster
+    storage_motion: Mapped[bool] = mapped_column(default=True)  # disks may move with a running machine
+    vm_snapshots: Mapped[bool] = mapped_column(default=True)
 
 
 STATES = States(

@@ -85,6 +85,7 @@ class Nic(Base):
     traffic: Mapped[str] = mapped_column(default="Guest")
     is_default: Mapped[bool] = mapped_column(default=False)
     enabled: Mapped[bool] = mapped_column(default=True)
+    dhcp_options: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)  # code -> value, besides the usual ones
     address_id: Mapped[int | None] = refers(
         "address"
     )  # its row in a range of addresses, for shared and public networks

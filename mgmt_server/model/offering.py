@@ -95,6 +95,10 @@ class DiskOffering(Choice, Base):
     bytes_write_rate_max: Mapped[Bytes | None]
     iops_read_rate_max: Mapped[Bytes | None]
     iops_write_rate_max: Mapped[Bytes | None]
+    bytes_read_rate_max_length: Mapped[int | None]  # seconds of a burst
+    bytes_write_rate_max_length: Mapped[int | None]
+    iops_read_rate_max_length: Mapped[int | None]
+    iops_write_rate_max_length: Mapped[int | None]
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
     @classmethod

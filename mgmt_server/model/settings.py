@@ -9,8 +9,6 @@ without a use does not exist.
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,8 +16,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from mgmt_server.db import cache_of_rows, reading
+from mgmt_server.db.kept import Kept
 from mgmt_server.model.event import SettingValue
 from mgmt_server.model.groups import group_of
 
@@ -84,6 +83,7 @@ class Setting:
         self.parent = parent  # the setting that switches this one on
         self.options, self.least, self.most = options or tuple(o for o in fact.get("options", ()) if o), least, most
         self.secret = secret or self.category in ("Secure", "Hidden")
+        self._somewhere: tuple[object, bool] = (None, False)
         if used:
             settings[name] = self
 
@@ -115,49 +115,29 @@ class Setting:
 
     def somewhere(self) -> bool:
         """Whether it is on in any scope at all: for lists, whose rows need not look further where it is not."""
-        global _on
-        values = _values()
-        if _on[0] is not values:
-            _on = (values, {})
-        found = _on[1].get(self.name)
-        if found is None:
+        values, held = _values(), self._somewhere
+        if held[0] is not values:
             told = [self.default or "", *(value for (name, _, _), value in values.items() if name == self.name)]
-            found = _on[1][self.name] = any(text.strip().lower() == "true" for text in told)
-        return found
+            held = self._somewhere = (values, any(text.strip().lower() == "true" for text in told))
+        return held[1]
 
     def words(self, *scopes: Scope) -> list[str]:
         return [w.strip() for w in self.text(*scopes).split(",") if w.strip()]
 
 
-_lock = threading.Lock()
-_cached: tuple[float, dict[tuple[str, str, int], str]] = (0.0, {})
-_on: tuple[dict[tuple[str, str, int], str], dict[str, bool]] = ({}, {})  # of these values: what is on somewhere
+def _read(session: Session) -> dict[tuple[str, str, int], str]:
+    rows = select(SettingValue.name, SettingValue.scope, SettingValue.scope_id, SettingValue.value)
+    return {(name, scope, number): value or "" for name, scope, number, value in session.execute(rows)}
 
 
-def _values() -> dict[tuple[str, str, int], str]:
-    global _cached
-    until, values = _cached
-    if until > time.monotonic():
-        return values
-    with _lock:
-        until, values = _cached
-        if until <= time.monotonic():
-            with reading() as session:
-                rows = session.execute(
-                    select(SettingValue.name, SettingValue.scope, SettingValue.scope_id, SettingValue.value)
-                )
-                values = {(name, scope, number): value or "" for name, scope, number, value in rows}
-            _cached = (time.monotonic() + STANDS, values)
-    return values
+_values = Kept(_read)
 
 
 def stamp() -> object:
-    """Another object whenever the values were read anew: for what is made of them and kept."""
+    """Another object whenever a value has changed: for what is made of them and kept."""
     return _values()
 
 
-@cache_of_rows
 def forget() -> None:
     """Read the values anew: one was changed."""
-    global _cached
-    _cached = (0.0, {})
+    _values.forget()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, String, UniqueConstraint
+from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, Bytes, Long, States, refers
@@ -35,6 +35,7 @@ class Pool(Internal, Base):
     allocated: Mapped[Bytes] = mapped_column(default=0)
     overprovision: Mapped[float] = mapped_column(default=2.0)
     tags: Mapped[str | None] = mapped_column(String(1000))
+    tag_rule: Mapped[str | None] = mapped_column(String(1000))  # as of hosts
     capacity_iops: Mapped[int | None]
     stopped: Mapped[list[int]] = mapped_column(JSON, default=list)  # machines that its maintenance stopped
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
@@ -85,13 +86,13 @@ class ImageStore(Internal, Base):
 
 
 class TemplateOnStore(Internal, Base):
-    """A template's image on a store."""
+    """A template's image on a store. Without one: hosts fetch it from its URL (direct download)."""
 
     __tablename__ = "template_on_store"
     __table_args__ = (UniqueConstraint("template_id", "store_id"), Base.__table_args__)
 
     template_id: Mapped[int] = refers("template")
-    store_id: Mapped[int] = refers("image_store")
+    store_id: Mapped[int | None] = refers("image_store")
     zone_id: Mapped[int] = refers("zone")
     state: Mapped[str] = mapped_column(default="Creating")  # Creating, Ready, Failed, Destroying
     path: Mapped[str] = mapped_column(String(1000), default="")  # below the store
@@ -99,6 +100,11 @@ class TemplateOnStore(Internal, Base):
     physical_size: Mapped[Bytes] = mapped_column(default=0)
     progress: Mapped[int] = mapped_column(default=0)  # percent
     error: Mapped[Long | None]
+
+    @classmethod
+    def reachable(cls) -> ColumnElement[bool]:
+        """That the image can be had: its store is there still, or it needs none."""
+        return cls.store_id.is_(None) | cls.store_id.in_(select(ImageStore.id).where(ImageStore.removed.is_(None)))
 
     def kept_as(self, registered: str) -> str:
         """The image's format, which is not what was registered where it was converted."""

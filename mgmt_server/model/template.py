@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, String, UniqueConstraint, select, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mgmt_server.db import Base, Bytes, refers, remembers
+from mgmt_server.db import Base, Bytes, Long, refers, remembers
 from mgmt_server.model.account import Domain
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import Caller, Internal, Offered, Owned, ancestors
@@ -45,7 +45,8 @@ class Template(Owned, Base):
     name: Mapped[str]
     display_text: Mapped[str | None] = mapped_column(String(4096))
     unique_name: Mapped[str]
-    type: Mapped[str] = mapped_column(default="USER")  # SYSTEM, BUILTIN, ROUTING
+    type: Mapped[str] = mapped_column(default="USER")  # SYSTEM, BUILTIN, VNF, DATADISK
+    parent_id: Mapped[int | None] = refers("template")  # of a DATADISK: the template whose OVA it came with
     format: Mapped[str]  # QCOW2, VHD, RAW, OVA, ISO
     hypervisor: Mapped[str]
     arch: Mapped[str] = mapped_column(default="x86_64")
@@ -72,6 +73,12 @@ class Template(Owned, Base):
     state: Mapped[str] = mapped_column(default="Active")
     sort_key: Mapped[int] = mapped_column(default=0)
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    appliance: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what its OVA's description says: `nics`
+
+    @property
+    def family(self) -> int:
+        """The template that it belongs to: itself, or the one whose OVA it came with."""
+        return self.parent_id or self.id
 
     @classmethod
     def offered(cls, caller: Caller) -> ColumnElement[bool]:
@@ -113,3 +120,16 @@ class LaunchPermission(Internal, Base):
 
     template_id: Mapped[int] = refers("template")
     account_id: Mapped[int] = refers("account")
+
+
+class DownloadCertificate(Internal, Base):
+    """A certificate that hosts of a zone trust where they fetch templates from their URLs."""
+
+    __tablename__ = "download_certificate"
+
+    name: Mapped[str]
+    certificate: Mapped[Long]  # PEM
+    hypervisor: Mapped[str]
+    zone_id: Mapped[int] = refers("zone")
+    only: Mapped[list[str]] = mapped_column(JSON, default=list)  # hosts (uuid) that use it; empty: all, also later ones
+    revoked: Mapped[list[str]] = mapped_column(JSON, default=list)  # hosts that do not

@@ -42,6 +42,8 @@ class Caller:
     project_rules: Mapping[int, Callable[[str], bool]] = field(default_factory=dict, compare=False)
     role_id: int | None = None
     may: Callable[[str, tuple[str, ...]], bool] | None = None  # a role that somebody made: (command, its roles)
+    # statements that were built for the caller, whose scope stands in them
+    statements: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_root(self) -> bool:

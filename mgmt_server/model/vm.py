@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, String, UniqueConstraint
+from sqlalchemy import JSON, ColumnElement, Index, String, UniqueConstraint, select, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mgmt_server.db import Base, Bytes, Long, States, refers, remembers
 from mgmt_server.db.secrets import Secret
-from mgmt_server.model.tenancy import Owned
+from mgmt_server.model.tenancy import Caller, Owned
 
 
 class Vm(Owned, Base):
@@ -41,6 +41,7 @@ class Vm(Owned, Base):
     speed: Mapped[int] = mapped_column(default=0)
     memory: Mapped[int] = mapped_column(default=0)  # MiB
     reserved: Mapped[bool] = mapped_column(default=False)  # whether host_id's capacity is held for it
+    doubted: Mapped[bool] = mapped_column(default=False)  # Starting, and its host did not tell whether it runs there
     ha_enabled: Mapped[bool] = mapped_column(default=False)
     dynamically_scalable: Mapped[bool] = mapped_column(default=False)
     delete_protection: Mapped[bool] = mapped_column(default=False)
@@ -55,6 +56,10 @@ class Vm(Owned, Base):
     boot_type: Mapped[str] = mapped_column(default="BIOS")
     boot_mode: Mapped[str] = mapped_column(default="LEGACY")
     state_changed: Mapped[datetime | None]
+    called: Mapped[str | None] = mapped_column(String(80), index=True)  # by its host, where it is not `instance_name`
+    lease_days: Mapped[int | None]  # these three are empty without a lease, and once its end has been acted upon
+    lease_action: Mapped[str | None] = mapped_column(String(20))  # STOP, DESTROY
+    lease_expires: Mapped[datetime | None] = mapped_column(index=True)
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     statistics: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     # of routers and system VMs
@@ -64,6 +69,36 @@ class Vm(Owned, Base):
     agent: Mapped[str | None] = mapped_column(String(40))
     agent_state: Mapped[str | None]
     software_version: Mapped[str | None]
+
+    @property
+    def instance(self) -> str:
+        """What hosts call it."""
+        return self.called or instance_name(self.kind, self.account_id, self.id)
+
+
+class VmSchedule(Base):
+    """What is done with a machine again and again, at the moments of a crontab line in a time zone."""
+
+    __tablename__ = "vm_schedule"
+    __table_args__ = (UniqueConstraint("vm_id", "schedule", "timezone", "action", "removed"), Base.__table_args__)
+
+    vm_id: Mapped[int] = refers("vm")
+    action: Mapped[str] = mapped_column(String(20))  # START, STOP, REBOOT, FORCE_STOP, FORCE_REBOOT
+    schedule: Mapped[str] = mapped_column(String(100))
+    timezone: Mapped[str] = mapped_column(String(60))
+    description: Mapped[str | None] = mapped_column(String(1024))
+    enabled: Mapped[bool] = mapped_column(default=True)
+    starts: Mapped[datetime]
+    ends: Mapped[datetime | None]
+    next_run: Mapped[datetime | None] = mapped_column(index=True)  # empty while it is not enabled, and after its end
+
+    @classmethod
+    def operable_by(cls, caller: Caller) -> ColumnElement[bool]:
+        if caller.is_root:
+            return true()
+        return cls.vm_id.in_(select(Vm.id).where(Vm.kind == "User", Vm.operable_by(caller)))
+
+    usable_by = operable_by
 
 
 PREFIX = {"User": "i", "DomainRouter": "r", "ConsoleProxy": "v", "SecondaryStorageVm": "s"}

@@ -219,7 +219,10 @@ class StorageRange(Internal, Base):
 
 
 class Dedication(Internal, Base):
-    """A zone, pod, cluster or host that only one domain (and those below it) or one account of it may use."""
+    """A zone, pod, cluster or host that only one domain (and those below it) or one account of it may use.
+
+    In pods, clusters and hosts only machines of the affinity group are placed. All that one holder has is of one group.
+    """
 
     __tablename__ = "dedication"
     __table_args__ = (UniqueConstraint("kind", "resource_id"), Base.__table_args__)
@@ -228,6 +231,7 @@ class Dedication(Internal, Base):
     resource_id: Mapped[int]
     domain_id: Mapped[int] = refers("domain")
     account_id: Mapped[int | None] = refers("account")
+    group_id: Mapped[int] = refers("affinity_group")
 
 
 class GuestVlanRange(Internal, Base):

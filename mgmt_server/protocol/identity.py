@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cryptography import x509
 
 ROLES = ("host", "systemvm", "server")
+
+
+@dataclass(frozen=True)
+class CertificateRequest:
+    """What an agent wants signed, and the serial (hex) of the certificate that it has."""
+
+    csr: str
+    serial: str
 
 
 def uri_of(role: str, uuid: str) -> str:

@@ -29,8 +29,27 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Authority:
+    """A certificate (PEM) that is trusted where images are fetched from. No `agents`: by all."""
+
+    certificate: str
+    agents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Direct:
+    """How hosts fetch an image from where it was registered: not from secondary storage, where it is not."""
+
+    url: str
+    allowed: tuple[str, ...] = ()  # networks of ours that may be fetched from, as CIDRs
+    largest: int = 50 << 30  # bytes
+    authorities: tuple[Authority, ...] = ()
+    redirects: bool = True  # whether the server there may name another URL instead
+
+
+@dataclass(frozen=True)
 class Image:
-    """A template or ISO on secondary storage."""
+    """A template or ISO on secondary storage; with `direct`, wherever that says."""
 
     uuid: str
     store: Store
@@ -39,6 +58,7 @@ class Image:
     size: int  # bytes that it takes on the store
     virtual_size: int
     checksum: str = ""  # {ALGORITHM}hex, as registered
+    direct: Direct | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,8 @@ class Disk:
     limits: dict[str, int] = field(default_factory=dict)  # bytes_read, bytes_write, iops_read, iops_write, each _max
     cache: str = ""  # none, writeback, writethrough; empty: the host's choice
     provisioning: str = "thin"  # sparse, fat
+    io: str = ""  # native, threads, io_uring; empty: the host's choice
+    threaded: bool = False  # served by a thread beside the machine's CPUs
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,9 @@ class Nic:
     model: str = "virtio"
     rate: int = 0  # Mbit/s, 0: no limit
     mtu: int = 0
+    queues: int = 0  # 0 and 1: one
+    packed: bool = False  # packed virtqueues
+    rate_by_default: bool = False  # settings say the rate, no offering: a host that cannot limit lets it be
 
 
 @dataclass(frozen=True)
@@ -87,14 +112,17 @@ class Machine:
     disks: tuple[Disk, ...]
     nics: tuple[Nic, ...]
     os: str = ""  # platform name of the guest OS
-    iso: str = ""  # path or URL of an attached ISO
+    iso: str = ""  # path or URL of an attached ISO; its name in `iso_pool` where that is set
+    iso_pool: Pool | None = None
     boot_type: str = "BIOS"  # UEFI
     boot_mode: str = "LEGACY"  # SECURE
     most_cpus: int = 0  # up to which it can be scaled while it runs; 0: it cannot
     most_memory: int = 0
+    speed_limit: int = 0  # MHz that each CPU gets at most; 0: whatever is free
     vnc_password: str = ""
     boot_arguments: str = ""  # system VMs: key=value words (reference: system VM boot parameters)
     details: dict[str, str] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()  # additional configuration: see protocol/extra.py
 
 
 @dataclass(frozen=True)
@@ -122,6 +150,27 @@ class Saved:
     physical_size: int
     whole: bool = True
     point: str = ""  # what the disk calls this moment from now on; empty: changes since cannot be followed
+
+
+@dataclass(frozen=True)
+class PoolFile:
+    """What lies in a folder of a pool. `modified`: seconds since 1970."""
+
+    name: str
+    size: int = 0  # bytes
+    modified: int = 0
+    folder: bool = False
+
+
+@dataclass(frozen=True)
+class DiskFile:
+    """A file of a pool that was looked into. Sizes are bytes."""
+
+    name: str
+    format: str = ""  # as its content says: qcow2, raw, vmdk ...
+    size: int = 0  # that it takes
+    virtual_size: int = 0
+    refused: str = ""  # why it must not be taken for a disk; empty: it may be
 
 
 @dataclass(frozen=True)
@@ -187,6 +236,7 @@ class HostFacts:
     nfs: str = ""  # mount, libnfs: how this host reaches NFS
     version: str = ""  # of the agent
     clock: str = ""  # ISO time, for the clock check
+    limits_nics: bool = True  # its kernel can limit the speed of NICs
 
 
 @dataclass(frozen=True)
@@ -198,6 +248,15 @@ class HostStatistics:
     network_read: int  # KiB since start
     network_written: int
     pools: dict[str, tuple[int, int]] = field(default_factory=dict)  # uuid -> (bytes used, bytes there)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a host's own script for a stage of its maintenance did. `stages`: those for which it has a script."""
+
+    status: int = 0  # as it exited; 0 where there is none
+    output: str = ""
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Lease:
     hostname: str
     interface: str = "eth0"
     default: bool = True  # whether this NIC gives the guest its gateway and name servers
+    options: dict[str, str] = field(default_factory=dict)  # code -> value of other DHCP options: see dhcp.py
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class RouterDocument:
     management_cidr: str = ""
 
 
+SOFTWARE = "1"  # what images that are made now have in them; raised when those made before do not do any more
+
+
 @dataclass(frozen=True)
 class Applied:
     """What a router answers: what it changed, and what is wrong if it could not."""
@@ -65,3 +69,4 @@ class Applied:
     version: int
     changed: tuple[str, ...] = ()  # dnsmasq, addresses, firewall, metadata, password, ssh
     error: str = ""
+    software: str = ""  # the version of what is in it; images made before it was told say nothing

@@ -1,9 +1,9 @@
-"""Checks of values that several resources take. Each gives the value back, or raises InvalidValue."""
+"""Checks of values that several resources take, each gives the value back or raises InvalidValue; and their taking."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netaddr import AddrFormatError, IPAddress, IPNetwork
@@ -111,6 +111,13 @@ def host_name(parameter: str, value: str | None) -> str | None:
     return value
 
 
+def assign(row: Any, changes: Mapping[str, Any]) -> None:
+    """Give a row's columns what was sent; None leaves them as they are."""
+    for column, value in changes.items():
+        if value is not None:
+            setattr(row, column, value)
+
+
 def unused(ctx: Context, what: str, *users: tuple[Any, ColumnElement[bool]], raises: type[ApiError] = InUse) -> None:
     """Refuse while rows of a table that meet a condition are there: (table, condition), ..."""
     for table, condition in users:
@@ -148,4 +155,15 @@ def tag_ranges(parameter: str, text: str, least: int, most: int) -> list[tuple[i
             raise InvalidValue(f"{parameter}={text[:100]} names {first} twice")
     if sum(last - first + 1 for first, last in found) > 100_000:
         raise InvalidValue(f"{parameter}={text[:100]} is too wide: at most 100000 tags for one physical network")
+    return found
+
+
+def pairs(parameter: str, entries: Sequence[Mapping[str, str]] | None, key: str, value: str) -> dict[str, str]:
+    """The entries of a map as pairs, those of `key` -> those of `value`, whatever the case of these names."""
+    found = {}
+    for entry in entries or []:
+        lower = {k.lower(): v for k, v in entry.items()}
+        if not lower.get(key) or not lower.get(value):
+            raise InvalidValue(f"{parameter} is incomplete: each entry has {key} and {value}")
+        found[lower[key]] = lower[value]
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID, uuid5
 
 from sqlalchemy import String, cast, func, select
 
@@ -10,6 +11,7 @@ from mgmt_server.api.view import View, shown
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.account import Account, Domain, Project
 from mgmt_server.model.network import Network, Nic, NicAddress
+from mgmt_server.protocol import dhcp
 
 __all__ = ["nic_view", "owner_fields", "owner_joins", "pending_job", "spoken_path"]
 
@@ -54,12 +56,25 @@ def _device(device: int) -> str:
 
 
 def _secondary_of(text: str | None) -> list[dict[str, str]]:
-    found = sorted((int(number), uuid, address) for number, uuid, address in (e.split("=") for e in _entries(text)))
+    if not text:
+        return []
+    found = sorted((int(number), uuid, address) for number, uuid, address in (e.split("=") for e in text.split(",")))
     return [{"id": uuid, "ipaddress": address} for _, uuid, address in found]
 
 
-def _entries(text: str | None) -> list[str]:
-    return text.split(",") if text else []
+def _dhcp_of(nic: str, options: dict[str, str] | None) -> list[dict[str, object]]:
+    if not options:
+        return []
+    return [
+        {
+            "id": str(uuid5(UUID(nic), code)),
+            "nicid": nic,
+            "extradhcpoptioncode": int(code),
+            "extradhcpoptionname": dhcp.KNOWN[int(code)][0],
+            "extradhcpvalue": value,
+        }
+        for code, value in sorted(options.items(), key=lambda each: int(each[0]))
+    ]
 
 
 # in the NIC's own statement: few have any, and another one for each list would cost all of them
@@ -91,5 +106,5 @@ nic_view = View(
     macaddress=Nic.mac,
     deviceid=Nic.device,
     secondaryip=shown(_secondary_of, _secondary),
-    extradhcpoption=shown(lambda _: [], Nic.id),
+    extradhcpoption=shown(_dhcp_of, Nic.uuid, Nic.dhcp_options),
 )

@@ -35,9 +35,16 @@ class Client:
 
     def __init__(self, profile: Profile, transport: httpx.BaseTransport | None = None) -> None:
         self.profile = profile
-        self._http = httpx.Client(
-            timeout=profile.timeout, verify=profile.verify, transport=transport, headers={"User-Agent": "cloudwright"}
-        )
+        agent = {"User-Agent": "cloudwright"}
+        try:
+            self._http = httpx.Client(
+                timeout=profile.timeout, verify=profile.verify, transport=transport, headers=agent
+            )
+        except OSError as error:  # an SSLError is one too
+            raise Refused(
+                f"verify of the profile {profile.name} is {profile.verify}, and no file of certificates: "
+                f"{error.strerror or error}"
+            ) from None
 
     def call(self, command: str, sent: Mapping[str, str]) -> dict[str, Any]:
         """What stands under the response's name. Raises Refused."""
@@ -54,7 +61,7 @@ class Client:
                 answer = self._http.get(self.profile.endpoint, params=pairs)
             (content,) = answer.json().values()
         except httpx.HTTPError as error:
-            raise Refused(f"{self.profile.endpoint}: {error or type(error).__name__}") from None
+            raise Refused(f"{self.profile.endpoint}: {error or type(error).__name__}{_remedy(error)}") from None
         except (ValueError, AttributeError):
             raise Refused(
                 f"{self.profile.endpoint} answered {answer.status_code} and not as an API does: is the path right?"
@@ -105,3 +112,12 @@ def signature(pairs: Mapping[str, str], secret: str) -> str:
     """HMAC-SHA1 over the sorted, encoded, lower-cased pairs, in Base64: the protocol's own."""
     found = "&".join(f"{n.lower()}={quote(pairs[n], safe='*').lower()}" for n in sorted(pairs, key=str.lower))
     return base64.b64encode(hmac.new(secret.encode(), found.encode(), hashlib.sha1).digest()).decode()
+
+
+def _remedy(error: httpx.HTTPError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+        return ""
+    return (
+        ". This machine does not trust the authority of the server's certificate: have the profile name a file with it "
+        "(verify = FILE, or CLOUDSTACK_VERIFY)"
+    )

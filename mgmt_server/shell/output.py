@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from typing import Any, TextIO
 
 FORMATS = ("table", "json", "yaml", "text")
@@ -45,9 +46,8 @@ def _table(rows: list[dict[str, Any]] | None, content: Mapping[str, Any], column
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=to, highlight=False, width=None if to.isatty() else 10_000, soft_wrap=not to.isatty())
     if not rows and not content:
-        console.print("none")
+        print("none", file=to)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     if rows is None or (len(rows) == 1 and not columns):  # one object: its fields below each other
@@ -62,7 +62,12 @@ def _table(rows: list[dict[str, Any]] | None, content: Mapping[str, Any], column
             table.add_column(name, overflow="fold")
         for row in rows:
             table.add_row(*(_cell(row.get(name)) for name in chosen))
-    console.print(table)
+    if to.isatty():
+        Console(file=to, highlight=False).print(table)
+        return
+    wide = StringIO()  # in files and pipes a row is a line, however long, without the blanks that fill a column up
+    Console(file=wide, highlight=False, width=10_000).print(table)
+    print("\n".join(line.rstrip() for line in wide.getvalue().splitlines()), file=to)
 
 
 def chosen_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

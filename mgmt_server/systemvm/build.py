@@ -28,6 +28,7 @@ COMMAND_LINE = (
 AGENT_FILES = (
     "__init__.py",
     "protocol/__init__.py",
+    "protocol/dhcp.py",
     "protocol/router.py",
     "systemvm/__init__.py",
     "systemvm/agent.py",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from typing import Any
 
+from mgmt_server.protocol import dhcp
 from mgmt_server.protocol.router import Guest, Interface, Lease, RouterDocument
 
 NESTED = {"Interface": Interface, "Lease": Lease, "Guest": Guest}
@@ -153,6 +154,11 @@ def _check_leases(document: RouterDocument, networks: dict, say: Callable[[str],
             address = ipaddress.IPv4Address(item.address)
             if address not in network or address in (network.network_address, network.broadcast_address):
                 say(f"{where}: {item.address} is no host of {network} on {item.interface}")
+        for code, value in item.options.items():
+            try:
+                dhcp.written(code, value)
+            except ValueError as error:
+                say(f"{where}: {error}")
         if item.address in own:
             say(f"{where}: {item.address} is the router's own, on {own[item.address]}")
     _no_doubles((item.mac for item in document.leases), "lease for MAC", say)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 
-from mgmt_server.protocol.router import Interface, RouterDocument
+from mgmt_server.protocol import dhcp
+from mgmt_server.protocol.router import Interface, Lease, RouterDocument
 
 TABLE = "inet cloudwright"
 SSH_PORT = 3922
@@ -61,6 +62,7 @@ def dnsmasq_conf(document: RouterDocument, devices: dict[str, str], run: str, le
             # the address is the server's choice: nothing is probed, and other identifiers of a guest do not matter
             *("no-ping", "dhcp-authoritative", "dhcp-ignore-clid", "dhcp-ignore=tag:!known", "dhcp-lease-max=65535"),
             *(f"dhcp-leasefile={leases}", f"dhcp-hostsfile={run}/dhcp-hosts"),
+            f"dhcp-optsfile={run}/dhcp-options",
         ]
     return "".join(f"{line}\n" for line in lines)
 
@@ -83,8 +85,23 @@ def dhcp_hosts(document: RouterDocument) -> str:
     """Fixed addresses, in the form of dnsmasq's dhcp-hostsfile."""
     items = sorted(document.leases, key=lambda item: ipaddress.IPv4Address(item.address))
     return "".join(
-        f"{item.mac}{'' if item.default else ',set:second'},{item.address},{item.hostname},infinite\n" for item in items
+        f"{item.mac}{'' if item.default else ',set:second'}{f',set:{_tag(item)}' if item.options else ''},"
+        f"{item.address},{item.hostname},infinite\n"
+        for item in items
     )
+
+
+def dhcp_options(document: RouterDocument) -> str:
+    """What single guests are told besides the usual, in the form of dnsmasq's dhcp-optsfile."""
+    return "".join(
+        f"tag:{_tag(item)},{dhcp.written(code, value)}\n"
+        for item in sorted(document.leases, key=lambda item: item.mac)
+        for code, value in sorted(item.options.items())
+    )
+
+
+def _tag(lease: Lease) -> str:
+    return f"nic{lease.mac.replace(':', '')}"
 
 
 def dns_hosts(document: RouterDocument) -> str:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from mgmt_server.protocol.router import Interface, RouterDocument
+from mgmt_server.protocol.router import SOFTWARE, Interface, RouterDocument
 from mgmt_server.systemvm import render
 from mgmt_server.systemvm.document import Refused, parse
 from mgmt_server.systemvm.journal import read_file, write_file
@@ -43,6 +43,7 @@ class Rendered:
     firewall: str
     conf: str
     dhcp_hosts: str
+    dhcp_options: str
     dns_hosts: str
     keys: str
 
@@ -87,14 +88,17 @@ class Router:
         self._must("starting SSH", "systemctl", "start", "--no-block", "cloudwright-ssh.socket")
 
     def configure(self, raw: object) -> dict:
-        """{"version", "changed"} once the document holds. Raises Refused, before any change if the document is why."""
+        """{"version", "changed", "software"} once the document holds.
+
+        Raises Refused, before any change if the document is why.
+        """
         document = parse(raw)
         with self.lock:
             if self.document is not None and document.version < self.document.version:
                 raise Refused(
                     f"version {document.version} is older than version {self.document.version}, which this router has"
                 )
-            return {"version": document.version, "changed": self._apply(document)}
+            return {"version": document.version, "changed": self._apply(document), "software": SOFTWARE}
 
     def _store(self, document: RouterDocument | None = None) -> None:
         """Keep the document (a new one, or the one that is) for the next start, without the passwords that were taken.
@@ -150,7 +154,8 @@ class Router:
         if status:
             raise Refused(f"nft refuses the firewall: {said}")
         keys = "".join(f"{key}\n" for key in document.authorized_keys)
-        return Rendered(rules, conf, render.dhcp_hosts(document), render.dns_hosts(document), keys)
+        guests = render.dhcp_hosts(document), render.dhcp_options(document), render.dns_hosts(document)
+        return Rendered(rules, conf, *guests, keys)
 
     def _apply(self, document: RouterDocument) -> list[str]:
         devices = self._devices(document)
@@ -242,7 +247,11 @@ class Router:
         return True
 
     def _set_dnsmasq(self, document: RouterDocument, rendered: Rendered) -> bool:
-        files = {"dhcp-hosts": rendered.dhcp_hosts, "dns-hosts": rendered.dns_hosts}
+        files = {
+            "dhcp-hosts": rendered.dhcp_hosts,
+            "dhcp-options": rendered.dhcp_options,
+            "dns-hosts": rendered.dns_hosts,
+        }
         new_conf = self._differs("dnsmasq.conf", rendered.conf)
         reread = [name for name, text in files.items() if self._differs(name, text)]
         running = self.run("systemctl", "is-active", DNSMASQ_UNIT)[0] == 0
@@ -257,8 +266,8 @@ class Router:
             return False
         for name in reread:
             write_file(f"{self.volatile}/{name}", files[name], 0o644)
-        if running and not new_conf and not stale:
-            self._must("reloading dnsmasq", "systemctl", "reload", DNSMASQ_UNIT)
+        # one that does not take it, or ends amid it, is started anew: the files are there, and would differ no more
+        if running and not new_conf and not stale and self.run("systemctl", "reload", DNSMASQ_UNIT)[0] == 0:
             return True
         if running:
             self._must("stopping dnsmasq", "systemctl", "stop", DNSMASQ_UNIT)

@@ -7,13 +7,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from mgmt_server.api import sessions
 from mgmt_server.api.callers import Known, by_user
 from mgmt_server.api.command import Command, find, registry
 from mgmt_server.api.execute import answer
 from mgmt_server.api.facts import response_name
-from mgmt_server.db import Conflict, new_uuid
-from mgmt_server.errors import ApiError, NotPermitted, ParameterError, Unauthenticated
+from mgmt_server.db import Conflict, Uncertain, away, new_uuid
+from mgmt_server.errors import ApiError, NotPermitted, ParameterError, Unauthenticated, Unavailable
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.protocol.correlation import correlated
 from mgmt_server.resources.apilimit.limits import count_call, count_log_in
@@ -52,6 +54,7 @@ class Front:
 
     def __init__(self, *, simulator: bool, metrics: Metrics) -> None:
         self.simulator, self.metrics = simulator, metrics
+        self._json = wire.JSON  # as it was told last: failures are answered while the database is away too
 
     def serve(self, asked: Asked) -> Answered:
         lower = {name.lower(): value for name, value in asked.sent.items()}
@@ -77,17 +80,22 @@ class Front:
             if name in ("login", "logout"):
                 return self._session(name, asked, lower, json)
             known = self._who(asked, lower)
-            version = not asked.open
+            version = not asked.open and wire.EXPOSED.flag()
+            self._json = wire.header(wire.JSON_TYPE.text()) or wire.JSON
             command = self._command(known, name, asked)
             # maps keep the case of their field names; everything else is found in any case
             sent = _canonical(asked.sent, lower)
             content = answer(known.caller, command, sent, correlation, self.simulator)
-            return Answered(200, wire.body(command.response_name, content, json, version), media(json), {}, [])
+            if wire.ENCODED.flag():
+                content = wire.in_url_words(content)
+            return Answered(200, wire.body(command.response_name, content, json, version), self._media(json), {}, [])
         except ApiError as failure:
             return self._failed(failure, name, json, version, asked)
         except Conflict as conflict:
             text = f"{conflict}: something else changed it meanwhile; look at its state and try again"
             return self._failed(ApiError(text, cs_code=4300), name, json, version, asked)
+        except SQLAlchemyError as error:
+            return self._failed(_of_the_database(error, name, correlation), name, json, version, asked)
         except Exception:
             log.exception("%s failed", name[:100])
             text = f"internal error; the log has the details under {correlation}"
@@ -130,22 +138,25 @@ class Front:
 
     def _session(self, name: str, asked: Asked, lower: Mapping[str, str], json: bool) -> Answered:
         if name == "logout":
-            if not asked.cookie or not session.log_out(asked.cookie):
+            if not asked.cookie or not session.log_out(asked.cookie, asked.address):
                 failure = ParameterError("no session to log out of")
-                return Answered(431, wire.error("logoutresponse", failure, json), media(json), {}, [])
+                return Answered(431, wire.error("logoutresponse", failure, json), self._media(json), {}, [])
             cookies = [enforce.cookie(n, "", asked.secure, 0) for n in ("JSESSIONID", "sessionkey")]
             return Answered(
-                200, wire.body("logoutresponse", {"description": "success"}, json), media(json), {}, cookies
+                200, wire.body("logoutresponse", {"description": "success"}, json), self._media(json), {}, cookies
             )
         if asked.method != "POST":
-            return Answered(405, b"Please use HTTP POST to authenticate using this API", media(json), {}, [])
+            return Answered(405, b"Please use HTTP POST to authenticate using this API", self._media(json), {}, [])
         origin.check_page(asked.headers)
         count_log_in(asked.address)
         if asked.cookie:
-            session.log_out(asked.cookie)
+            sessions.end(asked.cookie)
         greeting, number, key = session.log_in(lower, asked.address)
         cookies = [enforce.cookie(n, v, asked.secure) for n, v in (("JSESSIONID", number), ("sessionkey", key))]
-        return Answered(200, wire.body("loginresponse", greeting, json), media(json), {}, cookies)
+        return Answered(200, wire.body("loginresponse", greeting, json), self._media(json), {}, cookies)
+
+    def _media(self, json: bool) -> str:
+        return self._json if json else wire.XML
 
     def _failed(self, failure: ApiError, name: str, json: bool, version: bool, asked: Asked) -> Answered:
         known = name in registry or name in ("login", "logout")
@@ -155,7 +166,19 @@ class Front:
         else:
             outer = response_name(name)
         body = wire.error(outer, failure, json, version)
-        return Answered(failure.code, body, media(json), {"X-Description": wire.header(str(failure))}, [])
+        return Answered(failure.code, body, self._media(json), {"X-Description": wire.header(str(failure))}, [])
+
+
+def _of_the_database(error: SQLAlchemyError, name: str, correlation: str) -> ApiError:
+    if not away(error):
+        log.error("%s failed", name[:100], exc_info=error)
+        return ApiError(f"internal error; the log has the details under {correlation}")
+    log.error("%s failed, for the database is away: %s", name[:100], str(error).splitlines()[0])
+    if isinstance(error, Uncertain):
+        return Unavailable(
+            "the database went away while it was told to keep the change: look whether it was made before asking again"
+        )
+    return Unavailable("the database does not answer: nothing was changed; try again in a while")
 
 
 def system() -> Known:
@@ -175,8 +198,4 @@ def _canonical(sent: Mapping[str, str], lower: Mapping[str, str]) -> Mapping[str
     return found
 
 
-def media(json: bool) -> str:
-    return wire.JSON if json else wire.XML
-
-
-__all__ = ["Answered", "Asked", "Front", "media"]
+__all__ = ["Answered", "Asked", "Front"]

@@ -5,9 +5,14 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 
-from mgmt_server.api import sessions
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mgmt_server.api import lockout, sessions
 from mgmt_server.api.callers import Known, by_user
+from mgmt_server.db import write
 from mgmt_server.errors import AccountError, ApiError, Unauthenticated
+from mgmt_server.model.account import Login, User
 from mgmt_server.model.settings import Setting
 from mgmt_server.resources.twofactor import rules as second
 from mgmt_server.web.login import log_in
@@ -76,6 +81,18 @@ def _same(given: str | None, key: str) -> bool:
     return hmac.compare_digest((given or "").encode(), key.encode())
 
 
-log_out = sessions.end
+def log_out(cookie: str, address: str) -> bool:
+    """Whether there was a session to end. Tells whose it was."""
+    return write(_log_out, cookie, address)
+
+
+def _log_out(tx: Session, cookie: str, address: str) -> bool:
+    mine = select(User).join(Login, Login.user_id == User.id).where(Login.id_hash == sessions.hashed(cookie))
+    user = tx.scalar(mine)
+    if user is None or not sessions.end_in(tx, cookie):  # which one of two calls at once has ended it
+        return False
+    lockout.tell(tx, user, "USER.LOGOUT", f"user {user.username} has logged out from IP address {address}")
+    return True
+
 
 __all__ = ["log_in", "log_out", "of_request"]

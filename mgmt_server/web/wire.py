@@ -10,13 +10,19 @@ from xml.sax.saxutils import escape
 import orjson
 
 from mgmt_server.errors import ApiError
+from mgmt_server.model.settings import Setting
+from mgmt_server.web.signature import encoded
 
 JSON, XML = "application/json; charset=UTF-8", "text/xml; charset=UTF-8"
 QUOTES = {'"': "&quot;", "'": "&apos;"}
 API_VERSION = "4.22.1.0"  # of the protocol that is spoken; clients compare it
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # none of these may stand in a header
+DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
 NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
+EXPOSED = Setting("expose.cloudstack.version.api.xml.response", "Whether answers in XML tell the protocol's release")
+JSON_TYPE = Setting("json.content.type", "The content type that answers in JSON are sent with")
+ENCODED = Setting("encode.api.response", "Whether texts in answers are encoded as in URLs, for clients that expect it")
 
 
 def wants_json(response: str | None) -> bool:
@@ -31,16 +37,23 @@ def body(name: str, content: dict[str, Any], json: bool, version: bool = True) -
 
 
 def error(name: str, failure: ApiError, json: bool, version: bool = True) -> bytes:
-    content: dict[str, Any] = {"errorcode": failure.code, "errortext": str(failure)}
-    if failure.code not in (401,) and not getattr(failure, "plain", False):
-        content = {"uuidList": [], "errorcode": failure.code, "cserrorcode": failure.cs_code, "errortext": str(failure)}
-    if failure.uuids and json:
+    content: dict[str, Any] = {}
+    if json:
         content["uuidList"] = [{"uuid": uuid, "description": text} for uuid, text in failure.uuids]
-    elif failure.code in (401,):
-        content = {"uuidList": [], **content} if json else content
-    if not json:
-        content.pop("uuidList", None)
+    content["errorcode"] = failure.code
+    if failure.code != 401 and not getattr(failure, "plain", False):
+        content["cserrorcode"] = failure.cs_code
+    content["errortext"] = str(failure)
     return body(name, content, json, version)
+
+
+def in_url_words(value: Any) -> Any:
+    """The same content with its texts encoded as in URLs; dates stay."""
+    if isinstance(value, dict):
+        return {name: in_url_words(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [in_url_words(inner) for inner in value]
+    return encoded(value) if isinstance(value, str) and not DATE.fullmatch(value) else value
 
 
 def header(text: str) -> str:

@@ -96,7 +96,7 @@ def test_every_kind_of_thing_has_a_maker(world, rows):
     assert not poor, poor
 
 
-def test_foreign_and_missing_look_alike_and_nothing_leaks(world, rows, capsys):
+def test_foreign_and_missing_look_alike_and_nothing_leaks(world, rows, tell):
     seen, began = Seen(), world.calls
     with nothing_kept():
         for command in ALL.values():
@@ -106,9 +106,8 @@ def test_foreign_and_missing_look_alike_and_nothing_leaks(world, rows, capsys):
                 for p in entity_parameters(command):
                     if not p.roles or world.kind_of(caller) in p.roles:  # for others it is as if not sent
                         relations(world, rows, command, p, caller, seen)
-    with capsys.disabled():
-        told = f"{len(seen.commands)} commands, {world.calls - began} calls, leaks {len(seen.leaks)}"
-        print(f"\naccess matrix: {told}; {seen.reached} named the id, {len(seen.other)} refused for another reason")
+    told = f"{len(seen.commands)} commands, {world.calls - began} calls, leaks {len(seen.leaks)}"
+    tell(f"access matrix: {told}; {seen.reached} named the id, {len(seen.other)} refused for another reason")
     assert not seen.leaks, "\n".join(seen.leaks[:20])
     assert seen.reached > 3 * len(seen.other), sorted(set(seen.other))[:20]
 

@@ -23,13 +23,15 @@ from mgmt_server.db import reading, write
 from mgmt_server.model import account as identity
 from mgmt_server.model import settings
 from mgmt_server.model.account import Account, Domain, OfProject, Project, ProjectInvitation, ProjectMember, Role, User
+from mgmt_server.model.affinity import EXPLICIT, AffinityGroup
 from mgmt_server.model.network import Nic
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import Internal, Offered, Owned
-from mgmt_server.model.vm import Vm
+from mgmt_server.model.vm import Vm, VmSchedule
 from mgmt_server.resources.template.flows import in_zone
 from mgmt_server.web.app import Asked
 from mgmt_server.web.signature import digest
+from tests.certificates import authority
 from tests.cloud import Cloud
 from tests.contract.whole import filled
 
@@ -129,12 +131,17 @@ def _number_of(tx: Any, table: Any, owner: Account, given: dict[str, Any]) -> in
     return int(row(tx, kind, owner).id)
 
 
+def certificate(tx: Any, kind: Any, owner: Account) -> None:
+    """One that can be read: lists tell what stands in it."""
+    row(tx, kind, owner, certificate=authority()[0], hypervisor="Simulator", only=[], revoked=[])
+
+
 # How the matrix gets rows of a kind: what is new and the tenants' own goes into OWNED.
 THERE = (
     "Account", "Address", "Alert", "Cluster", "DiskOffering", "Domain", "Event", "Host", "ImageStore", "Network",
     "NetworkOffering", "Nic", "Node", "OsCategory", "OsType", "PhysicalNetwork", "Pod", "Pool", "Project",
     "ProjectMember", "Provider", "Role", "RolePermission", "RouterElement", "ServiceOffering", "SshKeyPair", "Template",
-    "TrafficType", "User", "VlanRange", "Vm", "Volume", "Zone",
+    "TrafficType", "User", "VlanRange", "Vm", "VmSchedule", "Volume", "Zone",
 )  # fmt: skip
 OWNED = (
     "AffinityGroup", "Annotation", "GuestVlanRange", "InstanceGroup", "NicAddress", "ResourceDetail", "Snapshot",
@@ -146,6 +153,7 @@ MAKERS: dict[str, Maker] = {
     **dict.fromkeys(OWNED, owned),
     **dict.fromkeys(OF_PROJECT, of_project),
     "LdapServer": directory,
+    "DownloadCertificate": certificate,
 }
 
 
@@ -194,7 +202,8 @@ class Tenants:
 
     def _own_something(self, name: str) -> None:
         callers.forget()
-        sent = {"zoneid": self.names["zone"], "templateid": self.names["template"]}
+        names = (("zoneid", "zone"), ("templateid", "template"), ("affinitygroupids", "group"))
+        sent = {sent_as: self.names[name] for sent_as, name in names}
         self.cloud.job(
             "deployVirtualMachine", user=name, name=f"vm-{name}", serviceofferingid=self.names["offering"], **sent
         )
@@ -300,6 +309,9 @@ class Tenants:
             return within(row.account_id, self.accounts[row.account_id].domain_id)
         if table is Project:
             return of(row)
+        if table is AffinityGroup and row.type == EXPLICIT:
+            whole = row.account_id == identity.SYSTEM_ACCOUNT and path.startswith(self.domains[row.domain_id].path)
+            return access == "usable_by" and (whole or within(row.account_id, row.domain_id))
         if table is Role:
             return access == "usable_by" and row.public and row.type != "Admin"
         if table is ProjectInvitation:
@@ -307,7 +319,7 @@ class Tenants:
             return invited or below(row.domain_id) or member(self.projects[row.project_id], "Admin")
         if issubclass(table, OfProject):
             return of(self.projects[row.project_id])
-        if table is Nic:
+        if table in (Nic, VmSchedule):
             vm = self.machines[row.vm_id]
             return vm.kind == "User" and within(vm.account_id, vm.domain_id)
         if issubclass(table, Internal):

@@ -22,17 +22,20 @@ from mgmt_server.agents import ca, tokens
 from mgmt_server.agents.server import Link
 from mgmt_server.db import secrets
 from mgmt_server.model import agent as model
+from mgmt_server.model import everything
+from mgmt_server.model.event import SettingValue
+from mgmt_server.model.host import Host
 from mgmt_server.protocol.machine import HostFacts
 
 FACTS = HostFacts("kvm1", "127.0.0.1", "KVM", "8.0", 4, 1, 2000, 8 << 30)
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.02) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
             return value
-        time.sleep(0.02)
+        time.sleep(every)
     raise AssertionError("it did not come about in time")
 
 
@@ -66,7 +69,7 @@ class FakeHost:
 
     def stop(self) -> None:
         self.client.stop()
-        self.thread.join(5)
+        self.thread.join(30)
         self.work.stop()
         self.journal.close()
 
@@ -79,7 +82,9 @@ class FakeHost:
 def database(tmp_path: Path) -> Iterator[None]:
     engine = db.connect(f"sqlite:///{tmp_path}/cloud.db")
     secrets.unlock(b"k" * 32)
-    tables = [m.__table__ for m in (model.Agent, model.AgentCommand, model.AgentToken, model.CertificateAuthority)]
+    models = (model.Agent, model.AgentCommand, model.AgentToken, model.CertificateAuthority, SettingValue, Host)
+    everything()  # what their columns refer to
+    tables = [m.__table__ for m in models]
     db.Base.metadata.create_all(engine, tables=tables)
     ca.create()
     yield

@@ -25,11 +25,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.client import connect
 
 from mgmt_server import db
-from mgmt_server.agent.client import make_csr, trusting
+from mgmt_server.agent.certificate import make_csr
+from mgmt_server.agent.client import trusting
 from mgmt_server.agents import ca
 from mgmt_server.agents.server import Link
 from mgmt_server.db import secrets
 from mgmt_server.model import agent as model
+from mgmt_server.model import everything
+from mgmt_server.model.event import SettingValue
+from mgmt_server.model.host import Host
 from mgmt_server.protocol import link as wire
 from mgmt_server.protocol.link import Hello, Ping, Request, pack, unpack
 from mgmt_server.protocol.machine import HostFacts
@@ -73,7 +77,9 @@ def _open(folder: str | Path) -> Any:
 
 def _make_cloud(folder: Path, n: int) -> None:
     engine = _open(folder)
-    tables = [m.__table__ for m in (model.Agent, model.AgentCommand, model.AgentToken, model.CertificateAuthority)]
+    models = (model.Agent, model.AgentCommand, model.AgentToken, model.CertificateAuthority, SettingValue, Host)
+    everything()  # what their columns refer to
+    tables = [m.__table__ for m in models]
     db.Base.metadata.create_all(engine, tables=tables)
     ca.create()
     authority = ca.load()

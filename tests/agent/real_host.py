@@ -30,6 +30,9 @@ from mgmt_server.drivers.hypervisor.kvm import Kvm
 from mgmt_server.drivers.storage.kvm import KvmStorage
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.model import agent as model
+from mgmt_server.model import everything
+from mgmt_server.model.event import SettingValue
+from mgmt_server.model.host import Host
 from mgmt_server.protocol.machine import Disk, Image, Machine, Nic, Pool, Store
 
 FOLDERS = "etc/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt run/libvirt"
@@ -94,7 +97,9 @@ def start_libvirtd(folder: Path) -> subprocess.Popen[bytes]:
 def serve(folder: Path) -> Link:
     engine = db.connect(f"sqlite:///{folder}/cloud.db")
     secrets.unlock(b"k" * 32)
-    tables = [m.__table__ for m in (model.Agent, model.AgentCommand, model.AgentToken, model.CertificateAuthority)]
+    models = (model.Agent, model.AgentCommand, model.AgentToken, model.CertificateAuthority, SettingValue, Host)
+    everything()  # what their columns refer to
+    tables = [m.__table__ for m in models]
     db.Base.metadata.create_all(engine, tables=tables)
     ca.create()
     link = Link(ca.load(), listen=("127.0.0.1", 0), node="n1", ping_interval=2.0)
@@ -151,6 +156,8 @@ class Story:
         assert (self.facts.name, self.facts.address, self.facts.accelerator) == ("kvm1", "10.99.0.1", "qemu")
         assert self.facts.bridges == ("cloudbr0",) and self.facts.cpus > 0 and self.facts.memory > 1 << 28
         assert "169.254.0.1/16" in sh("ip", "address", "show", "dev", "cloud0")
+        # its MAC is its own, not that of a guest's tap
+        assert Path("/sys/class/net/cloud0/addr_assign_type").read_text() == "3\n"
 
     def stored(self) -> Machine:
         used, there = self.disks.add_pool(uuid4(), self.host, self.pool)
@@ -245,6 +252,23 @@ class Story:
         self.told(machine.name, "Stopped", 5)
         assert self.kvm.start(uuid4(), self.host, machine).state == "Running"
 
+    def defined(self, machine: Machine) -> None:
+        """A machine that does not run is known without being started, as large as it is told last."""
+        call, larger = uuid4(), replace(machine, memory=96 << 20)
+        try:
+            self.kvm.define(uuid4(), self.host, larger)
+            raise AssertionError("defined anew while it runs")
+        except Failed as error:
+            assert "must be stopped" in str(error)
+        self.kvm.stop(uuid4(), self.host, machine.name, True)
+        for _ in range(2):
+            self.kvm.define(call, self.host, larger)
+        (found,) = self.kvm.describe(self.host)
+        assert (found.state, found.uuid, found.memory, len(found.disks)) == ("Stopped", machine.uuid, 96 << 20, 2)
+        self.kvm.forget(uuid4(), self.host, machine.name)
+        self.kvm.define(uuid4(), self.host, machine)
+        assert self.kvm.start(uuid4(), self.host, machine).state == "Running"
+
     def ended(self, machine: Machine) -> None:
         # libvirt 9.0 now and then loses a guest at its own restart: this makes sure that there is one
         self.kvm.start(uuid4(), self.host, machine)
@@ -298,6 +322,7 @@ def main(folder: Path, nfs: bool) -> None:
         story.restarted(machine)
         story.found(machine)
         helpers[0] = story.outlived(machine, libvirtd)
+        story.defined(machine)
         story.ended(machine)
     finally:
         for process in (story.agent, *helpers):

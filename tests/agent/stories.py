@@ -11,13 +11,12 @@ from uuid import uuid4
 from conftest import eventually
 from real_host import sh
 from sqlalchemy.orm import Session
-from two_hosts import MIB, Cloud, Guest, Pulse
+from two_hosts import MIB, Cloud, Guest, Pulse, refused, said
 
 from mgmt_server import db
-from mgmt_server.errors import Failed
 from mgmt_server.model.host import Host
 from mgmt_server.model.zone import Cluster, Pod, Zone
-from mgmt_server.protocol.machine import Disk, File, Machine, Move, Nic, Saved
+from mgmt_server.protocol.machine import File, Machine, Move, Nic
 
 STEPS = 4096
 # a block every 64 KiB, so that the disk's file grows with each; the guest tells how many there are
@@ -25,19 +24,6 @@ WRITER = f"""(i=0; while [ ! -e /run/stop ] && [ $i -lt {STEPS} ]; do
 printf %08d $i | dd of=/dev/vdc bs=512 seek=$((i * 128)) conv=sync,fsync,notrunc 2>/dev/null
 i=$((i + 1)); echo $i > /run/count.new; mv /run/count.new /run/count; done; echo $i > /run/stopped) >/dev/null 2>&1 &
 while [ ! -e /run/count ]; do usleep 50000; done"""
-
-
-def said(words: str, began: float) -> None:
-    print(f"{words}: {time.monotonic() - began:.1f} s", flush=True)
-
-
-def refused(words: str, call: object, *arguments: object) -> None:
-    try:
-        call(*arguments)  # type: ignore[operator]
-    except Failed as error:
-        assert words in str(error), error
-    else:
-        raise AssertionError(f"not refused: {words}")
 
 
 def changes(cloud: Cloud) -> None:
@@ -59,6 +45,10 @@ def _described(cloud: Cloud, guest: Guest) -> None:
     assert (found.name, found.state, found.cpus, found.memory) == (guest.machine.name, "Running", 1, 192 * MIB)
     (disk,) = found.disks
     assert (disk.pool, disk.name, disk.size) == (cloud.pool.uuid, guest.machine.disks[0].name, 256 * MIB)
+    told = guest.host.virsh("dumpxml", guest.machine.name)
+    own = () if "protocol='nfs'" in told else ("io='threads'",)  # QEMU's own NFS knows no such choice
+    for word in ("iothread='1'", "queues='2'", "packed='on'", *own):
+        assert word in told, told
     (nic,) = found.nics
     assert (nic.mac, nic.bridge, nic.model) == (guest.machine.nics[0].mac, "cloudbr0", "virtio")
 
@@ -76,9 +66,11 @@ def _disks(cloud: Cloud, guest: Guest) -> None:
     assert disks.resize_disk(uuid4(), host, data, 128 * MIB, name) == 128 * MIB
     guest.sees(lambda s: guest.disk("data")["bytes"] == 128 * MIB)
     refused("while i-2-1-VM is stopped", disks.resize_disk, uuid4(), host, data, 64 * MIB, name)
-    limited = replace(data, operations_per_second=50, limits={"bytes_read": 4096, "bytes_read_max": 8192})
+    rates = {"bytes_read": 4096, "bytes_read_max": 8192, "bytes_read_max_length": 3}
+    limited = replace(data, operations_per_second=50, limits=rates)
     disks.limit_disk(uuid4(), host, limited, name)
     assert _limits(guest, "total_iops_sec", "read_bytes_sec", "read_bytes_sec_max") == [50, 4096, 8192]
+    assert _limits(guest, "read_bytes_sec_max_length") == [3]
     disks.limit_disk(uuid4(), host, data, name)
     assert _limits(guest, "total_iops_sec", "read_bytes_sec", "read_bytes_sec_max") == [0, 0, 0]
     assert guest.read("vdb") == "alpha"
@@ -144,113 +136,6 @@ def _cd(cloud: Cloud, guest: Guest) -> None:
     assert "words.iso" not in guest.host.virsh("dumpxml", guest.machine.name)
 
 
-def keeps(cloud: Cloud) -> None:
-    """A disk saved whole and in part while the guest runs, and made anew; the machine kept as it was, and back."""
-    guest = cloud.guest("i-2-2-VM", cloud.hosts[0], vnc_password="geheim12")
-    guest.ready()
-    _saved(cloud, guest)
-    _reverted(cloud, guest)
-    _stopped(cloud, guest)
-
-
-def _saved(cloud: Cloud, guest: Guest) -> None:
-    host, name = guest.host.ref, guest.machine.name
-    data = cloud.blank("data", guest.host)
-    cloud.kvm.attach_disk(uuid4(), host, name, data)
-    guest.sees(lambda s: guest.disk("data"))
-
-    def save(number: int, since: str, point: str, disk: Disk = data, machine: str = name) -> Saved:
-        began = time.monotonic()
-        file = File(cloud.store, f"snapshots/2/7/{number}.qcow2")
-        saved = cloud.disks.save_disk(uuid4(), host, disk, machine, file, since, point)
-        said(f"saved {'whole' if saved.whole else 'in part'} with {saved.physical_size} bytes", began)
-        assert saved.physical_size == (cloud.folder / "store" / file.path).stat().st_size
-        return saved
-
-    guest.does("dd if=/dev/urandom of=/dev/vdb bs=1M seek=20 count=8 2>/dev/null; sync")
-    guest.write("vdb", "alpha")
-    first = save(1, "", "p1")
-    assert first.whole and first.size == 64 * MIB and first.physical_size > 8 * MIB
-    guest.write("vdb", "beta")
-    second = save(2, "p1", "p2")
-    assert not second.whole and second.physical_size < 2 * MIB
-    guest.write("vdb", "gamma")
-    assert not save(3, "p2", "p3").whole
-    assert save(4, "never-seen", "").whole
-    chain = tuple(cloud.image(f"snapshots/2/7/{n}.qcow2") for n in (1, 2, 3))
-    for count, words in ((1, "alpha"), (2, "beta"), (3, "gamma")):
-        again = Disk("again", cloud.pool, 64 * MIB, device=2, serial="again")
-        assert cloud.disks.load_disk(uuid4(), host, again, chain[:count]) > 8 * MIB
-        cloud.kvm.attach_disk(uuid4(), host, name, again)
-        guest.sees(lambda s: guest.disk("again"))
-        assert guest.read("vdc") == words
-        same = guest.does("cmp -s /dev/vdb /dev/vdc && echo same; true")  # all the rest of it too
-        assert same == ("same" if count == 3 else "")
-        cloud.kvm.detach_disk(uuid4(), host, name, again)
-    cloud.disks.forget_point(uuid4(), host, data, name, "p1")
-    cloud.disks.forget_point(uuid4(), host, data, name, "p1")
-    assert save(5, "p1", "").whole
-    # a moment is the disk's own: it holds while nothing runs with it, and when something does again
-    cloud.kvm.detach_disk(uuid4(), host, name, data)
-    assert save(6, "", "p6", machine="").whole
-    cloud.kvm.attach_disk(uuid4(), host, name, data)
-    guest.sees(lambda s: guest.disk("data"))
-    guest.write("vdb", "delta")
-    assert not save(7, "p6", "").whole
-    root = guest.machine.disks[0]
-    assert save(8, "", "r1", disk=root).physical_size > 10 * MIB  # with what its template holds
-    assert not save(9, "r1", "", disk=root).whole
-    cloud.kvm.detach_disk(uuid4(), host, name, data)
-
-
-def _reverted(cloud: Cloud, guest: Guest) -> None:
-    host, machine = guest.host.ref, guest.machine
-    guest.does("echo then > /run/mark; echo then > /state/mark; sync")
-    began = time.monotonic()
-    cloud.kvm.snapshot(uuid4(), host, machine.name, "s1", True)
-    cloud.kvm.snapshot(uuid4(), host, machine.name, "s1", True)
-    said("kept with its memory", began)
-    guest.does("echo now > /run/mark; echo now > /state/mark; sync")
-    cloud.kvm.snapshot(uuid4(), host, machine.name, "s2", False)
-    began = time.monotonic()
-    assert cloud.kvm.revert(uuid4(), host, machine, "s1").state == "Running"
-    assert eventually(lambda: guest.does("cat /run/mark /state/mark").split(), 30) == ["then", "then"]
-    said("back", began)
-    assert "passwd='geheim12'" in guest.host.virsh("dumpxml", "--security-info", machine.name)
-    assert not [p for p in (cloud.folder / "shared").glob("*.xml") if "geheim12" in p.read_text()]
-    assert guest.status()["boots"] == 1
-    cloud.kvm.delete_snapshot(uuid4(), host, machine.name, "s1")
-    cloud.kvm.delete_snapshot(uuid4(), host, machine.name, "s1")
-    refused("no snapshot s1", cloud.kvm.revert, uuid4(), host, machine, "s1")
-    assert cloud.kvm.revert(uuid4(), host, machine, "s2").state == "Stopped"
-    cloud.kvm.start(uuid4(), host, machine)
-    assert eventually(lambda: _mark(guest), 90) == "now"
-    guest.sees(lambda s: s["boots"] == 2)
-
-
-def _mark(guest: Guest, script: str = "cat /state/mark") -> str:
-    try:
-        return guest.does(script)
-    except AssertionError:
-        return ""
-
-
-def _stopped(cloud: Cloud, guest: Guest) -> None:
-    """The same without a guest: snapshots of what is stopped, and a host that keeps no notes of it."""
-    host, machine = guest.host.ref, guest.machine
-    cloud.kvm.stop(uuid4(), host, machine.name, False)
-    cloud.kvm.snapshot(uuid4(), host, machine.name, "s3", False)
-    cloud.kvm.delete_snapshot(uuid4(), host, machine.name, "s2")
-    assert cloud.kvm.revert(uuid4(), host, machine, "s3").state == "Stopped"
-    cloud.kvm.delete_snapshot(uuid4(), host, machine.name, "s3")
-    told = sh("qemu-img", "info", str(cloud.folder / "shared" / machine.disks[0].name))
-    assert "Snapshot list" not in told
-    cloud.kvm.forget(uuid4(), host, machine.name)
-    cloud.disks.delete_disk(uuid4(), host, machine.disks[0])
-    left = [p.name for p in (cloud.folder / "shared").iterdir() if not p.name.startswith(("heartbeat-", "template-"))]
-    assert sorted(left) == ["again", "data"]
-
-
 def moves(cloud: Cloud) -> None:
     """A guest goes from host to host while it answers, with a disk that only one host has; and what breaks."""
     one, two = cloud.hosts
@@ -268,15 +153,16 @@ def moves(cloud: Cloud) -> None:
     cloud.kvm.attach_disk(uuid4(), one.ref, guest.machine.name, stays)
     guest.sees(lambda s: guest.disk("stays"))
     guest.does(WRITER)
-    eventually(lambda: int(guest.does("cat /run/count")) > 50, 30)
+    eventually(lambda: int(guest.does("cat /run/count")) > 50, 90)
     machine = replace(guest.machine, disks=(root, there, stays))
     began = time.monotonic()
     with Pulse(guest) as pulse:
         state = cloud.kvm.migrate(uuid4(), one.ref, two.ref, machine, (Move(data, there),))
         said("migrated with a disk", began)
+        amid = sum(1 for moment in pulse.answers if moment > began)
         pulse.beats_on()
-    print(f"longest silence {pulse.gap:.2f} s", flush=True)
-    assert state.state == "Running" and pulse.gap < 2
+    print(f"longest silence {pulse.gap:.2f} s, {amid} answers amid the migration", flush=True)
+    assert state.state == "Running" and amid
     _runs_on(cloud, guest, machine, 2)
     guest.write("vdb", "beta")
     assert guest.read("vdb") == "beta" and guest.status()["boots"] == 1
@@ -295,8 +181,8 @@ def moves(cloud: Cloud) -> None:
 def _kept_up(guest: Guest) -> None:
     """What was written before, amid and after a migration is there to the last block."""
     guest.does("touch /run/stop")
-    count = int(eventually(lambda: guest.does("cat /run/stopped 2>/dev/null; true"), 30))
-    told = guest.does("echo 3 > /proc/sys/vm/drop_caches; md5sum < /dev/vdc").split()[0]
+    count = int(eventually(lambda: guest.does("cat /run/stopped 2>/dev/null; true"), 90))
+    told = guest.does("echo 3 > /proc/sys/vm/drop_caches; md5sum < /dev/vdc", 180).split()[0]
     blocks = (f"{n:08d}".encode().ljust(1 << 16, b"\0") if n < count else bytes(1 << 16) for n in range(STEPS))
     digest = hashlib.md5(usedforsecurity=False)
     for block in blocks:
@@ -337,7 +223,7 @@ def _interrupted(cloud: Cloud, guest: Guest, machine: Machine) -> None:
 
     thread = threading.Thread(target=go)
     thread.start()
-    eventually(lambda: "Unbounded" in two.virsh("domjobinfo", machine.name), 30)
+    eventually(lambda: "Unbounded" in two.virsh("domjobinfo", machine.name), 90)
     two.kill_agent()
     thread.join(120)
     assert answers and answers[0].state == "Running"
@@ -363,56 +249,11 @@ def _beats(cloud: Cloud) -> None:
             tx.add(Host(uuid=host.ref.uuid, agent=host.ref.agent, address=host.address, guid=host.name, **plain))
 
     db.write(known)
-    ages = eventually(lambda: len(a := cloud.disks.beats(one.ref, cloud.pool)) == 2 and a, 30)
+    ages = eventually(lambda: len(a := cloud.disks.beats(one.ref, cloud.pool)) == 2 and a, 90)
     assert set(ages) == {one.ref.uuid, two.ref.uuid} and all(age < 11 for age in ages.values()), ages
     two.agent.kill()
-    eventually(lambda: cloud.disks.beats(one.ref, cloud.pool)[two.ref.uuid] > 9, 30)
+    eventually(lambda: cloud.disks.beats(one.ref, cloud.pool)[two.ref.uuid] > 9, 90)
     assert cloud.disks.beats(one.ref, cloud.pool)[one.ref.uuid] < 9
-
-
-def leftovers(cloud: Cloud) -> None:
-    """What an agent that was killed left under way is ended, and done anew."""
-    host = cloud.hosts[0]
-    guest = cloud.guest("i-2-4-VM", host)
-    guest.ready()
-    name, data = guest.machine.name, cloud.blank("data", host)
-    cloud.kvm.attach_disk(uuid4(), host.ref, name, data)
-    guest.sees(lambda s: guest.disk("data"))
-    guest.write("vdb", "alpha")
-    # a save: one that waits to be pulled lasts for as long as it is let
-    begun, noted = cloud.folder / "backup.xml", cloud.folder / "checkpoint.xml"
-    begun.write_text(
-        f"<domainbackup mode='pull'><server transport='unix' socket='{cloud.folder}/nbd'/><disks>"
-        f"<disk name='vdb' type='file'><scratch file='{cloud.folder}/scratch'/></disk></disks></domainbackup>"
-    )
-    noted.write_text(
-        "<domaincheckpoint><name>p1</name><disks><disk name='vdb' checkpoint='bitmap'/></disks></domaincheckpoint>"
-    )
-    host.virsh("backup-begin", name, str(begun), str(noted))
-    file = File(cloud.store, "snapshots/1.qcow2")
-    assert cloud.disks.save_disk(uuid4(), host.ref, data, name, file, "", "p1").whole
-    guest.write("vdb", "beta")
-    assert not cloud.disks.save_disk(uuid4(), host.ref, data, name, file, "p1", "").whole
-    # a move that was never finished
-    there = replace(data, pool=host.local)
-    path = f"{host.local.path}/data"
-    sh("qemu-img", "create", "-q", "-f", "qcow2", path, "64M")
-    host.virsh("blockcopy", name, "vdb", path, "--transient-job", "--reuse-external", "--format", "qcow2")
-    cloud.disks.move_disk(uuid4(), host.ref, data, there, name)
-    cloud.disks.move_disk(uuid4(), host.ref, data, there, name)
-    assert path in host.virsh("domblklist", name) and guest.read("vdb") == "beta"
-    # a snapshot that one disk has, and the other not
-    cloud.disks.delete_disk(uuid4(), host.ref, data)
-    cloud.kvm.stop(uuid4(), host.ref, name, True)
-    sh("qemu-img", "snapshot", "-c", "s1", path)
-    machine = replace(guest.machine, disks=(*guest.machine.disks, there))
-    cloud.kvm.start(uuid4(), host.ref, machine)
-    eventually(lambda: _mark(guest, "echo alive") == "alive", 90)
-    cloud.kvm.snapshot(uuid4(), host.ref, name, "s1", True)
-    guest.write("vdb", "gamma")
-    host.kill_agent()
-    assert cloud.kvm.revert(uuid4(), host.ref, machine, "s1").state == "Running"
-    assert eventually(lambda: guest.read("vdb"), 30) == "beta"
 
 
 def firmwares(cloud: Cloud) -> None:

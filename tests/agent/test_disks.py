@@ -105,6 +105,21 @@ def test_what_shrank_is_saved_whole_again(disks: Disks, saving: Saving, disk: Di
     assert images.bitmaps(path) == []
 
 
+def test_what_a_snapshot_within_a_disk_holds_is_saved(saving: Saving, disk: Disk, tmp_path: Path) -> None:
+    path = f"{disk.pool.path}/{disk.name}"
+    qemu_io(path, "write -P 1 0 64k")
+    qemu_img("snapshot", "-c", "i-2-3-VM_VS_1", path)
+    qemu_io(path, "write -P 2 0 64k")
+    file = File(Store(f"file://{tmp_path}"), "s/1.qcow2")
+    saved = saving.save_point(disk, file, "i-2-3-VM_VS_1")
+    assert saved.whole and saved.size == 8 * MIB and saved.physical_size == (tmp_path / "s/1.qcow2").stat().st_size
+    assert "failed" not in qemu_io(tmp_path / "s/1.qcow2", "read -P 1 0 64k")
+    assert "failed" not in qemu_io(path, "read -P 2 0 64k")
+    for name, why in (("none", "has no snapshot none"), ("a,b=c", "no name")):
+        with pytest.raises(Failed, match=why):
+            saving.save_point(disk, file, name)
+
+
 def test_a_copy_stands_on_the_template_that_both_pools_have(
     disks: Disks, storage: Storage, pool: Pool, tmp_path: Path
 ) -> None:
@@ -291,6 +306,15 @@ def test_limits_of_libvirt() -> None:
     own = {"bytes_read": 1, "bytes_read_max": 2, "iops_write_max": 3, "nonsense": 4, "bytes_write": 0}
     # the total of bytes gives way to reading's own; a burst without its limit is dropped
     assert limits(replace(disk, limits=own)) == {"read_bytes_sec": 1, "read_bytes_sec_max": 2, "total_iops_sec": 6}
+    bursts = {
+        "iops_write": 5,
+        "iops_write_max": 9,
+        "iops_write_max_length": 4,
+        "iops_read": 3,
+        "iops_read_max_length": 4,
+    }
+    told = {"total_bytes_sec": 5, "write_iops_sec": 5, "write_iops_sec_max": 9, "write_iops_sec_max_length": 4}
+    assert limits(replace(disk, limits=bursts)) == told | {"read_iops_sec": 3}
 
 
 def test_caches() -> None:

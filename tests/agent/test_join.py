@@ -6,7 +6,6 @@ import asyncio
 import socket
 import ssl
 import struct
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -16,23 +15,28 @@ from conftest import FACTS, Enrol, FakeHost, eventually
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import update
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from mgmt_server import db
-from mgmt_server.agent import config
-from mgmt_server.agent.client import Client, Refused, check_server, client_context, make_csr, trusting
+from mgmt_server.agent import certificate, config
+from mgmt_server.agent.certificate import make_csr
+from mgmt_server.agent.client import Client, Refused, check_server, client_context, trusting
 from mgmt_server.agent.enroll import enroll
 from mgmt_server.agents import ca, directory, tokens
 from mgmt_server.agents.server import Link
+from mgmt_server.drivers.hypervisor import HostRef
+from mgmt_server.drivers.hypervisor.kvm import Kvm
 from mgmt_server.errors import Failed, NotPermitted, ParameterError, Unavailable
 from mgmt_server.model.agent import Agent, AgentToken
 from mgmt_server.protocol import link as wire
 from mgmt_server.protocol.link import Hello, Report, Request, Welcome, pack, unpack
+from mgmt_server.resources.setting import values
 
 
-def context_of(authority: ca.Authority, role: str, uuid: str, folder: Path, validity: timedelta = ca.VALIDITY):
+def context_of(authority: ca.Authority, role: str, uuid: str, folder: Path, validity: timedelta = timedelta(days=365)):
     """What somebody with a certificate of that role would use."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate, serial = authority.sign(make_csr(key, "x"), role, uuid, "kvm1", validity)
@@ -194,8 +198,7 @@ def test_removed_agent_is_refused(link: Link, enrolled: config.Config) -> None:
     assert talk(link, client_context(enrolled), hello(enrolled.uuid))[0] == wire.REFUSED
 
 
-def test_renewal(link: Link, enrol: Enrol, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ca, "VALIDITY", timedelta(days=365))
+def test_renewal(link: Link, enrol: Enrol) -> None:
     folder = enrol()
     key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), None)
     uuid = config.load(folder / "agent.toml").uuid
@@ -217,6 +220,52 @@ def test_renewal(link: Link, enrol: Enrol, monkeypatch: pytest.MonkeyPatch) -> N
     # the old one is worth nothing from now on
     (folder / "certificate.pem").write_text(old)
     assert talk(link, client_context(host.config), hello(uuid))[0] == wire.REFUSED
+
+
+def test_where_renewal_is_switched_off_the_agent_is_told_so(link: Link, enrolled: config.Config) -> None:
+    identity = link.authority.identify(ssl.PEM_cert_to_DER_cert(enrolled.certificate.read_text()))
+    key = serialization.load_pem_private_key(enrolled.key.read_bytes(), None)
+    with db.reading() as session:
+        before = session.scalars(select(Agent)).one()
+    assert before.expires == identity.not_after.replace(tzinfo=None) and before.certified < db.now()
+    db.write(values.keep, ca.AUTOMATIC, None, "false")
+    with pytest.raises(NotPermitted, match="ca.framework.cert.automatic.renewal.*enrol kvm1 again"):
+        directory.renew(link.authority, identity, make_csr(key, "x"))
+    db.write(values.keep, ca.AUTOMATIC, None, "true")
+    db.write(values.keep, ca.PERIOD, None, "1000")
+    directory.renew(link.authority, identity, make_csr(key, "x"))
+    with db.reading() as session:
+        after = session.scalars(select(Agent)).one()
+    assert after.expires - before.expires > timedelta(days=600) and after.next_serial
+
+
+def test_a_server_gives_a_new_certificate_and_the_agent_dials_anew_with_it(link: Link, host: FakeHost) -> None:
+    host.work.commands |= certificate.commands(host.config, host.client.relink)
+    kvm, at = Kvm(link), HostRef(str(uuid4()), "kvm1", "KVM", host.uuid)
+    wanted = kvm.certificate_request(at)
+    new = directory.provide(link.authority, host.uuid, wanted.csr, wanted.serial)
+    epoch = link.connected()[0].epoch
+    kvm.take_certificate(uuid4(), at, new, True)
+    assert host.config.certificate.read_text() == new
+    eventually(lambda: [c for c in link.connected() if c.epoch > epoch])
+    serial = f"{x509.load_pem_x509_certificate(new.encode()).serial_number:x}"
+    with db.reading() as session:
+        row = session.scalars(select(Agent)).one()
+    assert (row.serial, row.next_serial) == (serial, "") and wanted.serial != serial
+    stranger = make_csr(ec.generate_private_key(ec.SECP256R1()), "x")
+    other = directory.provide(link.authority, host.uuid, stranger, serial)
+    with pytest.raises(Failed, match="for another key"):
+        kvm.take_certificate(uuid4(), at, other, True)
+    assert host.config.certificate.read_text() == new
+
+
+def test_a_certificate_is_good_for_as_long_as_the_setting_says(enrol: Enrol) -> None:
+    def keep(tx: Session) -> None:
+        values.keep(tx, ca.PERIOD, None, "30")
+
+    db.write(keep)
+    made = x509.load_pem_x509_certificate((enrol() / "certificate.pem").read_bytes())
+    assert timedelta(days=29) < made.not_valid_after_utc - datetime.now(UTC) <= timedelta(days=30)
 
 
 def test_two_with_one_identity_the_newer_stays(link: Link, enrolled: config.Config) -> None:
@@ -337,9 +386,7 @@ def test_no_hello_in_time(link: Link, enrolled: config.Config, monkeypatch: pyte
 def test_strangers_who_say_nothing_do_not_keep_agents_out(link: Link, enrolled: config.Config) -> None:
     link._door.timeout = 1.0
     idle = [socket.create_connection(("127.0.0.1", link.port), 10) for _ in range(100)]
-    began = time.monotonic()
     assert isinstance(talk(link, client_context(enrolled), hello(enrolled.uuid)), Welcome)
-    assert time.monotonic() - began < 15
     assert link.statistics()["waiting"] <= 100
     for each in idle:
         each.close()
@@ -347,8 +394,7 @@ def test_strangers_who_say_nothing_do_not_keep_agents_out(link: Link, enrolled: 
 
 
 def test_other_paths_and_plain_tcp(link: Link) -> None:
-    context = trusting(pem=link.authority.pem)
-    assert talk(link, context, path="/other")[0] == 404
+    assert talk(link, trusting(pem=link.authority.pem), path="/other")[0] == 404
     with socket.create_connection(("127.0.0.1", link.port), 10) as s:
         s.sendall(b"GET /agent HTTP/1.1\r\n\r\n")
         assert s.recv(100)[:1] in (b"", b"\x15")  # nothing, or a TLS alert

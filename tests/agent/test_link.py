@@ -51,6 +51,12 @@ def test_what_a_crash_of_the_agent_cut_short_is_done_when_asked_again(link: Link
     assert host.done == [1] and host.journal.unfinished() == ()
 
 
+def test_the_callers_id_stands_in_the_agents_log(link: Link, host: FakeHost, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "mgmt_server.agent"):
+        link.ask(host.uuid, "do", {"name": "vm", "value": 1}, call=uuid4(), correlation="a-call-of-the-api")
+    assert any(r.getMessage().startswith("do ") and "[a-call-of-the-api]" in r.getMessage() for r in caplog.records)
+
+
 def test_one_id_for_two_effects_is_refused(link: Link, host: FakeHost) -> None:
     call = uuid4()
     link.ask(host.uuid, "do", {"name": "vm", "value": 1}, call=call)
@@ -87,6 +93,14 @@ def test_unavailable_is_not_remembered(link: Link, host: FakeHost) -> None:
     with pytest.raises(Unavailable, match="libvirt does not answer"):
         link.ask(host.uuid, "flaky", {}, call=call)
     assert link.ask(host.uuid, "flaky", {}, call=call) == "now it does"
+
+
+def test_what_was_put_there_for_a_connection_is_not_sent_over_it_once_more(link: Link, host: FakeHost) -> None:
+    call = str(uuid4())
+    mailbox.put(call, host.uuid, "do", {}, "", epoch=7)
+    assert mailbox.open_commands([host.uuid]) == mailbox.open_commands([host.uuid], before=7) == []
+    (lost,) = mailbox.open_commands([host.uuid], before=8)
+    assert lost.request.id == call
 
 
 def test_cut_in_the_middle_the_answer_comes_after_the_reconnect(link: Link, host: FakeHost) -> None:
@@ -142,7 +156,7 @@ def test_order_on_one_machine_and_none_between_machines(link: Link, host: FakeHo
     assert host.done == [1, 3]  # b does not wait for a; a's second waits for a's first
     host.gate.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert host.done == [1, 3, 2]
 
 
@@ -159,15 +173,16 @@ def test_reports_in_order_and_callbacks(link: Link, enrol) -> None:
     assert reports == [(host.uuid, "machines", [{"n": n}]) for n in range(50)]
     host.stop()
     eventually(lambda: went == [host.uuid])
-    assert directory.node_of(host.uuid) == ("kvm1", "")
+    eventually(lambda: directory.node_of(host.uuid) == ("kvm1", ""))
 
 
 def test_a_callback_may_ask_the_agent_it_is_told_of(link: Link, enrol) -> None:
     answers = []
     link.on_connect.append(lambda who: answers.append(link.ask(who.uuid, "echo", "hello", timeout=5)))
     host = FakeHost(enrol())
-    eventually(lambda: answers == ["hello"])
+    eventually(lambda: answers)
     host.stop()
+    assert answers == ["hello"]
 
 
 def test_question_to_nobody(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,37 @@ def test_who_is_listed_to_whom(cloud):
     assert "Invalid parameter id" in no.value.text
 
 
+def test_users_see_who_else_is_in_their_domain_where_the_setting_says_so(cloud):
+    for name, kind, domain in (("ann", 0, "/a/"), ("eve", 0, "/a/"), ("boss", 2, "/a/"), ("deep", 0, "/a/b/")):
+        cloud.account(name, kind=kind, domain=domain)
+    cloud.account("bob", domain="/c/")
+    domains = {d["name"]: d["id"] for d in cloud.ask("listDomains", listall=True)["domain"]}
+    eve = account(cloud, "eve")
+    setting = "allow.user.view.all.domain.accounts"
+
+    def names(user="ann", **sent):
+        return sorted(a["name"] for a in cloud.ask("listAccounts", user=user, **sent).get("account", []))
+
+    assert names() == names(listall=True) == ["ann"]
+    cloud.ask("updateConfiguration", name=setting, value="true", domainid=domains["a"])
+    assert names() == names(listall=True) == names(domainid=domains["a"]) == ["ann", "boss", "eve"]
+    assert names("bob", listall=True) == ["bob"] and names("deep") == ["deep"]
+    mine, _, hers = sorted(cloud.ask("listAccounts", user="ann")["account"], key=lambda a: a["name"])
+    assert mine["vmlimit"] == "20" and mine["user"]
+    assert hers.keys() == {"id", "name", "accounttype", "domainid", "domain", "domainpath"}
+    # who they are, and nothing by which to act on them or to learn more
+    assert names(state="enabled") == ["ann"] and names(keyword="ev") == ["eve"]
+    assert [u["username"] for u in cloud.ask("listUsers", user="ann", listall=True)["user"]] == ["ann"]
+    for command, sent in (
+        ("listAccounts", {"id": eve["id"]}), ("listAccounts", {"account": "eve", "domainid": domains["a"]}),
+        ("listAccounts", {"domainid": domains["c"]}),
+        ("listVirtualMachines", {"account": "eve", "domainid": domains["a"]}),
+    ):  # fmt: skip
+        assert refused(cloud, command, user="ann", **sent).status == 431
+    told = [cloud.ask("listCapabilities", user=u)["capability"] for u in ("ann", "bob")]
+    assert [t["allowuserviewalldomainaccounts"] for t in told] == [True, False]
+
+
 def person(name, **more):
     return {
         "username": name,
@@ -195,8 +226,8 @@ def test_how_much_is_told_of_an_account(cloud):
     def count(tx):
         number = tx.scalar(select(Account.id).where(Account.name == "ann"))
         for tag, most in (("gold", 8), ("silver", None)):
-            key = f"account:{number}/cpu/{tag}"
-            tx.add(ResourceCount(key=key, account_id=number, type="cpu", tag=tag, used=3, most=most))
+            key = f"account:{number}/{tag}"
+            tx.add(ResourceCount(key=key, account_id=number, tag=tag, cpu=3, most_cpu=most))
 
     write(count)
     both = {t["tag"]: (t["total"], t["limit"], t["available"]) for t in account(cloud, "ann")["taggedresources"]}

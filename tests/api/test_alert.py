@@ -7,6 +7,7 @@ from sqlalchemy import func, select, update
 
 from mgmt_server.db import now, reading, write
 from mgmt_server.jobs.rows import Node
+from mgmt_server.model.agent import Agent
 from mgmt_server.model.event import Alert
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network
@@ -31,6 +32,44 @@ def patience():
 
 def subjects(cloud, **sent):
     return [a["description"] for a in cloud.ask("listAlerts", **sent).get("alert", [])]
+
+
+def certified(days_ago, days_left):
+    values = {"certified": now() - timedelta(days=days_ago), "expires": now() + timedelta(days=days_left)}
+    write(lambda tx: tx.execute(update(Agent).values(**values)) and None)
+    timers.look_at_certificates()
+
+
+def test_a_certificate_that_is_not_renewed_is_told_once_until_it_is(cloud):
+    place = zone_with_pod(cloud)
+    made = host(cloud, *place, cluster(cloud, *place))
+    agent = write(lambda tx: (a := Agent(name="h", kind="host"), tx.add(a), tx.flush())[0].uuid)
+    write(lambda tx: tx.execute(update(Host).where(Host.uuid == made["id"]).values(agent=agent)) and None)
+
+    def told():
+        return [a["description"] for a in cloud.ask("listAlerts", name="ALERT.CA.CERT").get("alert", [])]
+
+    certified(300, 65)
+    certified(25, 12)  # a short life: two thirds of it are just over
+    assert told() == []
+    for _ in range(2):
+        certified(351, 14)
+    (text,) = told()
+    assert text.startswith(f"The certificate of host {made['name']} expires on") and "was not renewed" in text
+    certified(0, 365)
+    certified(351, 14)
+    assert len(told()) == 2, "it was over, and came again"
+    certified(0, 365)
+    certified(1, 14)
+    assert len(told()) == 2, "it is renewed in time"
+    clusters = {"clusterid": made["clusterid"]}
+    cloud.ask("updateConfiguration", name="ca.framework.cert.automatic.renewal", value="false", **clusters)
+    timers.look_at_certificates()
+    assert len(told()) == 3 and "is not renewed by itself (ca.framework.cert.automatic.renewal)" in told()[0]
+    cloud.ask("updateConfiguration", name="ca.framework.cert.expiry.alert.period", value="13", **clusters)
+    timers.look_at_certificates()
+    certified(370, -2)
+    assert len(told()) == 4 and "expired on" in told()[0]
 
 
 def raise_one(subject="router r-4-VM fails", name="ALERT.SERVICE.DOMAINROUTER"):

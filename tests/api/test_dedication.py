@@ -5,10 +5,13 @@ from sqlalchemy import select
 
 from mgmt_server import db
 from mgmt_server.db import reading, write
-from mgmt_server.model.account import Domain
+from mgmt_server.model.account import Account, Domain
+from mgmt_server.model.affinity import AffinityGroup
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Dedication
+from mgmt_server.resources.dedication import rows
+from mgmt_server.resources.dedication.groups import Holder
 from mgmt_server.resources.router.timers import have_system_vms
 from tests.api.infrastructure import cluster, host, zone_with_pod
 from tests.cloud import Refused
@@ -32,6 +35,14 @@ def domain(path):
         return session.scalar(select(Domain.uuid).where(Domain.path == path))
 
 
+def group_of(path):
+    """The affinity group of what is dedicated to a domain."""
+    with reading() as session:
+        place = select(Domain.id).where(Domain.path == path).scalar_subquery()
+        mine = select(AffinityGroup.uuid).where(AffinityGroup.domain_id == place, AffinityGroup.account_id == 1)
+        return session.scalar(mine.where(AffinityGroup.removed.is_(None)))
+
+
 def deploy(cloud, zone, user, name, **more):
     sent = {"zoneid": zone["zone"], "templateid": zone["template"], "serviceofferingid": zone["offering"]}
     return cloud.job("deployVirtualMachine", user=user, name=name, **sent, **more)["virtualmachine"]
@@ -53,7 +64,10 @@ def dedicate(cloud, kind, number, path, **more):
 def test_a_dedicated_host_answers_as_the_protocol_says(cloud, zone):
     one, name = zone["hosts"][0], zone["names"][0]
     made = dedicate(cloud, "Host", one, "/a/")
-    assert made == {"id": made["id"], "hostid": one, "hostname": name, "domainid": domain("/a/")}
+    assert made == {
+        "id": made["id"], "hostid": one, "hostname": name, "domainid": domain("/a/"),
+        "affinitygroupid": group_of("/a/"),
+    }  # fmt: skip
     assert cloud.ask("listDedicatedHosts") == {"count": 1, "dedicatedhost": [made]}
     for narrowed in ({"hostid": zone["hosts"][1]}, {"domainid": domain("/c/")}, {"account": "ann"}, {"keyword": "zzz"}):
         assert cloud.ask("listDedicatedHosts", **narrowed) == {}
@@ -94,7 +108,7 @@ def test_machines_of_others_never_land_on_a_dedicated_host(cloud, zone):
         deploy(cloud, zone, "admin", "asked", hostid=first)
     assert f"{zone['names'][0]} is dedicated to others" in no.value.text and no.value.answer["errorcode"] == 533
     cloud.ask("updateHost", id=second, allocationstate="Disable")
-    deploy(cloud, zone, "ann", "ann-1")
+    deploy(cloud, zone, "ann", "ann-1", affinitygroupnames="DedicatedGrp-ann")
     assert places()["ann-1"] == first
     with pytest.raises(Refused, match="dedicated to others"):
         deploy(cloud, zone, "eve", "eve-9")
@@ -118,7 +132,7 @@ def test_a_stopped_machine_does_not_come_back_to_what_is_dedicated_now(cloud, zo
 def test_accounts_of_the_domain_and_those_below_may_use_it(cloud, zone):
     dedicate(cloud, "Cluster", zone["cluster"], "/a/")
     for user in ("ann", "bea", "bob"):
-        deploy(cloud, zone, user, f"vm-{user}")
+        deploy(cloud, zone, user, f"vm-{user}", affinitygroupids=group_of("/a/"))
     for user in ("eve", "admin"):
         with pytest.raises(Refused, match="dedicated to others"):
             deploy(cloud, zone, user, f"vm-{user}")
@@ -160,7 +174,7 @@ def test_what_is_dedicated_above_or_below_refuses(cloud, zone):
     with pytest.raises(Refused, match=f"the host {zone['names'][0]} in it is dedicated to account bob"):
         dedicate(cloud, "Cluster", zone["cluster"], "/a/", account="ann")
     dedicate(cloud, "Cluster", zone["cluster"], "/a/")
-    deploy(cloud, zone, "bea", "bea-1")
+    deploy(cloud, zone, "bea", "bea-1", affinitygroupids=group_of("/a/"))
     assert places()["bea-1"] == zone["hosts"][1]
     with pytest.raises(Refused, match="in it is dedicated to"):
         dedicate(cloud, "Zone", zone["zone"], "/c/")
@@ -229,8 +243,99 @@ def test_a_host_dedicated_between_choice_and_promise_is_not_taken(cloud, zone):
     with reading() as session:
         number = session.scalar(select(Host.id).where(Host.uuid == zone["hosts"][0]))
         place = session.scalar(select(Host.zone_id))
-        owner = session.scalar(select(Domain.id).where(Domain.path == "/a/"))
+        owner = session.scalar(select(Domain).where(Domain.path == "/a/"))
+        kept = session.get(Host, number)
     need = hosts.Need(place, "Simulator", 1, 1)
-    write(lambda tx: tx.add(Dedication(kind="Host", resource_id=number, domain_id=owner)))
+    write(lambda tx: rows.dedicate(tx, "Host", kept, Holder(owner)))
     assert not db.write(lambda tx: hosts.take(tx, number, 1, 1, condition=hosts.guard(tx, need)))
     assert db.write(lambda tx: hosts.take(tx, number, 1, 1))
+
+
+def test_what_one_holder_has_is_of_one_group_which_goes_with_the_last_of_it(cloud, zone):
+    first, second = zone["hosts"]
+    made = [dedicate(cloud, "Host", h, "/a/", account="ann")["affinitygroupid"] for h in (first, second)]
+    assert made[0] == made[1]
+    assert cloud.ask("listDedicatedHosts", affinitygroupid=made[0])["count"] == 2
+    (group,) = cloud.ask("listAffinityGroups", id=made[0])["affinitygroup"]
+    assert (group["type"], group["name"], group["account"]) == ("ExplicitDedication", "DedicatedGrp-ann", "ann")
+    assert [one["resourceid"] for one in group["dedicatedresources"]] == [first, second]
+    (seen,) = cloud.ask("listAffinityGroups", user="ann")["affinitygroup"]
+    assert seen["id"] == group["id"] and "dedicatedresources" not in seen
+    vm = deploy(cloud, zone, "ann", "ann-1", affinitygroupids=group["id"])
+    cloud.job("releaseDedicatedHost", hostid=first)
+    assert cloud.ask("listDedicatedHosts", affinitygroupid=made[0])["count"] == 1
+    cloud.job("releaseDedicatedHost", hostid=second)
+    assert cloud.ask("listAffinityGroups", user="ann") == {}
+    assert cloud.ask("listVirtualMachines", id=vm["id"])["virtualmachine"][0]["affinitygroup"] == []
+
+
+def test_a_domains_group_is_seen_and_used_by_its_accounts_and_changed_by_root_alone(cloud, zone):
+    dedicate(cloud, "Host", zone["hosts"][0], "/a/")
+    group = group_of("/a/")
+    cloud.account("dora", kind=2, domain="/a/")
+    seen = {u: cloud.ask("listAffinityGroups", user=u).get("count") for u in ("ann", "bob", "dora", "eve")}
+    assert seen == {"ann": 1, "bob": 1, "dora": 1, "eve": None}
+    for user in ("ann", "dora", "eve"):
+        with pytest.raises(Refused) as no:
+            cloud.ask("deleteAffinityGroup", user=user, id=group)
+        assert no.value.status == 431
+    with pytest.raises(Refused) as foreign:
+        deploy(cloud, zone, "eve", "eve-1", affinitygroupids=group)
+    assert foreign.value.status == 431
+    with pytest.raises(Refused, match="Unable to find group by name DedicatedGrp-domain-a for account eve"):
+        deploy(cloud, zone, "eve", "eve-1", affinitygroupnames="DedicatedGrp-domain-a")
+    with pytest.raises(Refused, match="invalid affinity group type"):
+        cloud.ask("createAffinityGroup", user="dora", name="mine", type="ExplicitDedication")
+    deploy(cloud, zone, "bob", "bob-1", affinitygroupnames="DedicatedGrp-domain-a")
+    assert places()["bob-1"] == zone["hosts"][0]
+    seen = [cloud.ask("listAffinityGroups", user=u, id=group)["affinitygroup"][0] for u in ("ann", "bob", "dora")]
+    assert [len(one.get("virtualmachineIds", [])) for one in seen] == [0, 1, 1]
+
+
+def test_only_machines_in_the_group_go_to_what_is_dedicated_and_nowhere_else(cloud, zone):
+    first, second = zone["hosts"]
+    group = dedicate(cloud, "Host", first, "/a/", account="ann")["affinitygroupid"]
+    for n in range(3):
+        deploy(cloud, zone, "ann", f"free-{n}")
+        deploy(cloud, zone, "ann", f"kept-{n}", affinitygroupids=group)
+    assert {places()[f"free-{n}"] for n in range(3)} == {second}
+    assert {places()[f"kept-{n}"] for n in range(3)} == {first}
+    with pytest.raises(Refused) as no:
+        deploy(cloud, zone, "admin", "asked", account="ann", domainid=domain("/a/"), hostid=first)
+    assert f"{zone['names'][0]} is dedicated: only machines in the affinity group" in no.value.text
+    cloud.ask("updateHost", id=first, allocationstate="Disable")
+    with pytest.raises(Refused, match="its affinity groups forbid the hosts that have room"):
+        deploy(cloud, zone, "ann", "kept-9", affinitygroupids=group)
+    with pytest.raises(Refused) as told:
+        deploy(cloud, zone, "admin", "k", account="ann", domainid=domain("/a/"), affinitygroupids=group)
+    assert f"{zone['names'][1]} is not dedicated with the affinity group DedicatedGrp-ann" in told.value.text
+
+
+def test_a_dedicated_zone_needs_no_group(cloud, zone):
+    group = dedicate(cloud, "Zone", zone["zone"], "/a/")["affinitygroupid"]
+    deploy(cloud, zone, "ann", "ann-1")
+    deploy(cloud, zone, "ann", "ann-2", affinitygroupids=group)
+    assert {"ann-1", "ann-2"} <= set(places())
+
+
+def test_deleting_the_group_releases_what_is_dedicated_with_it(cloud, zone):
+    made = cloud.job("createAffinityGroup", name="vip", type="ExplicitDedication", domainid=domain("/a/"))
+    group = made["affinitygroup"]["id"]
+    with pytest.raises(Refused, match="has the group vip"):
+        cloud.ask("createAffinityGroup", name="more", type="ExplicitDedication", domainid=domain("/a/"))
+    assert dedicate(cloud, "Host", zone["hosts"][0], "/a/")["affinitygroupid"] == group
+    assert dedicate(cloud, "Host", zone["hosts"][1], "/a/b/")["affinitygroupid"] != group
+    cloud.job("deleteAffinityGroup", id=group)
+    assert [d["hostid"] for d in cloud.ask("listDedicatedHosts")["dedicatedhost"]] == [zone["hosts"][1]]
+
+
+def test_an_account_and_a_domain_that_go_leave_nothing_dedicated(cloud, zone):
+    dedicate(cloud, "Host", zone["hosts"][0], "/a/", account="ann")
+    dedicate(cloud, "Host", zone["hosts"][1], "/c/")
+    with reading() as session:
+        ann = session.scalar(select(Account.uuid).where(Account.name == "ann"))
+    cloud.job("deleteAccount", id=ann)
+    cloud.job("deleteDomain", id=domain("/c/"), cleanup=True)
+    with reading() as session:
+        assert session.scalars(select(Dedication)).all() == []
+        assert session.scalars(select(AffinityGroup).where(AffinityGroup.removed.is_(None))).all() == []

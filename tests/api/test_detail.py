@@ -10,6 +10,7 @@ from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.detail.flows import MOST
 from mgmt_server.resources.detail.options import OPTIONS
+from mgmt_server.resources.vm.tuning import FORMS
 from tests.cloud import Refused
 
 
@@ -84,7 +85,8 @@ def test_details_of_what_has_no_column_for_them_are_kept_too(cloud, disk):
 
 def test_the_options_told_are_those_that_hosts_take(cloud):
     told = cloud.ask("listDetailOptions", resourcetype="UserVm")["detailoptions"]["details"]
-    assert told.keys() == ALLOWED.keys()
-    wrong = [(k, v) for k, texts in OPTIONS["UserVm"].items() for v in texts if not ALLOWED[k].fullmatch(v)]
+    taken = ALLOWED | FORMS
+    assert told.keys() == taken.keys()
+    wrong = [(k, v) for k, texts in OPTIONS["UserVm"].items() for v in texts if not taken[k].fullmatch(v)]
     assert not wrong
     assert cloud.ask("listDetailOptions", resourcetype="Volume")["detailoptions"] == {"details": {}}

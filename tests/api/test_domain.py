@@ -8,6 +8,7 @@ from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.vm import SshKeyPair
 from tests.cloud import Refused
+from tests.counts import counts
 from tests.simulated import build
 
 
@@ -23,8 +24,7 @@ def refused(cloud, command, *, job=False, **sent):
 
 def used(path, type="user_vm"):
     with reading() as session:
-        rows = select(ResourceCount.used).join(Domain, Domain.id == ResourceCount.domain_id)
-        return session.scalar(rows.where(Domain.path == path, ResourceCount.type == type)) or 0
+        return counts().get(f"domain:{session.scalar(select(Domain.id).where(Domain.path == path))}/{type}/", 0)
 
 
 def test_domains_and_their_children(cloud):
@@ -51,8 +51,10 @@ def test_a_domain_is_made_below_another(cloud):
     assert (below["path"], below["level"]) == ("ROOT/sales/north", 2)
     uuid = "6f1d1f5e-6f56-4a2e-9a0d-111111111111"
     assert cloud.ask("createDomain", name="known", domainid=uuid)["domain"]["id"] == uuid
+    cloud.ask("createDomain", name="Übung")
     for sent, told in (
         ({"name": "sales"}, "already exists"), ({"name": "SALES"}, "already exists"), ({"name": "a/b"}, "invalid char"),
+        ({"name": "Übung"}, "already exists"),
         ({"name": "other", "domainid": uuid}, "is taken"), ({"name": "x", "networkdomain": "-x-"}, "no domain name"),
     ):  # fmt: skip
         assert told in refused(cloud, "createDomain", **sent).text
@@ -128,8 +130,7 @@ def test_a_move_over_the_limit_of_a_new_domain_is_refused_whole(cloud):
     def count(tx):
         for path in ("/a/", "/a/x/"):
             domain = tx.scalar(select(Domain.id).where(Domain.path == path))
-            key = f"domain:{domain}/volume/"
-            tx.add(ResourceCount(key=key, domain_id=domain, type="volume", used=41))
+            tx.add(ResourceCount(key=f"domain:{domain}/", domain_id=domain, volume=41))
 
     write(count)
     ids = domains(cloud)

@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from mgmt_server.db import now, reading, write
 from mgmt_server.drivers.hypervisor import faults
+from mgmt_server.jobs.rows import JobRow, Node
 from mgmt_server.model.event import Alert, Event
 from mgmt_server.model.ha import HostHa
 from mgmt_server.model.host import Host
@@ -113,8 +114,6 @@ def test_one_that_cannot_start_is_tried_again_and_told(cloud, zone):
     with reading() as session:
         assert session.scalar(select(Alert.subject).where(Alert.subject.contains("could not be started again")))
     cloud.ask("cleanupSimulatorMock")
-    from mgmt_server.jobs.rows import JobRow
-
     write(lambda tx: tx.execute(update(JobRow).where(JobRow.state == "queued").values(not_before=None)) and None)
     cloud.work()
     assert row(vm.uuid).state == "Running"
@@ -141,6 +140,22 @@ def test_a_lost_host_is_switched_off_before_its_guests_start_elsewhere(cloud, zo
     with reading() as session:
         empty = session.get(Host, host.id)
         assert (empty.machines, empty.cpu_used, empty.memory_used) == (0, 0, 0)
+
+
+def test_while_a_server_has_just_started_nobody_is_suspected(cloud, zone):
+    """Agents need a while to find it: a host whose agent has not, lives."""
+    vm = row(deploy(cloud, zone)["id"])
+    host = host_of(vm)
+    watched(cloud, host)
+    alone(host)
+    write(lambda tx: tx.execute(update(Host).where(Host.id == host.id).values(hypervisor="KVM", state="Down")) and None)
+    lose(cloud, host)
+    look(cloud)
+    assert timeline(host) == []
+    write(lambda tx: tx.execute(update(Node).values(started=now() - timedelta(minutes=2))) and None)
+    write(lambda tx: tx.execute(update(JobRow).values(completed=now() - timedelta(minutes=5))) and None)
+    look(cloud)
+    assert [e["what"] for e in timeline(host)][:2] == ["lost", "suspected"]
 
 
 def test_an_old_sign_of_life_proves_it_where_there_is_no_controller(cloud, zone):

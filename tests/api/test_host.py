@@ -12,6 +12,7 @@ from mgmt_server.agents.session import Connected
 from mgmt_server.drivers.hypervisor import dispatch, faults
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import Failed
+from mgmt_server.jobs.rows import Node
 from mgmt_server.model.agent import Agent
 from mgmt_server.model.event import Alert
 from mgmt_server.model.host import Host
@@ -261,6 +262,20 @@ def test_a_broken_pool_is_an_alert_and_is_tried_again(cloud, kvm):
     cloud.work()
     (seen,) = cloud.ask("listHosts", id=made)["host"]
     assert seen["state"] == "Up" and "details" not in seen
+
+
+def test_a_host_that_is_lost_together_with_its_server_is_missed(cloud, place, kvm):
+    uuid = agent(kvm)
+    made = host(cloud, *place, cluster(cloud, *place, "k", "KVM"), "http://kvm1", hypervisor="KVM")["id"]
+    cloud.work()
+    db.write(lambda tx: tx.add(Node(name="dead", heartbeat=db.now() - timedelta(seconds=15))))
+    db.write(lambda tx: tx.execute(update(Agent).where(Agent.uuid == uuid).values(node="dead")))
+    timers.look()  # its agent may still find another server
+    assert cloud.ask("listHosts", id=made)["host"][0]["state"] == "Up"
+    db.write(lambda tx: tx.execute(update(Node).where(Node.name == "dead").values(heartbeat=db.now() - timedelta(60))))
+    db.write(lambda tx: tx.execute(update(Agent).values(seen=db.now() - timedelta(days=90))))
+    timers.look()
+    assert cloud.ask("listHosts", id=made)["host"][0]["state"] == "Disconnected"
 
 
 def test_the_safety_net_sees_agents_that_nobody_told_of(cloud, place, kvm):

@@ -3,11 +3,14 @@
 import subprocess
 
 import pytest
+from sqlalchemy import select
 
 from mgmt_server import db
 from mgmt_server.drivers.image.system import install_system
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
+from mgmt_server.model.zone import Zone
 from mgmt_server.resources.imagestore import timers
+from mgmt_server.resources.template.flows import stores_of
 from tests.api.infrastructure import cluster, host, zone_with_pod
 from tests.cloud import Refused
 
@@ -52,6 +55,26 @@ def test_a_real_store_is_tried_and_measured(cloud, kvm_zone, tmp_path):
     store = cloud.ask("addImageStore", zoneid=kvm_zone, provider="NFS", url=f"file://{place}")["imagestore"]
     assert store["disksizetotal"] > store["disksizeused"] > 0 and not list(place.iterdir())
     assert ready() == set()
+
+
+def test_which_store_is_written_to_first(cloud, kvm_zone):
+    def add(tx):
+        number = tx.scalar(select(Zone.id))
+        for name, used in (("full", 8), ("empty", 1), ("half", 5)):
+            tx.add(
+                ImageStore(name=name, url=f"file:///{name}", protocol="file", zone_id=number, capacity=10, used=used)
+            )
+
+    def order():
+        with db.reading() as session:
+            return tuple(s.name for s in stores_of(session, session.scalar(select(Zone.id))))
+
+    db.write(add)
+    assert {order() for _ in range(20)} == {("empty", "half", "full")}
+    cloud.ask("updateConfiguration", name="image.store.allocation.algorithm", value="random")
+    assert len({order() for _ in range(60)}) > 1
+    with pytest.raises(Refused, match="choose firstfitleastconsumed, random"):
+        cloud.ask("updateConfiguration", name="image.store.allocation.algorithm", value="newest")
 
 
 def test_a_system_image_is_found_at_once_or_later(cloud, kvm_zone, tmp_path):

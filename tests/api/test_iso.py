@@ -51,6 +51,8 @@ def test_an_iso_of_simulated_hosts_is_there_at_once_changed_and_deleted(cloud, z
     changed = cloud.ask("updateIso", id=made["id"], displaytext="new", bootable=False)["iso"]
     assert (changed["displaytext"], changed["bootable"]) == ("new", False)
     assert names(cloud, bootable=False) == ["disc"] and names(cloud, bootable=True) == []
+    assert names(cloud, isready=False) == names(cloud, isready=True) == ["disc"], "false narrows nothing"
+    assert "hypervisor" not in cloud.ask("listIsos", id=made["id"])["iso"][0]
     assert cloud.job("deleteIso", id=made["id"]) == {"success": True}
     assert names(cloud, isofilter="all") == []
     with pytest.raises(Refused) as no:
@@ -155,7 +157,7 @@ def test_a_host_that_refuses_leaves_the_drive_as_it_was(cloud, zone):
         ({"url": "ftp://h/x.iso"}, "no http or https URL"),
         ({"checksum": "xyz"}, "is none"),
         ({"imagestoreuuid": "nonsense"}, "Invalid parameter imagestoreuuid"),
-        ({"directdownload": True}, "not supported"),
+        ({"directdownload": True, "imagestoreuuid": "any"}, "leave imagestoreuuid out"),
     ],
 )
 def test_what_cannot_be_registered(cloud, zone, wrong, told):

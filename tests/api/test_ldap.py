@@ -11,6 +11,7 @@ from mgmt_server.resources.ldap import settings
 from tests.browser import Browser, give_password
 from tests.cloud import Refused
 from tests.directory import ADMIN, ADMIN_PASSWORD, BASE, CLOUD, OPS, OUTER, PEOPLE, STAFF, STAR, asked_by, slapd
+from tests.directory import certificate as make_certificate
 
 
 @pytest.fixture(scope="session")
@@ -404,9 +405,7 @@ def test_links_are_tls_where_a_truststore_is_set(cloud, directory, tmp_path):
 
 
 def test_a_server_with_another_certificate_is_not_trusted(cloud, directory, tmp_path):
-    from tests.directory import _certificate
-
-    _certificate(tmp_path)
+    make_certificate(tmp_path)
     settle(cloud, ldap__truststore=str(tmp_path / "certificate.pem"))
     with pytest.raises(Refused, match="(?i)certificate"):
         cloud.ask("addLdapConfiguration", hostname="127.0.0.1", port=directory.tls_port)

@@ -11,13 +11,13 @@ from mgmt_server import db
 from mgmt_server.model import settings
 from mgmt_server.model.account import Domain
 from mgmt_server.model.event import SettingValue
-from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.offering import DiskOffering
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import OsType
 from mgmt_server.model.vm import Volume
 from mgmt_server.resources.limit import recount
 from tests.cloud import Refused
+from tests.counts import counts
 from tests.simulated import build
 
 STEPS = 110
@@ -137,12 +137,6 @@ class Walk:
                 self.cloud.job("deleteNetwork", user=name, id=network["id"])
             for template in self.cloud.ask("listTemplates", user=name, templatefilter="self").get("template", []):
                 self.cloud.job("deleteTemplate", user=name, id=template["id"])
-
-
-def counts():
-    with db.reading() as session:
-        rows = session.execute(select(ResourceCount.key, ResourceCount.used).where(ResourceCount.used != 0))
-        return dict(rows.all())
 
 
 def prepare(running_only):

@@ -249,6 +249,29 @@ def test_a_pool_in_maintenance_stops_its_machines_and_starts_them_again(cloud, z
     capacity_fits()
 
 
+def test_nothing_begins_to_use_a_pool_in_maintenance(cloud, zone, host):
+    other, vm = second_pool(cloud, zone), _uuid("g0")
+    offering = cloud.ask("createDiskOffering", name="one", disksize=1)["diskoffering"]["id"]
+    made = cloud.job("createVolume", name="d", diskofferingid=offering, zoneid=zone["zone"], storageid=other)["volume"]
+    assert cloud.job("enableStorageMaintenance", id=other)["storagepool"]["state"] == "Maintenance"
+    with pytest.raises(Refused, match="534: .*the disk d lies in the pool second, which is Maintenance"):
+        cloud.job("attachVolume", id=made["id"], virtualmachineid=vm)
+    cloud.job("stopVirtualMachine", id=vm)
+    assert cloud.job("attachVolume", id=made["id"], virtualmachineid=vm)["volume"]["virtualmachineid"] == vm
+    with pytest.raises(Refused, match="534: .*the disk d lies in the pool second, which is Maintenance"):
+        cloud.job("startVirtualMachine", id=vm)
+    told = cloud.ask("explainDeployment", virtualmachineid=vm)
+    told = told.get("deployment", told)
+    assert told["possible"] is False and [(p["name"], p["rule"]) for p in told["storagepool"]] == [("second", "state")]
+    assert {h["reason"] for h in told["host"]} == {
+        "has room, but its disks are in pools that are closed: second is Maintenance"
+    }
+    assert state_of("g0") == "Stopped"
+    capacity_fits()
+    cloud.job("cancelStorageMaintenance", id=other)
+    assert cloud.job("startVirtualMachine", id=vm)["virtualmachine"]["state"] == "Running"
+
+
 def test_disks_move_to_another_pool_while_their_machines_run(cloud, zone, host):
     second_pool(cloud, zone)
     before = starts()

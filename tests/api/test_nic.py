@@ -4,10 +4,11 @@ import pytest
 from sqlalchemy import func, select
 
 from mgmt_server.db import reading
-from mgmt_server.model.network import Nic, NicAddress
+from mgmt_server.model.network import Network, Nic, NicAddress
 from mgmt_server.model.simulator import SimulatedMachine
 from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.model.zone import Address
+from mgmt_server.resources.router import document
 from tests.api.test_vm import deploy, held, isolated
 from tests.cloud import Refused
 from tests.crash.invariants import broken
@@ -212,7 +213,7 @@ def test_nics_are_their_owners(cloud, zone):
         ({"macaddress": "{zone}:00:00:00:01"}, "gives itself"),
         ({"ipaddress": "10.9.9.9"}, "10.9.9.9"),
         ({"ipaddress": "nonsense"}, "no IPv4 address"),
-        ({"dhcpoptions[0].x": "1"}, "does not support"),
+        ({"dhcpoptions[0].x": "1"}, "is no DHCP option"),
     ],
 )
 def test_what_a_nic_cannot_have_is_refused(cloud, zone, sent, told):
@@ -223,3 +224,39 @@ def test_what_a_nic_cannot_have_is_refused(cloud, zone, sent, told):
     with pytest.raises(Refused, match=told):
         cloud.job("addNicToVirtualMachine", virtualmachineid=vm["id"], networkid=network(cloud, zone, 4), **sent)
     assert len(nics(cloud, vm)) == before and broken() == []
+
+
+def test_a_guest_is_told_more_by_dhcp(cloud, zone):
+    first, second = network(cloud, zone), network(cloud, zone, 4)
+    options = {"dhcpoptionsnetworklist[0].networkid": first, "dhcpoptionsnetworklist[0].dhcp:66": "192.0.2.9"}
+    vm = deploy(cloud, zone, networkids=first, **options)
+    (told,) = vm["nic"][0]["extradhcpoption"]
+    assert (told["extradhcpoptioncode"], told["extradhcpoptionname"]) == (66, "tftp-server")
+    assert (told["extradhcpvalue"], told["nicid"]) == ("192.0.2.9", vm["nic"][0]["id"])
+    more = {"dhcpoptions[0].dhcp:114": "https://portal.example", "dhcpoptions[0].dhcp:42": "192.0.2.1"}
+    vm = cloud.job("addNicToVirtualMachine", virtualmachineid=vm["id"], networkid=second, **more)["virtualmachine"]
+    assert [o["extradhcpoptioncode"] for o in vm["nic"][1]["extradhcpoption"]] == [42, 114]
+    options["dhcpoptionsnetworklist[0].dhcp:66"] = "192.0.2.10"
+    vm = cloud.ask("updateVirtualMachine", id=vm["id"], **options)["virtualmachine"]
+    assert [n["extradhcpoption"][0]["extradhcpvalue"] for n in vm["nic"]] == ["192.0.2.10", "192.0.2.1"]
+    with reading() as session:
+        router = session.scalar(select(Vm).where(Vm.kind == "DomainRouter").order_by(Vm.id))
+        leases = document.compute(session, router, session.get(Network, router.network_id)).leases
+    assert [lease.options for lease in leases] == [{"66": "192.0.2.10"}]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ({"dhcpoptions[0].dhcp:3": "10.3.0.9"}, "none of the options"),
+        ({"dhcpoptions[0].dhcp:42": "ntp.example"}, "takes IPv4 addresses"),
+        ({"dhcpoptions[0].tftp": "x"}, "no DHCP option"),
+    ],
+)
+def test_what_dhcp_cannot_tell_is_refused(cloud, zone, sent, said):
+    vm = deploy(cloud, zone, networkids=network(cloud, zone))
+    with pytest.raises(Refused, match=said):
+        cloud.ask("addNicToVirtualMachine", virtualmachineid=vm["id"], networkid=network(cloud, zone, 4), **sent)
+    foreign = {"dhcpoptionsnetworklist[0].networkid": network(cloud, zone, 5), "dhcpoptionsnetworklist[0].dhcp:66": "x"}
+    with pytest.raises(Refused, match="no NIC in a network"):
+        cloud.ask("updateVirtualMachine", id=vm["id"], **foreign)

@@ -58,6 +58,7 @@ def test_users_choose_inside_bounds(cloud):
         ({"cpunumber": 0}, "cpunumber=0 is out of range"),
         ({"memory": 1}, "memory=1 is out of range"),
         ({"customized": "false", "memory": ""}, "needs memory"),
+        ({"memory": ""}, "memory missing: send cpunumber"),
         ({"mincpunumber": 4, "maxcpunumber": 2, "minmemory": 64, "maxmemory": 128}, "mincpunumber=4 is above"),
         ({"mincpunumber": 4}, "is missing"),
         ({"storagetype": "floppy"}, "none of shared, local"),
@@ -161,3 +162,23 @@ def test_a_project_is_shown_the_offerings_of_its_domain(cloud, kind, answer, sen
     with pytest.raises(Refused) as no:
         seen(user="bob", projectid=project)
     assert no.value.status == 431
+
+
+def test_bursts_of_disks_have_a_length(cloud):
+    burst = {"iopswriterate": 50, "iopswriteratemax": 90, "iopswriteratemaxlength": 20}
+    made = cloud.ask("createDiskOffering", name="d", displaytext="x", disksize=1, **burst)["diskoffering"]
+    assert made["diskIopsWriteRateMaxLength"] == 20
+    changed = cloud.ask("updateDiskOffering", id=made["id"], iopswriteratemaxlength=30)["diskoffering"]
+    assert (changed["diskIopsWriteRateMaxLength"], changed["diskIopsWriteRateMax"]) == (30, 90)
+    compute = cloud.ask("createServiceOffering", name="s", displaytext="x", **SIZE, **burst)["serviceoffering"]
+    assert compute["diskIopsWriteRateMaxLength"] == 20
+    alone = cloud.ask("createDiskOffering", name="e", displaytext="x", disksize=1)["diskoffering"]
+    for sent, why in (
+        ({"bytesreadratemaxlength": 5}, "bytesreadratemaxlength=5 is the length of bursts"),
+        ({"bytesreadratemaxlength": 5, "bytesreadratemax": 9}, "is for bursts beyond bytesreadrate"),
+        ({"bytesreadratemaxlength": 0}, "out of range: choose 1 to 86400 seconds"),
+    ):
+        with pytest.raises(Refused, match=why):
+            cloud.ask("updateDiskOffering", id=alone["id"], **sent)
+        with pytest.raises(Refused, match=why):
+            cloud.ask("createDiskOffering", name="f", displaytext="x", disksize=1, **sent)

@@ -1,8 +1,12 @@
 """Guest operating systems over the wire."""
 
 import pytest
+from sqlalchemy import select
 
+from mgmt_server.db import write
+from mgmt_server.model.template import OsType, Template
 from tests.cloud import Refused
+from tests.simulated import build
 
 
 def test_all_shown_types_are_there_under_their_names(cloud):
@@ -30,3 +34,19 @@ def test_a_category_is_added_changed_and_deleted_unless_it_is_used(cloud):
     with pytest.raises(Refused) as no:
         cloud.ask("deleteOsCategory", id=used["id"])
     assert no.value.status == 536
+
+
+def test_categories_are_listed_by_what_the_caller_could_deploy(cloud):
+    zone = build()
+
+    def make(tx):
+        template = tx.scalar(select(Template).where(Template.uuid == zone["template"]))
+        template.os_type_id = tx.scalar(select(OsType.id).where(OsType.name == "CentOS 7"))
+
+    write(make)
+
+    def names(**sent):
+        return [c["name"] for c in cloud.ask("listOsCategories", **sent).get("oscategory", [])]
+
+    assert names(zoneid=zone["zone"]) == names(arch="x86_64") == names(isiso=False, isvnf=False) == ["CentOS"]
+    assert names(arch="aarch64") == names(isiso=True) == names(isvnf=True) == []

@@ -1,4 +1,4 @@
-"""Where machines go: planners, thresholds, limits of hypervisors, other hosts when one fails, and reasons for all."""
+"""Where machines go: planners, thresholds, limits of hypervisors, other hosts when one fails."""
 
 import pytest
 from sqlalchemy import select, update
@@ -6,14 +6,14 @@ from sqlalchemy import select, update
 from mgmt_server.allocation import planners
 from mgmt_server.db import reading, write
 from mgmt_server.model.host import Host
-from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
-from mgmt_server.resources.capacity.timers import factors
+from mgmt_server.resources.reconcile import timers
 from tests.api.infrastructure import host
 from tests.cloud import Refused
+from tests.crash.invariants import broken
 from tests.simulated import build
 
 MIB, GIB = 2**20, 2**30
@@ -85,6 +85,26 @@ def second_pod(zone, hosts=2):
 
     write(work)
     return [f"p2-h{n}" for n in range(hosts)]
+
+
+def test_a_machine_starts_where_its_disks_are_and_nowhere_else_than_asked(cloud, zone):
+    vm = deploy(cloud, zone, "bound")["id"]
+    cloud.job("stopVirtualMachine", id=vm)
+    with reading() as session:
+        cluster, first = (session.scalars(select(column)).first() for column in (Cluster.id, Host.id))
+    second_pod(zone)
+    change(Pool, scope="CLUSTER", cluster_id=cluster)
+    there = {name: cloud.ask(f"list{name.capitalize()}s", name=told)[name][0]["id"]
+             for name, told in (("host", "p2-h0"), ("cluster", "c2"), ("pod", "pod2"))}  # fmt: skip
+    for name, id in there.items():
+        with pytest.raises(Refused, match="east-h0 is .*; p2-h0 is in the cluster c2, and does not reach its disks"):
+            cloud.job("startVirtualMachine", id=vm, **{f"{name}id": id})
+    with pytest.raises(Refused, match="is not the host that was asked for; .*p2-h1 is not the host"):
+        cloud.job("startVirtualMachine", id=vm, hostid=there["host"])
+    change(Pool, scope="HOST", host_id=first)
+    with pytest.raises(Refused, match="east-h1 does not reach its disks, which are on a host's own storage"):
+        cloud.job("startVirtualMachine", id=vm, hostid=zone["hosts"][1])
+    assert cloud.job("startVirtualMachine", id=vm)["virtualmachine"]["hostname"] == "east-h0"
 
 
 # --- planners ---------------------------------------------------------------------------------------------------------
@@ -238,6 +258,9 @@ def test_hosts_kept_for_failures_take_nothing_else(cloud, zone):
     assert "east-h1" not in hosts_of("a")
     with pytest.raises(Refused, match="east-h1 has the tag spare and is kept for machines whose host has failed"):
         deploy(cloud, zone, "b", hostid=zone["hosts"][1])
+    told = {kept: cloud.ask("listHosts", hahost=kept)["host"] for kept in (True, False)}
+    assert [h["name"] for h in told[True]] == ["east-h1"] and "east-h0" in {h["name"] for h in told[False]}
+    assert all(h["hahost"] is kept for kept, found in told.items() for h in found)
 
 
 def test_a_host_of_another_architecture_is_left_out(cloud, zone):
@@ -292,84 +315,44 @@ def test_a_host_that_does_not_answer_may_run_the_machine_so_it_starts_nowhere_el
         assert len(set(session.scalars(select(SimulatedMachine.host).where(SimulatedMachine.name.contains("VM"))))) <= 3
 
 
-# --- reasons ----------------------------------------------------------------------------------------------------------
-
-
-def test_users_read_the_reason_in_words_and_root_reads_the_hosts(cloud, zone):
-    cloud.account("ann", domain="/a/")
-    deploy(cloud, zone, "first", user="ann")
-    change(Host, memory_capacity=Host.memory_used)
-    sent = {"zoneid": zone["zone"], "templateid": zone["template"], "serviceofferingid": zone["offering"]}
-    job = cloud.ask("deployVirtualMachine", user="ann", name="late", **sent)["jobid"]
+@pytest.mark.parametrize(("fault", "then"), [("lost:true|late:true", "Running"), ("fail:no", "Stopped")])
+def test_one_that_may_run_stays_starting_until_its_host_tells(cloud, zone, fault, then):
+    deploy(cloud, zone, "first")
+    cloud.ask("configureSimulator", name="start", value=fault, count=1)
+    cloud.ask("configureSimulator", name="stop", value="lost:true", count=2)
+    with pytest.raises(Refused, match="It stays Starting until that is known"):
+        deploy(cloud, zone, "second")
+    (vm,) = cloud.ask("listVirtualMachines", name="second")["virtualmachine"]
+    assert vm["state"] == "Starting"
+    with pytest.raises(Refused, match="its host did not tell yet"):
+        cloud.job("startVirtualMachine", id=vm["id"])
+    timers.look(patience=0)
     cloud.work()
-    to_ann, to_root = (
-        cloud.ask("queryAsyncJobResult", user=u, jobid=job)["jobresult"]["errortext"] for u in ("ann", "admin")
-    )
-    assert to_ann.endswith("needs 500 MHz and 512 MiB on Simulator: not enough free memory")
-    assert "east-h0 lacks 512 MiB; east-h1 lacks 512 MiB; east-h2 lacks 512 MiB" in to_root
-    events = cloud.ask("listEvents", listall=True, type="VM.CREATE", level="ERROR")["event"]
-    assert events and not any("east-h" in e["description"] for e in events)
+    assert cloud.ask("listVirtualMachines", id=vm["id"])["virtualmachine"][0]["state"] == then
+    assert broken() == []
+    cloud.job("destroyVirtualMachine", id=vm["id"], expunge=True)
+    assert broken() == []
 
 
-def test_the_explanation_lists_each_host_and_pool_with_rule_and_numbers(cloud, zone):
+def test_administrators_and_routers_start_on_what_is_disabled_where_settings_say_so(cloud, zone):
+    cloud.account("ann")
+    change(Host, Host.name == "east-h0", resource_state="Maintenance")
+    change(Host, Host.name != "east-h0", resource_state="Disabled")
+    change(Pod, allocation_state="Disabled")
+    change(Cluster, allocation_state="Disabled")
+    setting(cloud, "allow.router.on.disabled.resources", "true")
+    with pytest.raises(Refused, match="No host can take the machine"):
+        deploy(cloud, zone, "early")
+    with reading() as session:
+        assert session.scalars(select(Vm.state).where(Vm.kind == "DomainRouter")).all() == ["Running"]
+    setting(cloud, "allow.router.on.disabled.resources", "false")
+    setting(cloud, "allow.admin.vm.on.disabled.resources", "true")
     asked = {"zoneid": zone["zone"], "serviceofferingid": zone["offering"], "templateid": zone["template"]}
     told = cloud.ask("explainDeployment", **asked)["deployment"]
-    assert told["possible"] and "reason" not in told and told["planner"] == "FirstFitPlanner"
-    assert [h["suitable"] for h in told["host"]] == [True] * 3 and told["storagepool"][0]["suitable"]
-    change(Host, Host.name == "east-h0", memory_capacity=100 * MIB)
-    change(Host, Host.name == "east-h1", resource_state="Maintenance")
-    change(Host, Host.name == "east-h2", state="Down")
-    told = cloud.ask("explainDeployment", **asked)["deployment"]
-    assert not told["possible"] and told["reason"].startswith("not enough free memory")
-    assert [(h["name"], h["rule"]) for h in told["host"]] == [
-        ("east-h0", "memory"), ("east-h1", "disabled"), ("east-h2", "state")]  # fmt: skip
-    lacking = told["host"][0]
-    assert (lacking["wanted"], lacking["available"], lacking["reason"]) == (512 * MIB, 100 * MIB, "lacks 412 MiB")
-    change(Host, memory_capacity=8 * GIB, resource_state="Enabled", state="Up")
-    change(Pool, capacity=GIB, overprovision=1.0)
-    told = cloud.ask("explainDeployment", **asked)["deployment"]
-    assert {h["rule"] for h in told["host"]} == {"storage"} and told["storagepool"][0]["reason"] == "lacks 1024 MiB"
-    change(Pool, capacity=2**40)
-    vm = deploy(cloud, zone, "there")["id"]
-    cloud.job("stopVirtualMachine", id=vm)
-    told = cloud.ask("explainDeployment", virtualmachineid=vm, hostid=zone["hosts"][1])["deployment"]
-    assert [h.get("rule", "") for h in told["host"]] == ["place", "", "place"] and told["storagepool"] == []
-    with pytest.raises(Refused, match="send virtualmachineid, or zoneid"):
-        cloud.ask("explainDeployment", zoneid=zone["zone"])
-
-
-def test_only_root_administrators_are_explained_the_inventory(cloud, zone):
-    cloud.account("dom", kind=2, domain="/a/")
-    with pytest.raises(Refused) as no:
-        cloud.ask("explainDeployment", user="dom", zoneid=zone["zone"])
-    assert no.value.status in (401, 432)
-    with reading() as session:
-        assert session.scalar(select(ServiceOffering.id).limit(1))
-
-
-def test_figures_of_hosts_are_counted_anew_on_demand_and_told(cloud, zone):
-    vm = deploy(cloud, zone, "a")
-    right = used()
-    change(Host, Host.name != vm["hostname"], cpu_used=777, machines=3)
-    change(Host, Host.name == vm["hostname"], memory_used=1)
-    cloud.ask("listCapacity", type=0)
-    assert used() != right
-    cloud.ask("listCapacity", type=0, fetchlatest=True)
-    assert used() == right
-    (told,) = [a for a in cloud.ask("listAlerts")["alert"] if "figures of 3 hosts" in a["description"]]
-    assert told["name"] == "ALERT.RESOURCE.COUNT"
-    cloud.ask("listCapacity", fetchlatest=True)
-    assert len([a for a in cloud.ask("listAlerts")["alert"] if "figures of" in a["description"]]) == 1
-
-
-def test_a_pool_promises_as_much_as_its_factor_says(cloud, zone):
-    change(Pool, capacity=2 * GIB, overprovision=2.0)
-    setting(cloud, "storage.overprovisioning.factor", "1", storageid=zone["pool"])
-    factors()
-    (told,) = cloud.ask("listStoragePools", id=zone["pool"])["storagepool"]
-    assert told["overprovisionfactor"] == "1.0"
-    with pytest.raises(Refused, match="pool shared lacks|pool shared would be promised"):
-        deploy(cloud, zone, "a")
-    setting(cloud, "storage.overprovisioning.factor", "10", storageid=zone["pool"])
-    factors()
-    assert deploy(cloud, zone, "b")["state"] == "Running"
+    assert [h["suitable"] for h in told["host"]] == [False, True, True]
+    assert deploy(cloud, zone, "mine")["hostname"] in ("east-h1", "east-h2")
+    with pytest.raises(Refused, match="No host can take r-"):
+        deploy(cloud, zone, "hers", user="ann")
+    change(Cluster, managed_state="Unmanaged")
+    with pytest.raises(Refused, match="which is not enabled"):
+        deploy(cloud, zone, "late")

@@ -1,11 +1,12 @@
 """What hosts tell of machines that no job works on."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from mgmt_server.db import reading
+from mgmt_server.db import now, reading, write
 from mgmt_server.model.event import Alert, Event
 from mgmt_server.model.host import Host
+from mgmt_server.model.simulator import SimulatedMachine
 from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.protocol.machine import MachineState
 from mgmt_server.resources.vm.power import reported
@@ -54,3 +55,89 @@ def test_another_host_cannot_stop_it(cloud, running):
     reported(other, [MachineState("any", running.uuid, "Stopped")])
     with reading() as session:
         assert session.get(Vm, running.id).state == "Running"
+
+
+def kept(running, state, host_id):
+    """Another host has the machine too, as its hypervisor says."""
+    with reading() as session:
+        other = session.scalar(select(Host).where(Host.id == host_id))
+    place = update(SimulatedMachine).where(SimulatedMachine.machine == running.uuid)
+    write(lambda tx: tx.execute(place.values(host=other.uuid, state=state)) and None)
+    return [MachineState(running.instance, running.uuid, state)]
+
+
+def left():
+    with reading() as session:
+        return list(session.scalars(select(SimulatedMachine.name).where(SimulatedMachine.name.startswith("i-"))))
+
+
+def test_what_a_host_kept_of_a_machine_that_runs_elsewhere_is_taken_away(cloud, running):
+    with reading() as session:
+        other = session.scalar(select(Host.id).where(Host.id != running.host_id))
+    states = kept(running, "Stopped", other)
+    reported(other, states)  # a change alone says nothing of what is kept
+    cloud.work()
+    assert left() == [running.instance]
+    reported(other, states, now())
+    cloud.work()
+    assert left() == []
+    with reading() as session:
+        assert session.get(Vm, running.id).state == "Running"
+
+
+@pytest.mark.parametrize(("state", "stays"), [("Expunging", False), ("Stopped", True)])
+def test_what_is_left_of_an_expunged_machine_goes_and_one_that_was_let_go_stays(cloud, running, state, stays):
+    host = running.host_id
+    gone = update(Vm).where(Vm.id == running.id).values(removed=now(), state=state, host_id=None)
+    write(lambda tx: tx.execute(gone) and None)
+    reported(host, kept(running, "Stopped", host), now())
+    cloud.work()
+    assert bool(left()) == stays
+
+
+def test_what_runs_again_meanwhile_is_not_taken_away(cloud, running):
+    with reading() as session:
+        other = session.scalar(select(Host.id).where(Host.id != running.host_id))
+    reported(other, kept(running, "Stopped", other), now())
+    kept(running, "Running", other)
+    cloud.work()
+    assert left() == [running.instance]
+
+
+def strayed(cloud, running):
+    """It is stopped, and somebody starts it on the other host."""
+    cloud.job("stopVirtualMachine", id=running.uuid)
+    with reading() as session:
+        other = session.scalar(select(Host).where(Host.id != running.host_id))
+        row = session.scalar(select(SimulatedMachine).where(SimulatedMachine.name == running.instance))
+    assert row is None or row.state == "Stopped"
+    place = update(SimulatedMachine).where(SimulatedMachine.name == running.instance)
+    write(lambda tx: tx.execute(place.values(host=other.uuid, state="Running")) and None)
+    reported(other.id, [MachineState(running.instance, running.uuid, "Running")], now())
+    with reading() as session:
+        (alert,) = session.scalars(select(Alert).where(Alert.lasting == f"stray:{running.id}"))
+        assert "though it should be stopped" in alert.subject
+    assert runs() == [running.instance]
+
+
+def runs():
+    mine = SimulatedMachine.name.startswith("i-") & (SimulatedMachine.state == "Running")
+    with reading() as session:
+        return list(session.scalars(select(SimulatedMachine.name).where(mine)))
+
+
+def test_one_that_runs_though_it_should_not_is_stopped_where_it_runs(cloud, running):
+    strayed(cloud, running)
+    cloud.job("stopVirtualMachine", id=running.uuid)
+    assert runs() == []
+    with reading() as session:
+        assert session.get(Vm, running.id).state == "Stopped"
+        assert not list(session.scalars(select(Alert).where(Alert.lasting == f"stray:{running.id}")))
+        assert session.get(Host, running.host_id).machines in (0, 1)
+    assert cloud.job("startVirtualMachine", id=running.uuid)["virtualmachine"]["state"] == "Running"
+
+
+def test_one_that_runs_though_it_should_not_is_destroyed_where_it_runs(cloud, running):
+    strayed(cloud, running)
+    cloud.job("destroyVirtualMachine", id=running.uuid, expunge=True)
+    assert left() == []

@@ -5,9 +5,9 @@ from sqlalchemy import func, select
 
 from mgmt_server.db import reading
 from mgmt_server.model.account import Account, Project, ProjectMember, ProjectRole
-from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.vm import SshKeyPair, Vm
 from tests.cloud import Refused
+from tests.counts import used
 from tests.projects import add, add_user, members, project, second_user, world
 from tests.simulated import build
 
@@ -38,9 +38,8 @@ def refused(cloud, command, **sent):
 def counted(account):
     """How many projects count for an account."""
     with reading() as session:
-        mine = select(Account.id).where(Account.name == account).scalar_subquery()
-        rows = select(ResourceCount.used).where(ResourceCount.account_id == mine, ResourceCount.type == "project")
-        return session.scalar(rows) or 0
+        number = session.scalar(select(Account.id).where(Account.name == account))
+    return used(number).get("project", 0)
 
 
 def user_id(cloud, name):

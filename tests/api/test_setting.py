@@ -10,7 +10,7 @@ from mgmt_server.model.scopes import of_account
 from mgmt_server.model.settings import Setting, settings
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.networkoffering.views import THROTTLING
+from mgmt_server.resources.networkoffering.rates import OF_NETWORKS
 from mgmt_server.resources.setting.values import checked
 from tests.cloud import Refused
 
@@ -39,20 +39,21 @@ def test_a_setting_is_changed_for_all_for_one_zone_and_back(cloud):
     (seen,) = cloud.ask("listConfigurations", name=RATE)["configuration"]
     assert (seen["value"], seen["defaultvalue"], seen["type"], seen["scope"]) == ("200", "200", "Number", "zone")
     assert cloud.ask("updateConfiguration", name=RATE, value="300")["configuration"]["value"] == "300"
-    assert THROTTLING.number() == 300
+    assert OF_NETWORKS.number() == 300
     cloud.ask("updateConfiguration", name=RATE, value="400", zoneid=zone)
     values = [cloud.ask("listConfigurations", name=RATE, zoneid=z)["configuration"][0]["value"] for z in (zone, other)]
     assert values == ["400", "300"]
     assert cloud.ask("resetConfiguration", name=RATE, zoneid=zone)["configuration"]["value"] == "300"
     assert cloud.ask("resetConfiguration", name=RATE)["configuration"]["value"] == "200"
-    assert THROTTLING.number() == 200
+    assert OF_NETWORKS.number() == 200
 
 
 def test_the_event_tells_old_and_new_but_no_secret(cloud, odd):
     cloud.ask("updateConfiguration", name=RATE, value="300")
     cloud.ask("updateConfiguration", name=RATE, value="301")
     cloud.ask("updateConfiguration", name="test.secret", value="hunter2")
-    told = [e["description"] for e in cloud.ask("listEvents", type="CONFIGURATION.VALUE.EDIT")["event"]]
+    changes = cloud.ask("listEvents", type="CONFIGURATION.VALUE.EDIT", resourcetype="Configuration")["event"]
+    told = [e["description"] for e in changes]
     assert any("from '300' to '301'" in t for t in told) and not any("hunter2" in t for t in told)
     (seen,) = cloud.ask("listConfigurations", name="test.secret")["configuration"]
     assert "value" not in seen and "defaultvalue" not in seen
@@ -62,7 +63,7 @@ def test_the_event_tells_old_and_new_but_no_secret(cloud, odd):
     ("name", "value", "told"),
     [
         (RATE, "abc", "a whole number"),
-        (RATE, "-1", "at least 0"),
+        (RATE, "-2", "at least -1"),
         (RATE, "99999999999", "out of range"),
         ("nosuch.setting", "1", "doesn't exist"),
         ("test.hidden", "1", "doesn't exist"),
@@ -77,7 +78,7 @@ def test_a_bad_value_is_refused(cloud, odd, name, value, told):
     with pytest.raises(Refused) as no:
         cloud.ask("updateConfiguration", name=name, value=value)
     assert no.value.status == 431 and told in no.value.text
-    assert THROTTLING.number() == 200
+    assert OF_NETWORKS.number() == 200
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,10 @@ def test_maintenance_and_the_end(cloud, place):
     made = cloud.ask("createStoragePool", **place, name="PS0", url=URL)["storagepool"]["id"]
     off = cloud.ask("updateStoragePool", id=made, enabled=False, tags="a,b", capacitybytes=10)["storagepool"]
     assert (off["state"], off["tags"], off["capacitybytes"]) == ("Disabled", "a,b", 10)
-    with pytest.raises(Refused, match="only one that is Up"):
+    with pytest.raises(Refused, match="only one that is Up goes into maintenance, enable it"):
         cloud.job("enableStorageMaintenance", id=made)
+    with pytest.raises(Refused, match="is Disabled: enable it with updateStoragePool, then call enable"):
+        cloud.ask("deleteStoragePool", id=made)
     cloud.ask("updateStoragePool", id=made, enabled=True)
     with pytest.raises(Refused, match="call enableStorageMaintenance first") as no:
         cloud.ask("deleteStoragePool", id=made)

@@ -1,10 +1,16 @@
 """Secondary storage VMs and console proxies by hand."""
 
-import pytest
-from sqlalchemy import select
+from uuid import uuid4
 
-from mgmt_server.db import reading
+import pytest
+from sqlalchemy import select, update
+
+from mgmt_server.db import reading, write
 from mgmt_server.model.event import Event
+from mgmt_server.model.host import Host
+from mgmt_server.model.vm import Vm
+from mgmt_server.protocol.router import SOFTWARE, Applied
+from mgmt_server.resources.router import document
 from mgmt_server.resources.router.timers import have_system_vms
 from tests.api.test_migrate import second_pool
 from tests.api.test_vm import deploy, held
@@ -59,6 +65,21 @@ def test_system_vms_and_routers_move(cloud, zone):
         moved = cloud.job("migrateSystemVm", virtualmachineid=vm["id"], autoselect=True)["systemvm"]
         assert moved["state"] == "Running" and moved["hostid"] != vm["hostid"]
     assert held() == before and broken() == [] and "VM.MIGRATE" in events()
+
+
+def test_a_router_tells_its_version_and_whether_it_is_to_be_made_anew(cloud, zone, monkeypatch):
+    deploy(cloud, zone)
+    (made,) = cloud.ask("listRouters", listall=True, version=SOFTWARE)["router"]
+    assert (made["version"], made["softwareversion"], made["requiresupgrade"]) == (SOFTWARE, SOFTWARE, False)
+    write(lambda tx: tx.execute(update(Host).values(hypervisor="KVM")) and None)
+    with reading() as session:
+        number = session.scalar(select(Vm.id).where(Vm.uuid == made["id"]))
+    for said, told in (("0", ("0", True)), ("", ("0", True)), (SOFTWARE, (SOFTWARE, False))):
+        answer = lambda call, host, d, said=said: Applied(d.version, software=said)  # noqa: E731
+        monkeypatch.setattr(document.dispatch, "configure_router", answer)
+        document.tell_router(uuid4(), number)
+        (seen,) = cloud.ask("listRouters", listall=True)["router"]
+        assert (seen["version"], seen["requiresupgrade"]) == told
 
 
 def test_the_disk_of_a_stopped_one_moves(cloud, zone):

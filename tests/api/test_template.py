@@ -4,11 +4,11 @@ import pytest
 from sqlalchemy import select
 
 from mgmt_server.db import reading, write
-from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.template import flows
 from tests.cloud import Refused
+from tests.counts import used as used_of
 
 ZONE = {"networktype": "Advanced", "dns1": "192.0.2.53", "internaldns1": "192.0.2.54", "allocationstate": "Enabled"}
 
@@ -76,6 +76,23 @@ def test_a_template_for_all_zones_has_an_entry_in_each_and_in_later_ones(cloud, 
     assert names(cloud, "self") == ["t", "t", "t"]
 
 
+def test_zones_are_named_by_one_or_by_several_parameters(cloud, sent, zones):
+    cloud.account("ann")
+    without = {k: v for k, v in sent.items() if k != "zoneid"}
+    made = cloud.ask("registerTemplate", **without, zoneids="-1")["template"]
+    assert {t["zonename"] for t in made} == {"east", "west"} and all(t["crossZones"] for t in made)
+    both = [zones["west"][0], zones["east"][0], zones["west"][0]]
+    made = cloud.ask("registerTemplate", user="ann", **without, zoneids=both)["template"]
+    assert {t["zonename"] for t in made} == {"east", "west"} and not any(t["crossZones"] for t in made)
+    for wrong, said in (
+        ({}, "zoneid is missing"), ({"zoneids": "-1"}, "zoneids=-1 is for root"),
+        ({"zoneids": [zones["east"][0], "nowhere"]}, "zoneids value=nowhere"),
+        ({"zoneids": both, "zoneid": both[0]}, "exclude each other"),
+    ):  # fmt: skip
+        with pytest.raises(Refused, match=said):
+            cloud.ask("registerTemplate", user="ann", **without, **wrong)
+
+
 def test_the_built_in_one_is_featured_once_it_is_there(cloud, zones):
     cloud.account("ann")
     assert names(cloud, "featured") == []
@@ -137,7 +154,6 @@ def test_who_sees_what(cloud, sent):
         ({"zoneid": "nonsense"}, "Invalid parameter zoneid"),
         ({"checksum": "xyz"}, "checksum=xyz is none"),
         ({"templatetype": "SYSTEM"}, "none of USER, VNF, BUILTIN"),
-        ({"directdownload": True}, "not supported"),
     ],
 )
 def test_what_cannot_be_registered(cloud, sent, wrong, told):
@@ -186,9 +202,7 @@ def test_a_builtin_template_counts_for_nobody_and_an_appliance_is_found(cloud, s
     assert names(cloud, "self", templatetype="VNF") == ["router"]
 
     def used():
-        with reading() as session:
-            rows = select(ResourceCount.type, ResourceCount.used).where(ResourceCount.account_id == 2)
-            return {k: v for k, v in session.execute(rows) if k in ("template", "secondary_storage")}
+        return {k: v for k, v in used_of(2).items() if k in ("template", "secondary_storage")}
 
     before = used()
     assert cloud.ask("updateTemplate", id=plain["id"], templatetype="BUILTIN")["template"]["templatetype"] == "BUILTIN"

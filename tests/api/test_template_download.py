@@ -27,11 +27,16 @@ def qcow2(backing: bytes = b"") -> bytes:
 
 
 class Pages(BaseHTTPRequestHandler):
-    pages: dict[str, bytes] = {}
+    pages: dict[str, bytes | str] = {}
 
     def do_GET(self):
         content = self.pages.get(self.path)
-        self.send_response(200 if content is not None else 404)
+        if isinstance(content, str):  # where it is instead
+            self.send_response(302)
+            self.send_header("Location", content)
+            content = b""
+        else:
+            self.send_response(200 if content is not None else 404)
         self.send_header("Content-Length", str(len(content or b"")))
         self.end_headers()
         self.wfile.write(content or b"")
@@ -100,6 +105,19 @@ def test_an_image_is_fetched_checked_and_put(cloud, web, store, sent, tmp_path):
     assert list((tmp_path / "scratch").iterdir()) == []
     cloud.job("deleteTemplate", id=made["id"])
     assert files(store) == []
+
+
+@pytest.mark.parametrize("more", [{}, {"directdownload": True}])
+def test_what_is_at_another_url_is_fetched_where_the_setting_says_so(cloud, web, sent, more):
+    web[0].update({"/t.qcow2": "/there.qcow2", "/there.qcow2": qcow2()})
+    made = cloud.ask("registerTemplate", **sent, **more)["template"][0]
+    cloud.work()
+    assert "store.download.follow.redirects" in state(cloud)["status"] and "/there.qcow2" in state(cloud)["status"]
+    cloud.job("deleteTemplate", id=made["id"])
+    cloud.ask("updateConfiguration", name="store.download.follow.redirects", value="true")
+    cloud.ask("registerTemplate", **sent, **more)
+    cloud.work()
+    assert state(cloud)["isready"] is True
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, __import__("gzip").compress, __import__("lzma").compress])

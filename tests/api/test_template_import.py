@@ -15,19 +15,25 @@ from mgmt_server.model.zone import Zone
 from mgmt_server.resources.template.importing import Wish, import_all
 from mgmt_server.resources.template.layout import in_folder, on_store
 from tests.api.test_template_download import DISK, ZONE, files, qcow2, store  # noqa: F401
+from tests.crash.invariants import broken
 
 
 @pytest.fixture
 def url(cloud, store):  # noqa: F811
     """A zone whose secondary storage is a folder."""
-    zone = cloud.ask("createZone", name="east", **ZONE)["zone"]["id"]
+    cloud.ask("createZone", name="east", **ZONE)
+    return added(store)
+
+
+def added(folder):
+    """A further secondary storage of the zone; the first one is tried first, as none has told its room."""
 
     def add(tx):
-        number = tx.scalar(select(Zone.id).where(Zone.uuid == zone))
-        tx.add(ImageStore(name="s", url=f"file://{store}", protocol="file", zone_id=number))
+        number = tx.scalar(select(Zone.id).where(Zone.name == "east"))
+        tx.add(ImageStore(name="s", url=f"file://{folder}", protocol="file", zone_id=number))
 
     write(add)
-    return f"file://{store}"
+    return f"file://{folder}"
 
 
 def laid(root, account=2, number=202, content=None, name="509f8d99.qcow2", **more):
@@ -127,6 +133,38 @@ def test_what_failed_is_done_by_the_next_run(cloud, url, store, tmp_path):  # no
     assert "checksum" in listed(cloud)[0]["status"]
     assert import_all(in_folder(folder), Wish(checksums=False)).failed == []
     assert [t["isready"] for t in listed(cloud)] == [True]
+
+
+def test_a_store_that_is_away_is_passed_over(cloud, url, store, tmp_path):  # noqa: F811
+    laid(tmp_path / "copied")
+    shutil.rmtree(store)
+    second = tmp_path / "second"
+    added(second)
+    (told,) = import_all(in_folder(tmp_path / "copied"), Wish()).failed
+    assert f"no folder {store} " in told and f"no folder {second} " in told
+    assert "no folder" in listed(cloud)[0]["status"] and counted()[1] == 1
+    store.mkdir()  # what was told of the second one does not stay either
+    assert len(import_all(in_folder(tmp_path / "copied"), Wish()).imported) == 1
+    assert counted()[1] == 1 and len(files(store)) == 1
+    cloud.job("deleteTemplate", id=listed(cloud)[0]["id"])
+    shutil.rmtree(store)
+    second.mkdir()
+    found = import_all(in_folder(tmp_path / "copied"), Wish())
+    assert len(found.imported) == 1 and not found.failed
+    assert [t["isready"] for t in listed(cloud)] == [True] and len(files(second)) == 1 and broken() == []
+    with reading() as session:
+        urls = select(ImageStore.url).join(TemplateOnStore, TemplateOnStore.store_id == ImageStore.id)
+        assert session.scalars(urls).all() == [f"file://{second}"]  # nothing tells of the first one
+    store.mkdir()
+    assert len(import_all(in_folder(tmp_path / "copied"), Wish()).known) == 1 and files(store) == []
+
+
+def test_an_image_that_is_at_fault_is_not_tried_elsewhere(cloud, url, tmp_path):
+    laid(tmp_path / "copied", content=qcow2(b"/etc/shadow"))
+    (tmp_path / "second").mkdir()
+    added(tmp_path / "second")
+    (told,) = import_all(in_folder(tmp_path / "copied"), Wish()).failed
+    assert told.count("could make a host read other files") == 1 and files(tmp_path / "second") == []
 
 
 def test_an_owner_and_a_zone_can_be_named(cloud, url, tmp_path):

@@ -1,5 +1,7 @@
 """Templates made of disks and snapshots, copied to other zones, cached in pools: on simulated hosts."""
 
+from collections import Counter
+
 import pytest
 from sqlalchemy import func, select, update
 
@@ -15,6 +17,7 @@ from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.template import flows, timers
 from tests.cloud import Refused
+from tests.counts import counts as all_counts
 from tests.simulated import build
 
 
@@ -57,13 +60,10 @@ def make(cloud, zone, name="made", **more):
 
 
 def counts():
-    with reading() as session:
-        rows = session.execute(
-            select(ResourceCount.type, func.sum(ResourceCount.used)).where(
-                ResourceCount.account_id.is_not(None), ResourceCount.type.in_(("template", "secondary_storage"))
-            ).group_by(ResourceCount.type)
-        )  # fmt: skip
-        return {kind: int(used or 0) for kind, used in rows if used}
+    sums = Counter()
+    for key, amount in all_counts(ResourceCount.account_id.is_not(None)).items():
+        sums[key.split("/")[1]] += amount
+    return {kind: sums[kind] for kind in ("template", "secondary_storage") if sums[kind]}
 
 
 def left():
@@ -94,6 +94,24 @@ def test_a_template_of_a_stopped_machines_disk_starts_machines_with_what_it_held
     cloud.job("startVirtualMachine", id=vm["id"])
     (told,) = cloud.ask("listTemplates", templatefilter="self", id=made["id"])["template"]
     assert [d["datastoreRole"] for d in told["downloaddetails"]] == ["Image", "Primary"]
+
+
+def test_whose_machines_keep_a_template_is_not_told_to_strangers(cloud, zone):
+    cloud.account("ann", domain="/a/"), cloud.account("bob", domain="/a/")
+    sent = {"name": "shared", "format": "QCOW2", "hypervisor": "Simulator", "ostypeid": zone["os"]}
+    sent |= {"url": "http://127.0.0.1:1/none.qcow2", "zoneid": zone["zone"]}
+    shared = cloud.ask("registerTemplate", user="ann", **sent)["template"][0]["id"]
+    cloud.ask("updateTemplatePermissions", user="ann", id=shared, op="add", accounts="bob")
+    machine(cloud, zone, user="bob", templateid=shared, name="secret-of-bob")
+    with pytest.raises(Refused) as no:
+        cloud.ask("deleteTemplate", user="ann", id=shared)
+    assert "(machines of other accounts)" in no.value.text and no.value.status == 536
+    machine(cloud, zone, user="ann", templateid=shared, name="of-ann")
+    with pytest.raises(Refused, match=r"\(of-ann, machines of other accounts\)"):
+        cloud.ask("deleteTemplate", user="ann", id=shared)
+    with pytest.raises(Refused, match="secret-of-bob"):
+        cloud.ask("deleteTemplate", id=shared)
+    assert cloud.job("deleteTemplate", user="ann", id=shared, forced=True) == {"success": True}
 
 
 def test_a_running_machines_disk_is_refused_with_the_way_round(cloud, zone):

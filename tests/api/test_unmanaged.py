@@ -83,6 +83,70 @@ def test_a_stopped_stranger_is_taken_over_with_disk_and_mac(cloud, zone):
     assert broken() == []
 
 
+@pytest.fixture
+def large(cloud):
+    """An offering of the size that the stranger has."""
+    sizes = {"cpunumber": 2, "cpuspeed": 500, "memory": 1024}
+    return cloud.ask("createServiceOffering", name="l", displaytext="l", **sizes)["serviceoffering"]["id"]
+
+
+def test_a_running_stranger_is_taken_over_while_it_runs_and_keeps_its_name(cloud, zone, large):
+    stranger(zone, "Running")
+    net = network(cloud, zone)
+    vm = taken(cloud, zone, network=net, serviceofferingid=large)
+    assert (vm["state"], vm["instancename"], vm["nic"][0]["macaddress"]) == ("Running", "by-hand", MAC)
+    assert machines()["by-hand"].starts == 1 and broken() == []
+    assert cloud.ask("listUnmanagedInstances", clusterid=zone["cluster"]) == {}
+    cloud.job("rebootVirtualMachine", id=vm["id"])
+    assert cloud.job("stopVirtualMachine", id=vm["id"])["virtualmachine"]["state"] == "Stopped"
+    assert cloud.job("startVirtualMachine", id=vm["id"])["virtualmachine"]["state"] == "Running"
+    assert machines()["by-hand"].machine == vm["id"] and broken() == []
+    cloud.job("destroyVirtualMachine", id=vm["id"], expunge=True)
+    assert "by-hand" not in machines() and broken() == []
+
+
+def test_a_machine_that_runs_is_taken_over_as_large_as_it_is_and_under_a_name_of_its_own(cloud, zone, large):
+    stranger(zone, "Running")
+    net, before = network(cloud, zone), held()
+    with pytest.raises(Refused, match="choose one of that size"):
+        taken(cloud, zone, network=net)
+    with pytest.raises(Refused, match="Paused"):
+        write(lambda tx: tx.execute(update(SimulatedMachine).values(state="Paused")))
+        taken(cloud, zone, network=net, serviceofferingid=large)
+    assert held() == before
+    write(lambda tx: tx.execute(update(SimulatedMachine).values(state="Running")))
+    vm = taken(cloud, zone, network=net, serviceofferingid=large)
+    other = deploy(cloud, zone, networkids=net)
+    cloud.job("stopVirtualMachine", id=other["id"])
+    for name, told in (("by-hand", "already"), ("i-2-999-VM", "itself gives"), ("a b", "no name")):
+        with pytest.raises(Refused, match=told):
+            cloud.ask("updateVirtualMachine", id=other["id"], instancename=name)
+    with pytest.raises(Refused, match="stop it"):
+        cloud.ask("updateVirtualMachine", id=vm["id"], instancename="else")
+    renamed = cloud.ask("updateVirtualMachine", id=other["id"], instancename="web.one")["virtualmachine"]
+    cloud.work()
+    assert renamed["instancename"] == "web.one" and other["instancename"] not in machines()
+    cloud.job("startVirtualMachine", id=other["id"])
+    assert "web.one" in machines() and broken() == []
+    cloud.job("stopVirtualMachine", id=other["id"])
+    back = cloud.ask("updateVirtualMachine", id=other["id"], instancename=other["instancename"])["virtualmachine"]
+    cloud.work()
+    assert back["instancename"] == other["instancename"] and broken() == []
+
+
+def test_a_machine_that_was_let_go_while_it_ran_comes_back_while_it_runs(cloud, zone):
+    deploy(cloud, zone, name="first")
+    vm = deploy(cloud, zone, name="two")
+    cloud.job("unmanageVirtualMachine", id=vm["id"])
+    (found,) = cloud.ask("listUnmanagedInstances", clusterid=zone["cluster"])["unmanagedinstance"]
+    nic = vm["nic"][0]
+    sent = {"nicnetworklist[0].nic": nic["macaddress"], "hostname": "again", "name": found["name"]}
+    address = {"nicipaddresslist[0].nic": nic["macaddress"], "nicipaddresslist[0].ip4Address": nic["ipaddress"]}
+    back = taken(cloud, zone, network=nic["networkid"], **sent, **address)
+    assert (back["id"], back["state"], back["ipaddress"]) == (vm["id"], "Running", nic["ipaddress"])
+    assert back["nic"][0]["macaddress"] == nic["macaddress"] and broken() == []
+
+
 def test_a_data_disk_needs_an_offering_of_its_own(cloud, zone):
     stranger(zone, disks=("a-root", "b-data"))
     net, before = network(cloud, zone), held()
@@ -115,7 +179,6 @@ def test_a_host_that_keeps_the_old_name_leaves_it_a_stranger(cloud, zone):
         ({}, {"nicnetworklist[0].nic": "06:00:00:00:00:09"}, "has no network"),
         ({}, {"hostname": "not a name"}, "hostname"),
         ({}, {"nicipaddresslist[0].nic": MAC, "nicipaddresslist[0].ip4Address": "10.9.9.9"}, "10.9.9.9"),
-        ({}, {"migrateallowed": "true"}, "does not support"),
     ],
 )
 def test_what_cannot_be_taken_over_is_refused_and_left(cloud, zone, values, sent, told):
@@ -147,7 +210,8 @@ def test_a_machine_is_let_go_and_comes_back(cloud, zone, state):
     if state == "Stopped":
         cloud.job("stopVirtualMachine", id=vm["id"])
     names = set(machines())
-    assert cloud.job("unmanageVirtualMachine", id=vm["id"])["success"] is True
+    left = cloud.job("unmanageVirtualMachine", id=vm["id"])["unmanagevirtualmachineresponse"]
+    assert (left["success"], left["hostid"]) == (True, vm["hostid"]) and vm["instancename"] in left["details"]
     assert set(machines()) == names and cloud.ask("listVirtualMachines", id=vm["id"]) == {}
     (found,) = cloud.ask("listUnmanagedInstances", clusterid=zone["cluster"])["unmanagedinstance"]
     assert found["powerstate"] == {"Running": "PowerOn", "Stopped": "PowerOff"}[state]
@@ -172,3 +236,52 @@ def test_strangers_are_administrators_business(cloud, zone):
         with pytest.raises(Refused) as no:
             cloud.ask(command, user="ann", **sent)
         assert no.value.status == 432
+
+
+def made(cloud, zone, net, **more):
+    sent = {"zoneid": zone["zone"], "clusterid": zone["cluster"], "hypervisor": "Simulator", "importsource": "shared"}
+    disk = {"storageid": zone["pool"], "diskpath": "lonely", "networkid": net, "name": "from-disk"}
+    sent |= disk | {"serviceofferingid": zone["offering"]}
+    return cloud.job("importVm", **{**sent, **more})["virtualmachine"]
+
+
+@pytest.fixture
+def lonely(zone):
+    """A disk in the pool that is nobody's."""
+    disk = {"pool": zone["pool"], "name": "lonely", "size": GIB, "backing": "", "content": 7, "call": ""}
+    write(lambda tx: tx.add(SimulatedDisk(**disk)))
+
+
+def test_a_machine_is_made_of_a_disk_that_lies_in_a_pool(cloud, zone, lonely):
+    net = network(cloud, zone)
+    vm = made(cloud, zone, net)
+    assert (vm["state"], vm["name"], vm["nic"][0]["networkid"]) == ("Stopped", "from-disk", net)
+    (disk,) = cloud.ask("listVolumes", virtualmachineid=vm["id"])["volume"]
+    assert (disk["type"], disk["path"], disk["size"], disk["state"]) == ("ROOT", "lonely", GIB, "Ready")
+    assert broken() == []
+    with pytest.raises(Refused, match="of this cloud already"):
+        made(cloud, zone, net, name="again")
+    assert cloud.job("startVirtualMachine", id=vm["id"])["virtualmachine"]["state"] == "Running"
+    with reading() as session:
+        assert session.scalar(select(SimulatedDisk.content).where(SimulatedDisk.name == "lonely")) == 7
+    cloud.job("destroyVirtualMachine", id=vm["id"], expunge=True)
+    assert broken() == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ({"importsource": "external"}, "logs in to no other host"),
+        ({"importsource": "unmanaged"}, "importUnmanagedInstance"),
+        ({"importsource": "local"}, "is shared storage"),
+        ({"hypervisor": "KVM"}, "is of Simulator"),
+        ({"diskpath": "nowhere"}, "nowhere"),
+        ({"name": "not a name"}, "hostname"),
+        ({"host": "192.0.2.7"}, "does not support"),
+    ],
+)
+def test_a_machine_that_cannot_be_made_of_a_disk_is_refused(cloud, zone, lonely, sent, told):
+    net, before = network(cloud, zone), held()
+    with pytest.raises(Refused, match=told):
+        made(cloud, zone, net, **sent)
+    assert held() == before

@@ -208,6 +208,26 @@ def test_keys_are_switched_off_for_a_user_an_account_or_a_domain(cloud):
     assert told() == 200
 
 
+def test_a_change_of_key_access_is_told(cloud):
+    cloud.account("ann", domain="/a/")
+    user = ids(cloud)["ann"]
+    account = cloud.ask("listAccounts", listall=True, name="ann")["account"][0]["id"]
+    cloud.ask("updateUser", id=user, apikeyaccess="Inherit")
+    cloud.ask("updateUser", id=user, firstname="Ann")
+    cloud.ask("updateUser", user="ann", id=user, apikeyaccess="Disabled")
+    assert cloud.ask("listEvents", type="API.KEY.ACCESS.UPDATE", listall=True) == {}, "nothing has changed"
+    for word in ("disabled", "Disabled", "Inherit"):
+        cloud.ask("updateUser", id=user, apikeyaccess=word)
+        cloud.ask("updateAccount", id=account, apikeyaccess=word)
+    told = cloud.ask("listEvents", type="API.KEY.ACCESS.UPDATE", listall=True)["event"]
+    assert [(e["resourcetype"], e["resourceid"], e["description"], e["username"]) for e in reversed(told)] == [
+        ("User", user, "API key access of user ann is DISABLED", "admin"),
+        ("Account", account, "API key access of account ann is DISABLED", "admin"),
+        ("User", user, "API key access of user ann is INHERIT", "admin"),
+        ("Account", account, "API key access of account ann is INHERIT", "admin"),
+    ]
+
+
 def test_the_integration_port_tells_the_secret_to_who_has_all_rights(cloud):
     user = ids(cloud)["admin"]
     with reading() as session:

@@ -1,18 +1,23 @@
 """The life of machines on simulated hosts."""
 
 import base64
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from mgmt_server.db import reading
+from mgmt_server.db import now, reading, write
+from mgmt_server.model.account import Account
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Nic
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Address
+from mgmt_server.resources.limit import recount
+from mgmt_server.resources.vm import timers
 from tests.cloud import Refused
+from tests.counts import used
 from tests.simulated import build
 
 
@@ -64,6 +69,75 @@ def test_from_deploy_to_expunge_nothing_is_left(cloud, zone):
     assert cloud.job("expungeVirtualMachine", id=vm["id"]) == {"success": True}
     assert cloud.ask("listVirtualMachines", id=vm["id"]) == {}
     assert held() == before
+
+
+def test_a_root_disk_goes_and_comes_with_its_machine_where_the_setting_says_so(cloud, zone):
+    cloud.account("ann")
+    with reading() as session:
+        ann = session.scalar(select(Account.id).where(Account.name == "ann"))
+    deploy(cloud, zone, user="ann", name="other")
+    before, counted = held(), used(ann)
+    vm = deploy(cloud, zone, user="ann", name="mine", diskofferingid=offer(cloud))["id"]
+    with_both = used(ann)
+
+    def root():
+        return cloud.ask("listVolumes", virtualmachineid=vm, type="ROOT", listall=True)["volume"][0]
+
+    cloud.job("destroyVirtualMachine", id=vm)
+    assert root()["state"] == "Ready"
+    cloud.ask("recoverVirtualMachine", id=vm)
+    cloud.ask("updateConfiguration", name="destroy.root.volume.on.vm.destruction", value="true")
+    cloud.job("destroyVirtualMachine", id=vm)
+    assert root()["state"] == "Destroy"
+    (data,) = cloud.ask("listVolumes", virtualmachineid=vm, type="DATADISK", listall=True)["volume"]
+    assert data["state"] == "Ready" and used(ann)["volume"] == with_both["volume"] - 1
+    assert used(ann)["primary_storage"] == with_both["primary_storage"] - root()["size"]
+    with reading() as session:
+        assert recount.wrong(session) == ([], [])
+    for command in ("recoverVolume", "deleteVolume", "detachVolume"):
+        with pytest.raises(Refused):
+            cloud.job(command, id=root()["id"])
+    with pytest.raises(Refused, match="recover the machine"):
+        cloud.ask("recoverVolume", id=root()["id"])
+    cloud.ask("recoverVirtualMachine", id=vm)
+    assert root()["state"] == "Ready" and used(ann) == with_both
+    assert cloud.job("startVirtualMachine", id=vm)["virtualmachine"]["state"] == "Running"
+    cloud.job("destroyVirtualMachine", id=vm, volumeids=data["id"])
+    cloud.job("expungeVirtualMachine", id=vm)
+    cloud.job("destroyVolume", id=data["id"], expunge=True)
+    assert held() == before and used(ann) == counted
+    vm = deploy(cloud, zone, user="ann", name="again")["id"]
+    cloud.job("destroyVirtualMachine", id=vm, expunge=True)
+    assert held() == before and used(ann) == counted
+    with reading() as session:
+        assert recount.wrong(session) == ([], [])
+
+
+def offer(cloud):
+    return cloud.ask("createDiskOffering", name="d", displaytext="d", disksize=1)["diskoffering"]["id"]
+
+
+def test_destroyed_machines_go_when_their_delay_is_over(cloud, zone):
+    before = held()
+    long_ago, just_now, back = (deploy(cloud, zone, name=name)["id"] for name in ("long-ago", "just-now", "back"))
+    cloud.ask("updateConfiguration", name="expunge.delay", value="3600")
+    for each in (long_ago, just_now, back):
+        cloud.job("destroyVirtualMachine", id=each)
+    passed = update(Vm).where(Vm.uuid.in_([long_ago, back])).values(state_changed=now() - timedelta(seconds=3601))
+    write(lambda tx: tx.execute(passed) and None)
+    cloud.ask("recoverVirtualMachine", id=back)
+    for _ in range(2):
+        timers.expunge_destroyed()
+        cloud.work()
+    left = {m["id"]: m["state"] for m in cloud.ask("listVirtualMachines")["virtualmachine"]}
+    assert left == {just_now: "Destroyed", back: "Stopped"}
+    cloud.ask("updateConfiguration", name="expunge.delay", value="1")
+    write(lambda tx: tx.execute(update(Vm).values(state_changed=now() - timedelta(seconds=2))) and None)
+    cloud.job("destroyVirtualMachine", id=back, expunge=True)
+    timers.expunge_destroyed()
+    cloud.work()
+    assert cloud.ask("listVirtualMachines") == {}
+    assert held()[-1] == before[-1] + 1, "the router alone is left"
 
 
 def test_the_first_machine_implements_its_network(cloud, zone):
@@ -166,13 +240,13 @@ def test_a_deploy_costs_few_statements(cloud, zone):
     from mgmt_server import db
 
     deploy(cloud, zone)
-    before = db.statements
+    before = db.statements()
     accepted = cloud.ask(
         "deployVirtualMachine", zoneid=zone["zone"], templateid=zone["template"], serviceofferingid=zone["offering"]
     )
-    asked = db.statements - before
+    asked = db.statements() - before
     cloud.work()
-    total = db.statements - before - 1  # the look that finds no more jobs
+    total = db.statements() - before - 1  # the look that finds no more jobs
     assert cloud.ask("queryAsyncJobResult", jobid=accepted["jobid"])["jobstatus"] == 1
     print(asked, total)
     assert total <= 60, (asked, total)

@@ -15,6 +15,7 @@ from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Vm
 from mgmt_server.resources.limit.recount import wrong
 from mgmt_server.resources.router import document
+from mgmt_server.resources.vm import migrate
 from tests.api.test_vm_deploy import deploy, encoded, own, zone  # noqa: F401
 from tests.cloud import Refused
 
@@ -173,6 +174,29 @@ def test_a_running_machine_grows_within_what_it_was_started_for(cloud, zone):  #
     counts_are_right()
 
 
+def test_each_of_four_may_keep_a_machine_from_growing_while_it_runs(cloud, zone):  # noqa: F811
+    cloud.ask("updateConfiguration", name="enable.dynamic.scale.vm", value=True)
+    able = own(cloud, zone, dynamically_scalable=True)
+    fixed = offering(cloud, name="fixed", cpunumber=1, cpuspeed=500, memory=512, dynamicscalingenabled=False)
+    larger = offering(cloud, cpunumber=2, cpuspeed=600, memory=1024)
+    for sent in (
+        {"templateid": able, "dynamicscalingenabled": False},
+        {"templateid": able, "serviceofferingid": fixed},
+        {"templateid": zone["template"]},
+    ):
+        vm = deploy(cloud, zone, **sent)
+        assert not vm["isdynamicallyscalable"]
+        with pytest.raises(Refused, match="cannot be scaled while it does"):
+            cloud.ask("scaleVirtualMachine", id=vm["id"], serviceofferingid=larger)
+    vm = deploy(cloud, zone, templateid=able)
+    cloud.ask("updateConfiguration", name="enable.dynamic.scale.vm", value=False, zoneid=zone["zone"])
+    with pytest.raises(Refused, match="cannot be scaled while it does"):
+        cloud.ask("scaleVirtualMachine", id=vm["id"], serviceofferingid=larger)
+    cloud.ask("updateConfiguration", name="enable.dynamic.scale.vm", value=True, zoneid=zone["zone"])
+    with pytest.raises(Refused, match="cannot be scaled while it does"):
+        cloud.ask("scaleVirtualMachine", id=vm["id"], serviceofferingid=fixed)
+
+
 def test_what_a_host_refuses_to_scale_stays_as_it_was(cloud, zone):  # noqa: F811
     from mgmt_server.drivers.hypervisor import dispatch
     from mgmt_server.errors import Failed
@@ -297,6 +321,35 @@ def test_a_destroyed_machine_is_asked_to_shut_down_unless_the_setting_says_other
     finally:
         dispatch.stop = real
     assert seen == [forced]
+
+
+def test_the_router_tells_host_and_domain_where_settings_say_so(cloud, zone, monkeypatch):  # noqa: F811
+    vm = deploy(cloud, zone)
+    domain = cloud.ask("listDomains", name="ROOT")["domain"][0]
+    (account,) = cloud.ask("listAccounts", name="admin")["account"]
+
+    def told():
+        with reading() as session:
+            router = session.scalar(select(Vm).where(Vm.kind == "DomainRouter"))
+            (guest,) = document.compute(session, router, session.get(Network, router.network_id)).guests
+        names = ("hypervisor-host-name", "cloud-domain", "cloud-domain-id")
+        return {k: v for k, v in guest.metadata.items() if k in names}
+
+    assert told() == {}
+    cloud.ask("updateConfiguration", name="global.allow.expose.host.hostname", value="true")
+    assert told() == {}, "the account has to have it too"
+    cloud.ask("updateConfiguration", name="account.allow.expose.host.hostname", value="true", accountid=account["id"])
+    assert told() == {"hypervisor-host-name": vm["hostname"]}
+    tells = []
+    monkeypatch.setattr(migrate, "routed", lambda tx, number: [7])  # of simulated hosts no router is told
+    monkeypatch.setattr(document, "tell", lambda call, network: tells.append(network))
+    cloud.job("migrateVirtualMachine", virtualmachineid=vm["id"], autoselect=True)
+    assert tells == [7] and told()["hypervisor-host-name"] != vm["hostname"]
+    cloud.ask("updateConfiguration", name="global.allow.expose.host.hostname", value="false")
+    cloud.ask("updateConfiguration", name="metadata.allow.expose.domain", value="true", domainid=domain["id"])
+    assert told() == {"cloud-domain": "ROOT", "cloud-domain-id": domain["id"]}
+    cloud.job("migrateVirtualMachine", virtualmachineid=vm["id"], autoselect=True)
+    assert tells == [7], "nothing has changed of what the machine is told"
 
 
 def test_the_router_hands_out_password_data_and_the_values_of_its_variables(cloud, zone):  # noqa: F811

@@ -109,6 +109,26 @@ def test_data_disks_have_the_places_that_they_asked_for(cloud, zone):
         assert no.value.status == 431 and said in no.value.text
 
 
+def test_a_root_disk_is_as_large_as_its_offering_says(cloud, zone):
+    fixed = cloud.ask("createDiskOffering", name="two", displaytext="two", disksize=2)["diskoffering"]["id"]
+    sent = {"name": "ten", "displaytext": "ten", "cpunumber": 1, "cpuspeed": 100, "memory": 128, "rootdisksize": 10}
+    ten = cloud.ask("createServiceOffering", **sent)["serviceoffering"]["id"]
+    vm = deploy(cloud, zone, serviceofferingid=ten, rootdisksize=10)
+    (root,) = cloud.ask("listVolumes", virtualmachineid=vm["id"])["volume"]
+    assert root["size"] == 10 * GIB
+    for wrong, said in (
+        ({"serviceofferingid": ten, "rootdisksize": 50}, "ten gives a root disk of 10 GiB"),
+        ({"overridediskofferingid": fixed, "rootdisksize": 50}, "two gives a root disk of 2 GiB"),
+        ({"details[0].rootdisksize": 50}, "the parameter of that name"),
+        ({"size": 5}, "send diskofferingid with it"),
+    ):
+        with pytest.raises(Refused) as no:
+            deploy(cloud, zone, **wrong)
+        assert no.value.status == 431 and said in no.value.text
+    with pytest.raises(Refused, match="ten gives a root disk of 10 GiB"):
+        cloud.ask("restoreVirtualMachine", virtualmachineid=vm["id"], rootdisksize=50)
+
+
 def test_addresses_and_macs_are_those_that_were_asked_for(cloud, zone):
     made = []
     for n in (3, 4):
@@ -193,7 +213,7 @@ def test_groups_firmware_planner_and_tags(cloud, zone):
     for wrong, said in (
         ({"bootmode": "SECURE"}, "needs boottype=UEFI"),
         ({"bootintosetup": True}, "bootintosetup=true"),
-        ({"affinitygroupnames": "none"}, "no affinity group none"),
+        ({"affinitygroupnames": "none"}, "Unable to find group by name none"),
         ({"details[0].deployment_planner": "x"}, "is the server's own"),
         ({"deploymentplanner": "x"}, "FirstFitPlanner"),
     ):
@@ -224,6 +244,8 @@ def test_a_disk_that_was_a_root_disk_is_one_again_and_outlives_a_failure(cloud, 
     assert kept["state"] == "Ready" and "virtualmachineid" not in kept
     for host in hosts:
         cloud.ask("updateHost", id=host["id"], allocationstate="Enable")
+    with pytest.raises(Refused, match="keeps its size"):
+        deploy(cloud, zone, templateid=None, volumeid=root["id"], rootdisksize=50)
     again = deploy(cloud, zone, templateid=None, volumeid=root["id"])
     assert [v["id"] for v in cloud.ask("listVolumes", virtualmachineid=again["id"])["volume"]] == [root["id"]]
     assert again["templateid"] == zone["template"]
@@ -291,6 +313,51 @@ def test_users_see_their_destroyed_machines_when_the_setting_says_so(cloud, zone
     assert cloud.ask("listVirtualMachines", user="ann", state="Destroyed")["count"] == 1
     cloud.ask("updateConfiguration", name="allow.user.view.destroyed.vm", value=True)
     assert cloud.ask("listVirtualMachines", user="ann")["count"] == 1
+
+
+def test_a_machine_goes_into_networks_that_are_for_its_account(cloud, zone):
+    """Whoever deploys it: an administrator who may use both is no bridge between two accounts."""
+    for name, kind in (("ann", 0), ("bob", 0), ("chief", 2)):
+        cloud.account(name, kind=kind, domain="/a/")
+    domain = cloud.ask("listDomains", name="a")["domain"][0]["id"]
+    hers = deploy(cloud, zone, user="ann", startvm=False)["nic"][0]["networkid"]
+    project = cloud.job("createProject", user="ann", name="p", displaytext="p")["project"]["id"]
+    for user, sent in (
+        ("chief", {}), ("admin", {}), ("admin", {"account": "bob", "domainid": domain}),
+        ("ann", {"projectid": project}),
+    ):  # fmt: skip
+        with pytest.raises(Refused, match="is not for the account"):
+            deploy(cloud, zone, user=user, networkids=hers, startvm=False, **sent)
+        with pytest.raises(Refused, match="is not for the account"):
+            deploy(cloud, zone, user=user, startvm=False, **{"iptonetworklist[0].networkid": hers}, **sent)
+    sent = {"account": "ann", "domainid": domain, "networkids": hers, "startvm": False}
+    assert deploy(cloud, zone, user="chief", **sent)["account"] == "ann"
+    cloud.ask("updateConfiguration", name="admin.is.allowed.to.deploy.anywhere", value="true")
+    with pytest.raises(Refused, match="is not for the account"):
+        deploy(cloud, zone, user="chief", networkids=hers, startvm=False)
+    assert deploy(cloud, zone, networkids=hers, startvm=False)["nic"][0]["networkid"] == hers
+
+
+def test_users_do_not_see_what_is_not_for_display(cloud, zone):
+    cloud.account("ann", domain="/a/"), cloud.account("chief", kind=2, domain="/a/")
+    vm = deploy(cloud, zone, user="ann", startvm=False)
+    disk = cloud.ask("listVolumes", user="ann")["volume"][0]["id"]
+    net = vm["nic"][0]["networkid"]
+    seen = (("listVirtualMachines", vm["id"], "displayvm"), ("listVolumes", disk, "displayvolume"),
+            ("listNetworks", net, "displaynetwork"))  # fmt: skip
+    for command, id, _ in seen:
+        assert cloud.ask(command, user="ann", id=id)["count"] == 1
+    cloud.ask("updateVirtualMachine", user="ann", id=vm["id"], displayvm=False)  # for root administrators: not taken
+    assert cloud.ask("listVirtualMachines", user="ann")["count"] == 1
+    cloud.ask("updateVirtualMachine", id=vm["id"], displayvm=False)
+    cloud.job("updateVolume", id=disk, displayvolume=False)
+    cloud.job("updateNetwork", id=net, displaynetwork=False)
+    for command, id, parameter in seen:
+        for user in ("ann", "chief"):
+            assert cloud.ask(command, user=user, listall=True) == {}
+            assert cloud.ask(command, user=user, id=id, **{parameter: False}) == {}
+        assert cloud.ask(command, id=id, **{parameter: False})["count"] == 1
+        assert cloud.ask(command, id=id, **{parameter: True}) == {}
 
 
 def test_host_names_are_distinct_as_widely_as_the_setting_says(cloud, zone):

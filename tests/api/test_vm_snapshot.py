@@ -266,3 +266,31 @@ def test_others_neither_see_nor_use_them(cloud, zone):
             cloud.job(command, user="eve", **{name: vm if name == "virtualmachineid" else made["id"]})
         assert refused.value.status == 431 and "does not exist" in refused.value.text
     assert cloud.ask("listVMSnapshot", user="ann")["count"] == 1
+
+
+def test_a_disk_as_it_was_in_a_snapshot_of_its_machine_becomes_one_of_its_own(cloud, zone):
+    vm, volume = deploy(cloud, zone)
+    then = content(volume)
+    kept = keep(cloud, vm, name="good")
+    touch(volume)
+    made = cloud.job("createSnapshotFromVMSnapshot", volumeid=volume, vmsnapshotid=kept["id"], name="then")["snapshot"]
+    assert (made["name"], made["state"], made["volumeid"]) == ("then", "BackedUp", volume)
+    again = cloud.job("createVolume", name="v", snapshotid=made["id"])["volume"]
+    assert content(again["id"]) == then != content(volume)
+    cloud.job("deleteVMSnapshot", vmsnapshotid=kept["id"])
+    cloud.job("createVolume", name="w", snapshotid=made["id"])  # it stands alone
+    with pytest.raises(Refused, match="vmsnapshotid"):
+        cloud.ask("createSnapshotFromVMSnapshot", volumeid=volume, vmsnapshotid=kept["id"])
+
+
+def test_a_snapshot_of_a_machine_does_not_hold_the_disks_of_others(cloud, zone):
+    (vm, volume), (_, other) = deploy(cloud, zone), deploy(cloud, zone)
+    kept = keep(cloud, vm)
+    with pytest.raises(Refused, match="does not hold the disk"):
+        cloud.ask("createSnapshotFromVMSnapshot", volumeid=other, vmsnapshotid=kept["id"])
+    cloud.ask("configureSimulator", zoneid=zone["zone"], name="save_point", value="fail:no", count=1)
+    faults.forget()
+    with pytest.raises(Refused, match="no"):
+        cloud.job("createSnapshotFromVMSnapshot", volumeid=volume, vmsnapshotid=kept["id"])
+    assert cloud.ask("listVolumes", id=volume)["volume"][0]["state"] == "Ready"
+    assert shown(cloud)[kept["displayname"]]["state"] == "Ready"

@@ -8,12 +8,12 @@ from sqlalchemy import func, select, update
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.storage import simulator
 from mgmt_server.model.host import Host
-from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.storage import Pool, PoolHost
 from mgmt_server.model.vm import Volume
 from mgmt_server.resources.volume import timers
 from tests.cloud import Refused
+from tests.counts import counts
 from tests.simulated import build
 
 GIB = 2**30
@@ -69,8 +69,7 @@ def promised():
     """All that pools promise, and all that is counted: comparable values."""
     with reading() as session:
         pools = session.execute(select(Pool.name, Pool.allocated).order_by(Pool.name)).all()
-        counts = session.execute(select(ResourceCount.key, ResourceCount.used).order_by(ResourceCount.key)).all()
-        return [tuple(p) for p in pools], [tuple(c) for c in counts if c.used]
+        return [tuple(p) for p in pools], sorted(counts().items())
 
 
 def second_pool(zone, name="other", hosts=None, **more):

@@ -89,14 +89,17 @@ def test_a_fixed_offering_is_changed_for_another_and_its_limits_hold_at_once(clo
     vm = deploy(cloud, zone)
     volume = create(cloud, zone, virtualmachineid=vm["id"])
     fast = cloud.ask(
-        "createDiskOffering", name="fast", disksize=8, bytesreadrate=1000, bytesreadratemax=3000, iopswriterate=50
-    )["diskoffering"]["id"]
+        "createDiskOffering", name="fast", disksize=8, bytesreadrate=1000, bytesreadratemax=3000,
+        bytesreadratemaxlength=7, iopswriterate=50,
+    )["diskoffering"]["id"]  # fmt: skip
     with pytest.raises(Refused, match="has a size of its own"):
         cloud.job("resizeVolume", id=volume["id"], size=9)
     limited = calls(monkeypatch, "limit_disk")
     changed = cloud.job("changeOfferingForVolume", id=volume["id"], diskofferingid=fast)["volume"]
     assert (changed["size"], changed["diskofferingid"], changed["diskBytesReadRate"]) == (8 * GIB, fast, 1000)
-    assert limited[0][1].limits == {"bytes_read": 1000, "bytes_read_max": 3000, "iops_write": 50}
+    assert limited[0][1].limits == {
+        "bytes_read": 1000, "bytes_read_max": 3000, "bytes_read_max_length": 7, "iops_write": 50,
+    }  # fmt: skip
 
 
 def test_operations_a_second_reach_the_disk(cloud, zone, monkeypatch):
@@ -123,7 +126,7 @@ def test_a_disk_moves_between_pools_with_its_content(cloud, zone):
 def test_a_disk_moves_while_its_machine_runs_when_that_is_asked_for(cloud, zone, monkeypatch):
     other = second_pool(zone)
     vm = deploy(cloud, zone)
-    volume = create(cloud, zone, virtualmachineid=vm["id"])
+    volume = create(cloud, zone, virtualmachineid=vm["id"], storageid=zone["pool"])
     with pytest.raises(Refused, match="livemigrate=true"):
         cloud.job("migrateVolume", volumeid=volume["id"], storageid=other)
     moves = calls(monkeypatch, "move_disk")

@@ -71,6 +71,23 @@ def test_a_zone_goes_with_its_physical_networks_and_not_before_its_pods(cloud):
     assert cloud.ask("listPhysicalNetworks") == {} and cloud.ask("listVlanIpRanges") == {}
 
 
+def test_resource_administrators_see_all_zones_or_those_of_their_domain(cloud):
+    for name, kind in (("dep", 3), ("boss", 2), ("ann", 0)):
+        cloud.account(name, kind=kind, domain="/a/")
+    cloud.account("other", kind=3, domain="/b/")
+    (domain,) = cloud.ask("listDomains", name="a")["domain"]
+    cloud.ask("createZone", **ZONE, allocationstate="Enabled")
+    cloud.ask("createZone", **{**ZONE, "name": "own"}, allocationstate="Enabled", domainid=domain["id"])
+
+    def seen(user):
+        return sorted(z["name"] for z in cloud.ask("listZones", user=user)["zone"])
+
+    assert seen("dep") == ["east", "own"]
+    cloud.ask("updateConfiguration", name="allow.user.view.all.zones", value="false", domainid=domain["id"])
+    assert seen("dep") == ["own"] and seen("other") == ["east"]
+    assert seen("boss") == seen("ann") == seen("admin") == ["east", "own"]
+
+
 def test_zones_are_listed_by_their_sort_keys(cloud):
     made = [cloud.ask("createZone", **{**ZONE, "name": f"place{n}"})["zone"]["id"] for n in range(3)]
     for place, zone in enumerate(reversed(made)):

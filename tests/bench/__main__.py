@@ -13,40 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from tests import mariadb
-from tests.bench import fill, wire
+from tests.bench import fill, losses, report, wire
+from tests.bench.figures import cpu_of, memory_of, metric, percentile, say
 from tests.bench.tenants import DOMAINS, tenants
 from tests.server import Server
 
 CLOUDSTACK = "CloudStack 4.22"
 
+REST = 10.0  # seconds
 
-def say(name: str, value: str, goal: str = "", peer: str = "") -> None:
-    print(f"  {name:46} {value:>24}   {('goal ' + goal) if goal else '':22} {peer}", flush=True)
-
-
-def percentile(values: list[float], part: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
-
-
-def metric(server: Server, name: str) -> float:
-    import requests
-
-    text = requests.get(f"http://127.0.0.1:{server.port}/metrics", timeout=10).text
-    line = next(line for line in text.splitlines() if line.startswith(name + " "))
-    return float(line.split()[1])
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_of(pid: int) -> float:
-    """MiB resident."""
-    line = next(text for text in Path(f"/proc/{pid}/status").read_text().splitlines() if text.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+PARTS = ("sqlite", "mariadb", "tenants", "losses", "agents", "modules")
 
 
 def start_and_rest(server: Server, seconds: float = 20) -> None:
@@ -121,12 +97,12 @@ def one_database(kind: str, database: str, rows: int, quick: bool) -> None:
     print(f"\n{kind}")
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "cloud", database=database)
+        url = database or f"sqlite:///{folder}/cloud/cloud.db"
         try:
             server.start()
             server.stop()
             server.start()
             start_and_rest(server, 5 if quick else 20)
-            url = database or f"sqlite:///{folder}/cloud/cloud.db"
             zone = fill.prepare(url, Path(folder) / "cloud", server.client())
             deploys(server, zone, 1, 5 if quick else 30)
             deploys(server, zone, 32, 3 if quick else 15)
@@ -146,6 +122,7 @@ def one_database(kind: str, database: str, rows: int, quick: bool) -> None:
             )  # fmt: skip
         finally:
             server.stop()
+        fill.measure_recount(url, Path(folder) / "cloud", rows, say)
         if database:
             fill.measure_placements(database, Path(folder) / "cloud", say)
 
@@ -162,6 +139,7 @@ def lists_of_tenants(kind: str, database: str, rows: int) -> None:
             tenants(database or f"sqlite:///{folder}/cloud/cloud.db", Path(folder) / "cloud", rows)
             print(f"  ({rows} accounts written in {time.perf_counter() - began:.0f} s)")
             server.start()
+            time.sleep(REST)  # what a start has to do, and the database after so many rows, is over
             for name, page, among in (("listAccounts", rows // 1000, rows), ("listDomains", 2, DOMAINS)):
                 sent = {"page": page, "pagesize": 500, "listall": "true"}
                 what = f"{name}, 500 among {among}"
@@ -174,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=25_000)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=["sqlite", "mariadb", "tenants", "agents", "modules"])
+    parser.add_argument("--only", choices=PARTS)
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     if options.only in (None, "mariadb"):
@@ -186,7 +164,13 @@ def main() -> None:
         lists_of_tenants("SQLite", "", options.rows)
         with mariadb.server(relaxed=False) as url:
             lists_of_tenants("MariaDB on the same machine", url, options.rows)
+    if options.only in (None, "losses"):
+        machines = 200 if options.quick else 1000
+        losses.measure("SQLite", "", machines)
+        with mariadb.server(relaxed=False) as url:
+            losses.measure("MariaDB on the same machine", url, machines)
     if options.only in (None, "agents"):
+        report.measure(say)
         fill.agents(say, 200 if options.quick else 2000)
     if options.only in (None, "modules"):
         fill.modules(say)

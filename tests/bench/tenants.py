@@ -37,7 +37,7 @@ def _domains(tx: Any) -> int:
              "level": parent["level"] + 1, "parent_id": parent["id"], "state": "Active"}
         )  # fmt: skip
     tx.execute(insert(Domain), rows)
-    tx.execute(insert(ResourceCount.__table__), [c for r in rows for c in _counts("domain", r["id"])])
+    tx.execute(insert(ResourceCount.__table__), [_counts("domain", r["id"]) for r in rows])
     return first
 
 
@@ -61,12 +61,9 @@ def _accounts(tx: Any, numbers: range, first: int) -> None:
             for i in ids
         ],
     )  # fmt: skip
-    tx.execute(insert(ResourceCount.__table__), [c for i in ids for c in _counts("account", i)])
+    tx.execute(insert(ResourceCount.__table__), [_counts("account", i) for i in ids])
 
 
-def _counts(kind: str, number: int) -> list[dict[str, Any]]:
-    return [
-        {"key": f"{kind}:{number}/{type}/", "uuid": new_uuid(), "created": now(), f"{kind}_id": number, "type": type,
-         "tag": "", "used": number % 7}
-        for type in TYPES
-    ]  # fmt: skip
+def _counts(kind: str, number: int) -> dict[str, Any]:
+    row = {"key": f"{kind}:{number}/", "uuid": new_uuid(), "created": now(), f"{kind}_id": number, "tag": ""}
+    return row | dict.fromkeys(TYPES, number % 7)

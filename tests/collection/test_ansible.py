@@ -21,6 +21,8 @@ PLAY = """
   module_defaults:
     group/cloudwright.cloud.cloud:
       api_credentials_file: {credentials}
+      wait: true
+      wait_timeout: 900
   tasks:
 {tasks}
 """

@@ -188,6 +188,75 @@ def test_a_machine_is_reinstalled_and_one_comes_from_an_iso(furnished):
     assert "needs template or iso" in run("vm", name="none", **{**VM, "template": None})["msg"]
 
 
+def test_a_machine_gets_other_user_data_and_a_new_password(furnished):
+    run = furnished
+    template = {"name": "takes passwords", "zone": "lab", "url": "http://10.91.0.13/x.qcow2", "format": "QCOW2"}
+    run.ok("template", **template, hypervisor="Simulator", os_type="Other Linux (64-bit)", password_enabled=True)
+    options = {**VM, "name": "secret", "template": "takes passwords"}
+    made = run.ok("vm", **options, user_data="one")
+    assert made["password"]
+    assert run.ok("vm", **options, user_data="one")["changed"] is False
+    changed = cycle(run, "vm", **options, user_data="two")[1]
+    assert changed["diff"]["after"]["user_data"].startswith("sha256:") and "two" not in str(changed["diff"])
+    run.ok("user_data", name="open", user_data="#cloud-config\nhostname: {{ name }}\n", params=["name", "side"])
+    filled = {"user_data_name": "open", "user_data_details": {"side": "a", "name": "b"}}
+    first = cycle(run, "vm", **options, **filled)[1]
+    assert set(first["diff"]["after"]) == {"user_data_name", "user_data_details"}
+    assert first["entity"]["userdatadetails"] == "name=b,side=a"
+    other = {"user_data_details": {"name": "c"}}  # the user data that it has stays
+    second = cycle(run, "vm", **options, **other)[1]
+    assert second["entity"]["userdataname"] == "open" and second["entity"]["userdatadetails"] == "name=c"
+    assert second["diff"]["after"]["user_data_details"].startswith("sha256:")
+    assert cycle(run, "vm", **options, user_data_details={})[1]["entity"].get("userdatadetails") is None
+    own = cycle(run, "vm", **options, user_data="{{ a }}", user_data_details={"a": "1"})[1]["entity"]
+    assert own["userdatadetails"] == "a=1"
+    cycle(run, "vm", **options, user_data_details={"a": "2"})
+    assert run.ok("vm", **options, user_data="{{ a }}")["changed"] is False, "it stayed"
+    assert "password" in run("vm", **options, reset_password=True)["msg"], "it runs"
+    resets = [run.ok("vm", **options, state="stopped", reset_password=True) for _again in range(2)]
+    assert [r["changed"] for r in resets] == [True, True]
+    assert len({made["password"], *(r["password"] for r in resets)}) == 3
+
+
+def test_a_machine_is_given_to_another_account_and_reinstalled_from_another_template(furnished):
+    run = furnished
+    theirs = {"name": "given", "zone": "lab", "domain": "ROOT/tenants", "account": "tenant", "state": "stopped"}
+    made = run.ok("vm", **VM, name="given", state="stopped")["entity"]
+    assert "no network" in run("vm", **theirs, networks=["one"], assign_from={"account": "admin"})["msg"], "not theirs"
+    here = {"domain": "ROOT", "account": "admin"}
+    net = {"network_offering": "DefaultIsolatedNetworkOfferingWithSourceNatService", "gateway": "10.1.41.1"}
+    owner = {"domain": "ROOT/tenants", "account": "tenant"}
+    run.ok("network", name="theirs", zone="lab", **net, netmask=MASK, **owner)
+    given = cycle(run, "vm", **theirs, networks=["theirs"], assign_from=here)[1]
+    assert [nic["networkname"] for nic in given["entity"]["nic"]] == ["theirs"]
+    assert given["entity"]["id"] == made["id"] and given["entity"]["account"] == "tenant"
+    assert given["diff"] == {"before": {"account": "admin"}, "after": {"account": "tenant"}}
+    assert "says whose it shall be" in run("vm", name="given", zone="lab", assign_from=here)["msg"]
+    url = {"url": "http://10.91.0.13/other.qcow2", "format": "QCOW2", "hypervisor": "Simulator", "is_public": True}
+    run.ok("template", name="other", zone="lab", **url, os_type="Other Linux (64-bit)")
+    anew = run.ok("vm", **{**theirs, "state": "reinstalled"}, template="other")
+    assert anew["entity"]["templatename"] == "other"
+    cycle(run, "vm", **{**theirs, "state": "expunged"})
+
+
+def test_a_machine_moves_with_its_disks(furnished):
+    run = furnished
+    made = run.ok("vm", **VM, name="disks", host="sim1")["entity"]
+    named = {"name": "disks", "zone": "lab"}
+    (root,) = run.ok("volume_info", vm="disks", zone="lab", type="ROOT")["entities"]
+    other = "other" if root["storage"] == "primary" else "primary"
+    pools = [{"volume": root["id"], "storage_pool": other}]
+    moved = cycle(run, "vm", **named, host="sim2", disk_pools=pools)[1]
+    assert moved["entity"]["hostname"] == "sim2" and made["hostname"] == "sim1"
+    assert set(moved["diff"]["after"]) == {"host", f"storage_pool of {root['name']}"}
+    back = [{"volume": root["name"], "storage_pool": root["storage"]}]
+    cycle(run, "vm", **named, disk_pools=back)
+    cycle(run, "vm", **named, state="stopped")
+    cycle(run, "vm", **named, disk_pools=pools)
+    started = cycle(run, "vm", **named, state="started", pod="pod1", cluster="c1")[1]["entity"]
+    assert started["hostname"] in ("sim1", "sim2")
+
+
 def test_templates_are_made_from_snapshots_and_machines(furnished):
     run = furnished
     system = {"os_type": "Other Linux (64-bit)", "zone": "lab"}
@@ -200,6 +269,37 @@ def test_templates_are_made_from_snapshots_and_machines(furnished):
     assert made["isready"] is True
     assert "a new template needs url, format, hypervisor" in run("template", name="of nothing", zone="lab")["msg"]
     cycle(run, "template", name="of a machine", zone="lab", state="absent")
+
+
+@pytest.mark.parametrize("module", ["template", "iso"])
+def test_an_image_that_hosts_fetch_is_registered_and_stays_so(run, module):
+    kinds = {"format": "QCOW2", "hypervisor": "Simulator"} if module == "template" else {}
+    options = {
+        "name": f"direct {module}",
+        "zone": "lab",
+        "url": "http://10.91.0.13/x",
+        "os_type": "Other Linux (64-bit)",
+    }
+    made = cycle(run, module, **options, **kinds, direct_download=True)[1]["entity"]
+    assert (made["directdownload"], made["isready"]) == (True, True)
+    assert "direct_download" in run(module, **options, **kinds, direct_download=False)["msg"]
+    cycle(run, module, name=options["name"], zone="lab", state="absent")
+
+
+@pytest.mark.parametrize("module", ["template", "iso", "volume"])
+def test_an_image_of_here_is_sent_and_fetched(run, tmp_path, module):
+    (tmp_path / "image").write_bytes(b"of simulated images only the size is kept" * 1000)
+    kinds = {"format": "QCOW2"} if module != "iso" else {}
+    more = {"hypervisor": "Simulator"} if module == "template" else {}
+    system = {"os_type": "Other Linux (64-bit)"} if module != "volume" else {}
+    options = {"name": f"sent {module}", "zone": "lab", "path": str(tmp_path / "image"), **kinds, **more, **system}
+    cycle(run, module, **options)
+    told = run(module, **{**options, "name": "bad", "checksum": "{SHA-256}" + "0" * 64})["msg"]
+    assert "422" in told and "checksum" in told
+    assert run.ok(f"{module}_info", name="bad")["entities"] == []
+    link = run.ok("image_download", kind=module, name=f"sent {module}", zone="lab")
+    assert link["changed"] and link["url"].startswith("http")
+    cycle(run, module, **options, state="absent")
 
 
 def test_offerings_say_all_that_the_server_knows_of(run):

@@ -145,7 +145,7 @@ def flat(value):
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-MOVING = {"queries"}  # counts on between two answers
+MOVING = {"queries", "connections", "uptime", "collectiontime"}  # go on between two answers
 
 
 def without_moments(value):

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import select
 
 from mgmt_server.api.command import registry
-from mgmt_server.db import reading, write
+from mgmt_server.db import now, reading, write
 from mgmt_server.model.account import User
 from mgmt_server.model.event import Alert, Tag
 from mgmt_server.model.host import Host
@@ -22,6 +22,7 @@ from mgmt_server.resources.router.timers import have_system_vms
 from mgmt_server.resources.template.flows import in_zone
 from mgmt_server.web.app import Asked
 from mgmt_server.web.signature import digest
+from tests.certificates import authority
 from tests.cloud import Cloud
 from tests.simulated import build
 
@@ -48,8 +49,13 @@ WITH: dict[str, dict[str, str]] = {
     "findHostsForMigration": {"virtualmachineid": "{machine}"},
     "findStoragePoolsForMigration": {"id": "{disk}"},
     "listNics": {"virtualmachineid": "{machine}"},
+    "listVMSchedule": {"virtualmachineid": "{machine}"},
     "listUnmanagedInstances": {"clusterid": "{cluster}"},
+    "listVolumesForImport": {"storageid": "{pool}"},
+    "listStoragePoolObjects": {"id": "{pool}"},
+    "listImageStoreObjects": {"id": "{store}"},
     "listHostHAProviders": {"hypervisor": "KVM"},
+    "listTemplateDirectDownloadCertificates": {"listhosts": "true"},
     "listAffectedVmsForStorageScopeChange": {"storageid": "{pool}", "clusterid": "{cluster}"},
 }
 SCOPED = {"listall": "true"}
@@ -86,8 +92,11 @@ def filled(cloud: Cloud) -> dict[str, str]:
         disk, place = tx.scalar(select(SimulatedDisk)), tx.scalar(select(Host.uuid))
         stranger = {"name": "stranger", "machine": "stranger", "state": "Stopped", "call": ""}
         tx.add(SimulatedMachine(host=place, disks=[disk.name], nics=["06:00:00:00:00:01"], **stranger))
+        tx.add(SimulatedDisk(pool=zone["pool"], name="foreign.qcow2", size=1 << 30, backing="", content=1, call=""))
         for host in tx.scalars(select(Host)):
-            host.tags = "ssd"
+            host.tags, host.version, host.hypervisor_version, host.capabilities = "ssd", "1", "1", "hvm"
+            host.statistics = {"cpu_used": 0, "load": 0.0, "memory_used": 0, "network_read": 1, "network_written": 1}
+            host.last_pinged = now()
         in_zone(tx, tx.scalar(select(Template).where(Template.uuid == zone["template"])), tx.scalar(select(Zone.id)))
         for pool in tx.scalars(select(Pool)):
             pool.tags = "fast"
@@ -109,6 +118,8 @@ def filled(cloud: Cloud) -> dict[str, str]:
 
 def _more(cloud: Cloud, zone: dict[str, str]) -> None:
     """Subjects with commands of their own, as far as they are there."""
+    trusted = {"certificate": authority()[0], "name": "images", "hypervisor": "Simulator", "zoneid": zone["zone"]}
+    cloud.ask("uploadTemplateDirectDownloadCertificate", **trusted)
     made = {
         "addTrafficType": {"physicalnetworkid": zone["physical"], "traffictype": "Storage"},
         "createStorageNetworkIpRange": {
@@ -135,12 +146,14 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
         "zoneid": zone["zone"],
         "bootable": False,
         "ispublic": True,
+        "ostypeid": cloud.ask("listOsTypes", keyword="Debian")["ostype"][0]["id"],
     }
     zone["iso"] = cloud.ask("registerIso", **disc)["iso"][0]["id"]
     root = {"domainid": zone["domain"]}  # for everybody, so that nothing else is kept from its place
     for kind in ("Zone", "Pod", "Cluster"):
         cloud.job(f"dedicate{kind}", **{f"{kind.lower()}id": zone[kind.lower()]}, **root)
-    cloud.job("dedicateHost", hostid=zone["hosts"].split(",")[0], **root)
+    (kept,) = cloud.job("dedicateHost", hostid=zone["hosts"].split(",")[0], **root).values()
+    zone["group"] = kept["affinitygroupid"]  # whoever deploys is in it
     cloud.ask(
         "dedicateGuestVlanRange", physicalnetworkid=zone["physical"], vlanrange="140-149", account="admin", **root
     )
@@ -152,7 +165,9 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
     zone["snapshot"] = cloud.job("createSnapshot", volumeid=disk, name="whole")["snapshot"]["id"]
     hourly = {"intervaltype": "HOURLY", "schedule": "5", "timezone": "GMT", "maxsnaps": 1}
     cloud.ask("createSnapshotPolicy", volumeid=disk, **hourly)
-    cloud.job("createVMSnapshot", virtualmachineid=zone["machine"], name="whole")
+    cloud.job("createVMSnapshot", virtualmachineid=zone["machine"], name="whole", description="all disks")
+    nightly = {"action": "STOP", "schedule": "0 22 * * *", "timezone": "GMT"}
+    cloud.ask("createVMSchedule", virtualmachineid=zone["machine"], **nightly)
 
 
 def _project(cloud: Cloud, zone: dict[str, str]) -> None:

@@ -8,24 +8,28 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation.counted import LEFT, UNKEPT, counts_network
+from mgmt_server.allocation.counted import LEFT, STORED, TENANTS, UNKEPT, counts_network
 from mgmt_server.db import reading
 from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
 from mgmt_server.model.account import SYSTEM_ACCOUNT, Account, Domain
 from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
-from mgmt_server.model.limit import ResourceCount
+from mgmt_server.model.limit import TYPES, ResourceCount, used_of
 from mgmt_server.model.network import Network, Nic, NicAddress
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore, VmSnapshot
-from mgmt_server.model.storage import Pool, TemplateOnPool
-from mgmt_server.model.vm import Vm, Volume, instance_name
+from mgmt_server.model.storage import Pool, TemplateOnPool, TemplateOnStore
+from mgmt_server.model.template import Template
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Address, PodAddress, VlanRange, Vnet
 
 PASSING = (
     "Starting", "Stopping", "Expunging", "Migrating", "Creating", "Resizing", "Implementing", "Shutdown", "Attaching",
     "Snapshotting", "RevertSnapshotting", "UploadOp", "Copying", "BackingUp", "Destroying", "Reverting",
 )  # fmt: skip
+
+
+_IMAGES = select(TemplateOnStore).where(TemplateOnStore.state.in_(PASSING))
 
 
 def broken() -> list[str]:
@@ -48,6 +52,7 @@ def _states(session: Session) -> list[str]:
     told += [
         f"volume {v.name} holds a pool to move to" for v in _alive(session, Volume) if v.target_pool_id is not None
     ]
+    told += [f"an image of template {t.template_id} stays {t.state}" for t in session.scalars(_IMAGES)]
     told += [f"network {n.name} stays {n.state}" for n in _alive(session, Network) if n.state in PASSING]
     told += [f"snapshot {s.name} stays {s.state}" for s in _alive(session, Snapshot) if s.state in PASSING]
     return told + [f"snapshot {s.name} stays {s.state}" for s in _alive(session, VmSnapshot) if s.state in PASSING]
@@ -82,7 +87,7 @@ def _machines(session: Session) -> list[str]:
     told = []
     known = {}
     for vm in _alive(session, Vm):
-        name = instance_name(vm.kind, vm.account_id, vm.id)
+        name = vm.instance
         known[name] = vm
         machine = there.get(name)
         if vm.state == "Running" and (machine is None or machine.state != "Running"):
@@ -162,6 +167,10 @@ def _limits(session: Session) -> list[str]:
     there.update((s.account_id, "snapshot") for s in _alive(session, Snapshot) if s.state not in UNKEPT)
     for file in session.scalars(select(SnapshotOnStore)):
         there[owners[file.snapshot_id], "secondary_storage"] += file.physical_size
+    made = {t.id: t for t in session.scalars(select(Template)) if t.type in STORED}
+    there.update((t.account_id, "template") for t in made.values() if t.removed is None and t.type in TENANTS)
+    for image in session.scalars(select(TemplateOnStore).where(TemplateOnStore.template_id.in_(made))):
+        there[made[image.template_id].account_id, "secondary_storage"] += image.physical_size
     there.update((n.account_id, "network") for n in _alive(session, Network) if counts_network(n))
     public = {r.id for r in session.scalars(select(VlanRange)) if r.type == "VirtualNetwork"}
     for address in session.scalars(
@@ -169,16 +178,20 @@ def _limits(session: Session) -> list[str]:
     ):
         there[address.account_id, "public_ip"] += address.range_id in public
     counts = session.scalars(select(ResourceCount).where(ResourceCount.tag == "")).all()
-    kept = Counter({(c.account_id, c.type): c.used for c in counts if c.account_id is not None})
+    kept = Counter({(c.account_id, t): n for c in counts if c.account_id is not None for t, n in used_of(c).items()})
     told = [f"{w} is counted as {kept[w]}, not {there[w]}" for w in there.keys() | kept.keys() if kept[w] != there[w]]
     paths = {row.id: row.path for row in session.execute(select(Domain.id, Domain.path))}
     places = {row.id: paths[row.domain_id] for row in session.execute(select(Account.id, Account.domain_id))}
     for count in counts:
         if count.domain_id is not None:
             path = paths[count.domain_id]
-            mine = sum(n for (a, t), n in kept.items() if t == count.type and places[a].startswith(path))
-            if mine != count.used:
-                told.append(f"{count.key} is counted as {count.used}, not {mine}")
+            below = {account for account, place in places.items() if place.startswith(path)}
+            told_used = used_of(count)
+            for type in TYPES:
+                used = told_used.get(type, 0)
+                mine = sum(n for (a, t), n in kept.items() if t == type and a in below)
+                if mine != used:
+                    told.append(f"{count.key} has {type} counted as {used}, not {mine}")
     return told
 
 

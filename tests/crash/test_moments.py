@@ -11,9 +11,11 @@ from sqlalchemy import select
 
 from mgmt_server.db import reading
 from mgmt_server.jobs.rows import JobRow, StepRow
-from mgmt_server.model.simulator import SimulatedMachine
+from tests.crash.scene import starts
 
-every_second_and_all = pytest.mark.parametrize("step", [2, pytest.param(1, marks=pytest.mark.long)])
+every_second_and_all = pytest.mark.parametrize(
+    "step", [2, pytest.param(1, marks=(pytest.mark.long, pytest.mark.timeout(7200)))]
+)
 MOST = 60  # moments that no job has: a sweep that gets there counts nothing
 
 
@@ -68,12 +70,6 @@ class Sweep:
         self.ready_for(kind)
         self.job, self.kind = self.ask(kind), kind
         return self.cloud.died(self.job)
-
-
-def starts(uuid):
-    """How often hosts really started the machine."""
-    with reading() as session:
-        return session.scalar(select(SimulatedMachine.starts).where(SimulatedMachine.machine == uuid))
 
 
 @every_second_and_all

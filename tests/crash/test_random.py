@@ -12,7 +12,7 @@ import time
 import pytest
 
 from mgmt_server.db import new_uuid
-from tests.crash.test_moments import starts
+from tests.crash.scene import starts
 from tests.crash.world import LOST
 from tests.simulated import GIB
 

@@ -31,12 +31,15 @@ class World:
     """A server, its zone, and what was asked of it. Job ids are the test's own, so that an answer that was lost in a
     crash leaves no doubt which job is meant."""
 
-    def __init__(self, folder: Path, memory: int, hosts: int = 2) -> None:
-        self.server = Server(folder / "cloud")
+    def __init__(self, folder: Path, memory: int, hosts: int = 2, database: str = "", **environment: str) -> None:
+        """`environment` is for servers that die in other ways: see tests.crash.dying."""
+        self.server = Server(folder / "cloud", database=database)
+        if environment:
+            self.server.module = "tests.crash.dying"
         self.server.data.mkdir()
         (self.server.data / "secret.key").write_text(base64.b64encode(KEY).decode() + "\n")
-        self.server.start()
-        db.connect(f"sqlite:///{self.server.data}/cloud.db")
+        self.server.start(**environment)
+        db.connect(database or f"sqlite:///{self.server.data}/cloud.db")
         self.zone = db.write(lambda tx: simulated_zone(tx, hosts=hosts, memory=memory, cpu=640_000))
         client = self.client()
         self.offering = client.ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
@@ -71,11 +74,11 @@ class World:
         )  # fmt: skip
         return str(made["network"]["id"])
 
-    def deploy(self, network: str, name: str, job: str | None = None, client: Client | None = None) -> str:
+    def deploy(self, network: str, name: str, job: str | None = None, client: Client | None = None, **more: str) -> str:
         """Ask for a machine; the job's id."""
         return self.ask(
             "deployVirtualMachine", job, client, zoneid=self.zone["zone"], templateid=self.zone["template"],
-            serviceofferingid=self.offering, networkids=network, name=name,
+            serviceofferingid=self.offering, networkids=network, name=name, **more,
         )  # fmt: skip
 
     def ask(self, command: str, job: str | None = None, client: Client | None = None, **sent: Any) -> str:
@@ -129,8 +132,8 @@ def state(job: str) -> str | None:
 
 
 @contextlib.contextmanager
-def world(folder: Path, memory: int, hosts: int = 2) -> Iterator[World]:
-    made = World(folder, memory, hosts)
+def world(folder: Path, memory: int, hosts: int = 2, database: str = "", **environment: str) -> Iterator[World]:
+    made = World(folder, memory, hosts, database, **environment)
     try:
         yield made
     finally:

@@ -62,3 +62,15 @@ def on_mariadb(prepared_mariadb):
     db.connect(prepared_mariadb, pool=32)
     yield
     db.disconnect()
+
+
+@pytest.fixture
+def fresh_mariadb(prepared_mariadb):
+    """As on_mariadb, without what earlier tests left: for those that recount the whole cloud."""
+    from tests.conftest import _empty_tables, _seeded
+
+    db.connect(prepared_mariadb, pool=32)
+    _empty_tables()
+    _seeded()
+    yield
+    db.disconnect()

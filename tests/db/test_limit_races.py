@@ -19,6 +19,7 @@ from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.limit import recount
 from tests.cloud import Cloud, Refused
+from tests.counts import used as all_used
 from tests.db.test_races import MANY, at_once
 from tests.simulated import build
 
@@ -39,9 +40,7 @@ def account(cloud):
 
 
 def used(account, type):
-    with db.reading() as session:
-        mine = ResourceCount.account_id == account.id
-        return session.scalar(select(ResourceCount.used).where(mine, ResourceCount.type == type)) or 0
+    return all_used(account.id).get(type, 0)
 
 
 def test_of_thirty_two_deploys_the_last_machine_goes_to_one(cloud, account):
@@ -79,7 +78,8 @@ def test_of_thirty_two_the_last_unit_of_each_type_goes_to_one(cloud, account, ty
 def test_a_recount_in_between_loses_nothing(cloud, account):
     """Networks come and go in threads while others count: at the end the counts are the rows."""
     build(name=f"z-{account.name}", hosts=1)
-    db.write(lambda tx: tx.execute(update(ResourceCount).where(ResourceCount.account_id == account.id).values(used=99)))
+    mine = ResourceCount.account_id == account.id
+    db.write(lambda tx: tx.execute(update(ResourceCount).where(mine).values(network=99)))
     with db.reading() as session:
         zone = session.scalar(select(Zone.id).where(Zone.name == f"z-{account.name}"))
         offering = session.scalar(select(NetworkOffering.id).limit(1))

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from mgmt_server import db
 from mgmt_server.allocation import limits
@@ -11,8 +11,10 @@ from mgmt_server.errors import LimitExceeded
 from mgmt_server.model import settings
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.event import SettingValue
-from mgmt_server.model.limit import NO_LIMIT, ResourceCount
+from mgmt_server.model.limit import NO_LIMIT
 from tests.cloud import Cloud
+from tests.counts import counts as used
+from tests.counts import limit as most
 
 GIB = 1 << 30
 
@@ -22,15 +24,6 @@ def account(database):
     Cloud().account("ann", domain="/a/b/")
     with db.reading() as session:
         return session.scalar(select(Account.id).where(Account.name == "ann"))
-
-
-def used() -> dict[str, int]:
-    with db.reading() as session:
-        return dict(session.execute(select(ResourceCount.key, ResourceCount.used)).all())
-
-
-def most(key: str, limit: int) -> None:
-    db.write(lambda tx: tx.execute(update(ResourceCount).where(ResourceCount.key == key).values(most=limit)))
 
 
 def take(account: int, **amounts: int) -> None:
@@ -133,7 +126,7 @@ def test_of_thirty_two_at_once_the_last_unit_goes_to_one(account):
 
 def test_it_is_one_statement_when_the_rows_are_there(account):
     take(account, user_vm=1, cpu=1, memory=512, volume=1, primary_storage=GIB)
-    before = db.statements
+    before = db.statements()
     take(account, user_vm=1, cpu=1, memory=512, volume=1, primary_storage=GIB)
     begun = db.engine().dialect.name == "sqlite"  # there BEGIN is counted too
-    assert db.statements - before - begun == 1
+    assert db.statements() - before - begun == 1

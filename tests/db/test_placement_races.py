@@ -11,8 +11,11 @@ from mgmt_server.model.account import ADMIN_ACCOUNT, ROOT_DOMAIN, Account
 from mgmt_server.model.affinity import AffinityGroup, AffinityMember
 from mgmt_server.model.host import Host
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
+from mgmt_server.model.storage import Pool, TemplateOnPool
+from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.vm import STATES, Vm
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.template.pooled import cached
 from tests.db.test_races import at_once
 from tests.simulated import build
 
@@ -140,3 +143,25 @@ def test_a_recount_amid_starts_and_stops_finds_what_is_there(zone):
         for number, told in session.execute(rows):
             real = select(func.count()).where(Vm.host_id == number, Vm.reserved)
             assert session.scalar(real) == told
+
+
+def test_a_template_that_many_starts_fetch_at_once_is_noted_once(zone):
+    """Each has looked before the first has written it down."""
+
+    def prepare(tx):
+        pool = tx.scalar(select(Pool).where(Pool.zone_id == zone))
+        template = Template(
+            name="t", unique_name=new_uuid(), hypervisor="Simulator", format="QCOW2", type="USER",
+            account_id=ADMIN_ACCOUNT,
+            domain_id=ROOT_DOMAIN, os_type_id=tx.scalar(select(OsType.id).limit(1)), details={},
+        )  # fmt: skip
+        tx.add(template)
+        tx.flush()
+        return template.id, pool.id, pool.allocated
+
+    template, pool, before = write(prepare)
+    given = at_once(lambda n: write(cached, template, pool, "cached", 5))
+    assert not [g for g in given if g is not None], given[:3]
+    with reading() as session:
+        assert session.scalar(select(func.count()).where(TemplateOnPool.template_id == template)) == 1
+        assert session.get(Pool, pool).allocated == before + 5

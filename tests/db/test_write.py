@@ -4,7 +4,7 @@ import threading
 
 import pymysql
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import delete, event, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mgmt_server import db
@@ -55,6 +55,31 @@ def test_a_victim_is_run_again_once_and_whole(database, code):
     with Injected(code, times=2):
         write(work)
     assert len(runs) == 3 and effects == [1] and keys() == ["first-3", "second"]
+
+
+@pytest.mark.mariadb
+def test_a_victim_inside_a_savepoint_is_run_again(on_mariadb):
+    """Two take each other's rows, in savepoints: MariaDB undoes one of them whole, its savepoint with it."""
+    write(lambda tx: tx.add_all([tag("a"), tag("b")]))
+    both, runs = threading.Barrier(2), []
+
+    def cross(tx, first, second):
+        runs.append(first)
+        tx.execute(update(Tag).where(Tag.key == first).values(value=Tag.value + first))
+        if len(runs) <= 2:
+            both.wait(10)
+        with tx.begin_nested():
+            tx.execute(update(Tag).where(Tag.key == second).values(value=Tag.value + second))
+
+    threads = [threading.Thread(target=write, args=(cross, *keys)) for keys in (("a", "b"), ("b", "a"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    with reading() as session:
+        assert sorted(session.scalars(select(Tag.value))) == ["vaa", "vbb"], "both did all of theirs, once"
+    assert len(runs) == 3
+    write(lambda tx: tx.execute(delete(Tag)))
 
 
 def test_a_lasting_fault_is_told_and_leaves_nothing(database, monkeypatch):
@@ -130,4 +155,34 @@ def test_a_link_that_is_cut_in_a_transaction(on_mariadb):
 
     write(work)
     assert len(runs) == 2 and keys() == ["after", "cut-2"]
+    write(lambda tx: tx.execute(text("DELETE FROM tag")))
+
+
+@pytest.mark.mariadb
+def test_who_is_paused_amid_a_transaction_keeps_nobody_from_its_rows(on_mariadb):
+    write(lambda tx: tx.add(tag("a")))
+    taken, done, runs = threading.Event(), threading.Event(), []
+
+    def change(tx):
+        tx.execute(text("UPDATE tag SET value = CONCAT(value, '+') WHERE `key` = 'a'"))
+
+    def paused(tx):
+        runs.append(1)
+        if len(runs) == 1:
+            assert tx.scalar(text("SELECT @@idle_transaction_timeout")) == db.IDLE
+            tx.execute(text("SET SESSION idle_transaction_timeout = 1"))
+        change(tx)
+        taken.set()
+        assert done.wait(20)
+        change(tx)
+
+    thread = threading.Thread(target=write, args=(paused,))
+    thread.start()
+    assert taken.wait(20)
+    write(change)
+    done.set()
+    thread.join(30)
+    with reading() as session:
+        assert session.scalar(select(Tag.value)) == "v+++"
+    assert len(runs) == 2
     write(lambda tx: tx.execute(text("DELETE FROM tag")))

@@ -67,11 +67,19 @@ class Lab:
     def page(self, address: str, path: str = "/") -> str:
         return self.inside("curl", "-s", "--max-time", "4", f"http://{address}{path}")
 
-    def login(self, address: str, command: str) -> str:
-        key = self.folder / "guest_key"
-        options = [f"-o{o}" for o in ("BatchMode=yes", "ConnectTimeout=8", "StrictHostKeyChecking=no")]
-        options.append("-oUserKnownHostsFile=/dev/null")
-        return self.inside("ssh", "-q", "-i", str(key), *options, f"root@{address}", command)
+    def login(self, address: str, command: str, *, key: str = "", password: str = "") -> str:
+        """What a command prints inside a guest, or nothing where it does not let the key or the password in."""
+        options = [f"-o{o}" for o in ("ConnectTimeout=8", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")]
+        environment: list[str] = []
+        if password:
+            ask = self.folder / "ask"  # ssh reads passwords from a program where there is no terminal
+            ask.write_text('#!/bin/sh\necho "$WORD"\n')
+            ask.chmod(0o700)
+            environment = ["env", f"SSH_ASKPASS={ask}", "SSH_ASKPASS_REQUIRE=force", f"WORD={password}"]
+            options += ["-oPubkeyAuthentication=no", "-oNumberOfPasswordPrompts=1"]
+        else:
+            options += ["-oBatchMode=yes", "-oIdentitiesOnly=yes", "-i", key or str(self.folder / "guest_key")]
+        return self.inside(*environment, "ssh", "-q", *options, f"root@{address}", command)
 
 
 def wait(what: Callable[[], Any], seconds: float = 120, pause: float = 1) -> Any:
@@ -105,3 +113,8 @@ def lab():
         if not existing:
             gone = found.cloud("down")
             assert gone.returncode == 0, gone.stdout + gone.stderr
+
+
+@pytest.fixture(scope="session")
+def client(lab):
+    return lab.client

@@ -39,8 +39,10 @@ def test_doctor_is_content(lab):
 
 def test_disks_lie_on_the_hosts_and_images_on_nfs(lab):
     client = lab.client
-    (pool, *_) = client.ask("listStoragePools")["storagepool"]
-    assert pool["scope"] == "HOST" and pool["type"] == "Filesystem"
+    pools = {(p["scope"], p["type"]) for p in client.ask("listStoragePools")["storagepool"]}
+    assert pools == {("HOST", "Filesystem"), ("CLUSTER", "SharedMountPoint")}
+    (disk,) = client.ask("listVolumes", virtualmachineid=lab.guest()["id"])["volume"]
+    assert disk["storagetype"] == "local"
     (store,) = client.ask("listImageStores")["imagestore"]
     assert store["url"].startswith("nfs://")
     assert "template" in lab.inside("nfs-ls", f"{store['url']}?version=3")

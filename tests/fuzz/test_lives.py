@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -14,43 +11,20 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
 
-from mgmt_server import db, install
-from tests.cloud import Cloud, Refused
-
-NAMES = st.text(
-    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1, max_size=20
-)
+from tests.fuzz.walk import NAMES, Walk, run
 
 
-class Lives(RuleBasedStateMachine):
+class Lives(Walk, RuleBasedStateMachine):
     """Zones with pods, disk offerings and key pairs."""
 
-    fresh = folder = None
     zones, pods, offerings, keys = Bundle("zones"), Bundle("pods"), Bundle("offerings"), Bundle("keys")
 
     def __init__(self):
         super().__init__()
-        shutil.copyfile(self.fresh, self.folder / "cloud.db")
-        db.connect(f"sqlite:///{self.folder}/cloud.db")
-        install.give_keys()
-        self.cloud = Cloud()
         self.there = {kind: {} for kind in KINDS}
         self.offered = {o["id"] for o in self.cloud.ask("listDiskOfferings")["diskoffering"]}
-
-    def teardown(self):
-        db.disconnect()
-
-    def ask(self, command, **sent):
-        """The answer, or None for a refusal in the protocol's words."""
-        try:
-            return self.cloud.ask(command, **sent)
-        except Refused as refused:
-            assert refused.status in (430, 431, 530, 532, 533, 535, 536, 537), refused
-            assert "internal error" not in refused.text
-            return None
 
     def keep(self, kind, key, value):
         if key is None:
@@ -142,15 +116,4 @@ KINDS = {
 
 @pytest.mark.parametrize("examples", [8, pytest.param(150, marks=pytest.mark.long)])
 def test_any_order_of_lives_is_as_the_model_says(fresh_file, tmp_path, examples):
-    Lives.fresh, Lives.folder = fresh_file, tmp_path
-    run_state_machine_as_test(
-        Lives,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=20,
-            deadline=None,
-            database=None,
-            derandomize=examples < 100,  # each run the same: what is random is the long one's
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(Lives, fresh_file, tmp_path, examples)

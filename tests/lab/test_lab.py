@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -87,6 +87,49 @@ def test_a_reboot_keeps_files_and_networks(lab: Lab) -> None:
     assert lab.ssh("kvm1", "cat /root/kept") == "kept"
     lab.ssh("kvm1", "ip addr add 10.92.0.78/24 dev eth1; ip link set eth1 up")
     lab.call("exec", "--", "nc", "-z", "-w5", "10.92.0.78", "22")
+
+
+def ipmi(lab: Lab, *words: str) -> str:
+    ((user, password),) = json.loads((lab.folder / "controllers/kvm1.json").read_text()).items()
+    command = ["ipmitool", "-I", "lanplus", "-H", lab.facts["controllers"]["kvm1"], "-U", user, "-E", *words]
+    return lab.call("exec", "--", "env", f"IPMI_PASSWORD={password}", *command).stdout.strip()
+
+
+def greeting(lab: Lab) -> str:
+    """What the host says to who connects to its port 22; nothing when it does not live."""
+    probe = "exec 3<>/dev/tcp/10.91.0.11/22 && head -c 3 <&3"
+    return lab.call("exec", "--", "timeout", "3", "bash", "-c", probe, check=False).stdout
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.2)
+
+
+def test_a_host_without_power_is_off_and_gets_it_back_from_its_controller(lab: Lab) -> None:
+    lab.ssh("kvm1", "echo kept > /root/kept; echo shared > /mnt/shared/word; sync")
+    assert ipmi(lab, "power", "status") == "Chassis Power is on" and greeting(lab) == "SSH"
+    lab.call("power", "kvm1", "off")
+    assert ipmi(lab, "power", "status") == "Chassis Power is off" and greeting(lab) == ""
+    ipmi(lab, "power", "on")
+    until(lambda: greeting(lab) == "SSH")
+    assert lab.ssh("kvm1", "cat /root/kept /mnt/shared/word").split() == ["kept", "shared"]
+    assert lab.ssh("kvm1", "findmnt -n -o TARGET /mnt/shared") == "/mnt/shared"
+
+
+def test_a_hung_host_has_power_and_does_nothing_until_it_is_switched_off_and_on(lab: Lab) -> None:
+    lab.call("power", "kvm1", "hang")
+    assert ipmi(lab, "power", "status") == "Chassis Power is on" and greeting(lab) == ""
+    ipmi(lab, "power", "off")
+    until(lambda: ipmi(lab, "power", "status") == "Chassis Power is off")
+    ipmi(lab, "power", "on")
+    until(lambda: greeting(lab) == "SSH")
+    ipmi(lab, "power", "soft")
+    until(lambda: ipmi(lab, "power", "status") == "Chassis Power is off")
+    lab.call("power", "kvm1", "on")
+    until(lambda: greeting(lab) == "SSH")
 
 
 def test_a_reset_host_is_as_on_the_first_day(lab: Lab) -> None:

@@ -124,7 +124,7 @@ def test_a_tunnel_carries_both_ways(archive: str, through: http.client.HTTPConne
     [
         ("kvm1", "NAME=ADDRESS"),
         ("kvm1=", "NAME=ADDRESS"),
-        ("kvm1=10.0.0.1,disk=5", "'disk=5' is none of image=, nic=, bind=, data="),
+        ("kvm1=10.0.0.1,disk=5", "'disk=5' is none of image=, nic=, bind=, data=, shared="),
     ],
 )
 def test_a_machine_is_described_well_or_refused(text: str, message: str) -> None:
@@ -133,8 +133,9 @@ def test_a_machine_is_described_well_or_refused(text: str, message: str) -> None
 
 
 def test_options_of_a_machine() -> None:
-    found = cli.parse_machine("a=10.0.0.1:trixie,image=full,nic=x,nic=y,data=/srv")
+    found = cli.parse_machine("a=10.0.0.1:trixie,image=full,nic=x,nic=y,data=/srv,shared=/mnt")
     assert (found.suite, found.image, found.nics, found.data) == ("trixie", "full", ["x", "y"], ["/srv"])
+    assert found.shared == ["/mnt"] and found.binds == []
     assert cli.parse_machine("a=10.0.0.1").suite == "bookworm"
 
 

@@ -65,6 +65,7 @@ def api(cloud, tmp_path, monkeypatch, capsys):
 def test_a_list_as_table_json_yaml_and_text(api):
     code, out, _ = api("listserviceofferings", "--columns", "name,memory")
     assert code == 0 and out.split() == ["name", "memory", "Small", "Instance", "512", "Medium", "Instance", "1024"]
+    assert not [line for line in out.splitlines() if line != line.rstrip()], "a pipe gets no blanks that fill up"
     assert json.loads(api("listServiceOfferings", "-o", "json")[1])["count"] == 2
     assert yaml.safe_load(api("listServiceOfferings", "-o", "yaml", "--columns", "name")[1])[0] == {
         "name": "Small Instance"
@@ -164,6 +165,22 @@ def test_an_answer_that_is_no_apis_is_told(monkeypatch):
     client = wire.Client(profiles.Profile("x", "http://x/ui", "k", "s"), transport)
     with pytest.raises(wire.Refused, match="answered 404 and not as an API does"):
         client.call("listZones", {})
+
+
+def test_a_certificate_that_is_not_trusted_is_told_with_the_way_out():
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+
+    client = wire.Client(profiles.Profile("x", "https://x/client/api", "k", "s"), httpx.MockTransport(refuse))
+    with pytest.raises(wire.Refused, match=r"does not trust .*\(verify = FILE"):
+        client.call("listZones", {})
+
+
+def test_a_file_of_certificates_that_is_none_is_told(tmp_path):
+    (tmp_path / "empty.pem").write_text("")
+    for wrong in ("none.pem", "empty.pem"):
+        with pytest.raises(wire.Refused, match=f"verify of the profile x is .*{wrong}, and no file of certificates"):
+            wire.Client(profiles.Profile("x", "https://x/client/api", "k", "s", str(tmp_path / wrong)))
 
 
 def test_columns_are_what_tells_rows_apart():

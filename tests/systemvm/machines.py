@@ -25,8 +25,12 @@ class Lab:
         self.run("ip", "netns", "add", self.namespace, inside=False)
         try:
             self.run("ip", "link", "set", "lo", "up")
-            for bridge, address in (("guests", f"{PROBE}/24"), ("control", "169.254.0.1/16")):
-                self.run("ip", "link", "add", "name", bridge, "type", "bridge", "forward_delay", "0")
+            # with MACs of their own: else they take that of the lowest tap, and change it as machines come and go
+            for bridge, mac, address in (
+                ("guests", "02:00:00:99:00:01", f"{PROBE}/24"),
+                ("control", "02:00:00:99:00:02", "169.254.0.1/16"),
+            ):
+                self.run("ip", "link", "add", "name", bridge, "address", mac, "type", "bridge", "forward_delay", "0")
                 self.run("ip", "address", "add", address, "dev", bridge)
                 self.run("ip", "link", "set", bridge, "up")
         except BaseException:

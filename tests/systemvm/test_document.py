@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import pytest
 
 from mgmt_server.systemvm import render
@@ -81,6 +84,31 @@ def test_leases_in_dnsmasqs_form():
     )
     # a name leads to the NIC that the guest is reached by
     assert render.dns_hosts(found) == "10.1.1.1 r-4-VM data-server\n10.1.1.11 vm-a\n"
+
+
+def test_options_of_one_guest_stand_under_its_own_tag_and_dnsmasq_takes_them(tmp_path):
+    told = {"66": "192.0.2.9", "67": "http://192.0.2.9/a,b?c#d", "42": "192.0.2.1,192.0.2.2", "26": "1400",
+            "119": "a.example,b.example", "121": "10.0.0.0/8,10.1.1.9", "224": "of the site"}  # fmt: skip
+    found = parse(document(leases=[{**FIRST, "options": told}, SECOND]))
+    assert render.dhcp_hosts(found).splitlines() == [
+        "02:00:00:01:00:0b,set:nic02000001000b,10.1.1.11,vm-a,infinite", "02:00:00:01:00:0c,10.1.1.12,vm-b,infinite",
+    ]  # fmt: skip
+    lines = render.dhcp_options(found).splitlines()
+    assert len(lines) == len(told) and all(line.startswith("tag:nic02000001000b,") for line in lines)
+    assert 'tag:nic02000001000b,67,"http://192.0.2.9/a,b?c#d"' in lines
+    if shutil.which("dnsmasq"):
+        (tmp_path / "conf").write_text("".join(f"dhcp-option={line}\n" for line in lines))
+        subprocess.run(["dnsmasq", "--test", "-C", str(tmp_path / "conf")], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [("3", "10.1.1.9"), ("42", "ntp.example"), ("66", 'a"b'), ("66", "a\nb"), ("26", "-1"), ("26", "70000"),
+     ("121", "10.0.0.0/8"), ("121", "10.0.0.1/8,10.1.1.9"), ("119", "-a"), ("x", "1"), ("224", "x" * 256), ("66", "")],
+)  # fmt: skip
+def test_an_option_that_would_stop_dnsmasq_is_refused(code, value):
+    with pytest.raises(Refused, match="option"):
+        parse(document(leases=[{**FIRST, "options": {code: value}}]))
 
 
 def conf(**changes) -> list[str]:

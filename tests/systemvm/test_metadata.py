@@ -167,7 +167,7 @@ def answering(tmp_path):
 
     yield answer
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     server.close()
 
 

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from mgmt_server.protocol.router import SOFTWARE
 from mgmt_server.systemvm.agent import Agent
 from mgmt_server.systemvm.document import Refused
 from mgmt_server.systemvm.journal import Journal
@@ -91,7 +92,8 @@ def start(machine, tmp_path):
 
 def test_first_document(machine, start, tmp_path):
     answer = start().configure(document(authorized_keys=["ssh-ed25519 AAAA me"]))
-    assert answer == {"version": 1, "changed": ["firewall", "addresses", "metadata", "ssh", "dnsmasq"]}
+    changed = ["firewall", "addresses", "metadata", "ssh", "dnsmasq"]
+    assert answer == {"version": 1, "changed": changed, "software": SOFTWARE}
     assert (tmp_path / "ssh/authorized_keys").read_text() == "ssh-ed25519 AAAA me\n"
     order = ["dnsmasq --test", "nft -c", "nft -f", "ip -batch", "listen 10.1.1.1:80", "systemctl start"]
     at = [next(n for n, words in enumerate(machine.ran) if words.startswith(start)) for start in order]
@@ -102,7 +104,7 @@ def test_same_document_again_changes_nothing(machine, start):
     router = start()
     router.configure(document(1))
     machine.ran.clear()
-    assert router.configure(document(2)) == {"version": 2, "changed": []}
+    assert router.configure(document(2)) == {"version": 2, "changed": [], "software": SOFTWARE}
     changing = ("nft -f", "ip -batch", "listen", "systemctl start", "systemctl stop", "systemctl reload")
     assert not [words for words in machine.ran if words.startswith(changing)]
 
@@ -116,6 +118,19 @@ def test_second_lease_is_reread_not_restarted(machine, start, tmp_path):
     assert "systemctl reload cloudwright-dnsmasq.service" in machine.ran
     assert not [words for words in machine.ran if words.startswith(("systemctl start", "systemctl stop"))]
     assert "10.1.1.12" in (tmp_path / "volatile/dhcp-hosts").read_text()
+
+
+def test_one_that_does_not_reread_is_started_anew(machine, start):
+    router = start()
+    router.configure(document(1))
+    machine.ran.clear()
+    machine.fails["systemctl reload"] = "a fatal signal was delivered to the control process"
+    answer = router.configure(document(2, leases=[FIRST, SECOND], guests=[guest(FIRST), guest(SECOND)]))
+    assert answer["changed"] == ["firewall", "metadata", "dnsmasq"] and machine.active
+    unit = "cloudwright-dnsmasq.service"
+    assert [w for w in machine.ran if w.endswith(unit)][-3:] == [
+        f"systemctl {v} {unit}" for v in ("reload", "stop", "start")
+    ]
 
 
 def test_lease_of_a_changed_address_is_dropped(machine, start, tmp_path):

@@ -86,6 +86,24 @@ def test_hosts_that_are_wrong_are_told_with_the_reason(built):
     assert ("warn", "agents without a host") in statuses(hosts.agents)
 
 
+def test_a_host_that_cannot_limit_nics_is_told(built):
+    assert statuses(hosts.nic_limits) == {("ok", "NIC limits")}
+    facts = HostFacts("kvm1", "192.0.2.11", "KVM", "8.2", 4, 1, 2400, 16 << 30, limits_nics=False)
+    change(Agent, facts=dump(facts).decode())
+    (found,) = hosts.nic_limits(None)
+    assert found.status == "warn" and "kvm1 cannot limit" in found.evidence and "sch_htb" in found.remedy
+
+
+def test_the_certificates_of_hosts_are_looked_at(built):
+    assert statuses(hosts.certificates) == {("skipped", "host certificates")}
+    begun = db.now() - timedelta(days=300)
+    for days, status in ((65, "ok"), (5, "warn"), (-1, "fail")):
+        change(Agent, certified=begun, expires=db.now() + timedelta(days=days))
+        (found,) = hosts.certificates(None)
+        assert found.status == status and ("kvm1" in found.evidence) is (status != "ok")
+    assert "agent enroll --force" in found.remedy
+
+
 def test_storage_is_looked_at(built, tmp_path):
     change(Pool, used=97)
     assert statuses(zones.pools) == {("fail", "primary storage")}

@@ -1,5 +1,6 @@
 """Stores, the fetcher and its guard, inspection, the system VM image."""
 
+import contextlib
 import ipaddress
 import subprocess
 import threading
@@ -7,11 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from mgmt_server.drivers.image import download, nfs
-from mgmt_server.drivers.image.download import Limits, fetch, refuse
+from mgmt_server.drivers.image import nfs
 from mgmt_server.drivers.image.inspect import inspect
 from mgmt_server.drivers.image.system import find, install_system
 from mgmt_server.errors import Failed, InvalidValue, Unavailable
+from mgmt_server.protocol import download
+from mgmt_server.protocol.download import Limits, fetch, refuse
 
 HERE = Limits(allowed=("127.0.0.0/8",))
 
@@ -87,6 +89,26 @@ def test_an_nfs_server_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(nfs, "_access", lambda: "libnfs")
     with pytest.raises(Unavailable, match="nfs://127.0.0.1/export cannot be reached"):
         nfs.check("nfs://127.0.0.1/export")
+
+
+def test_a_file_is_read_through_libnfs_whose_tool_writes_over_nothing(monkeypatch, tmp_path):
+    class Export:
+        url = "nfs://127.0.0.1/export"
+
+        def size(self, path):
+            return 5, 5
+
+    def copies(argv, seconds):
+        assert argv[:2] == ["nfs-cp", "nfs://127.0.0.1/export/a.qcow2"]
+        with open(argv[2], "xb") as file:
+            file.write(b"12345")
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(nfs, "_open", lambda url: contextlib.nullcontext(nfs.Remote(Export())))
+    monkeypatch.setattr(nfs, "run", copies)
+    with nfs.opened("nfs://127.0.0.1/export", "a.qcow2") as file:
+        assert file.read() == b"12345"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import tarfile
 
 import pytest
 
-from mgmt_server.drivers.image.inspect import disk_of_ova, inspect
+from mgmt_server.drivers.image.inspect import inspect, inspect_beginning
+from mgmt_server.drivers.image.ova import disk_of_ova
 from mgmt_server.errors import Failed
 
 SIZE = 8 << 20
@@ -58,6 +59,18 @@ def test_an_iso_passes_also_one_that_boots_from_disks(iso):
     entry = struct.pack("<BBBBBBBBII", 0x80, 0, 2, 0, 0x17, 0, 2, 0, 0, iso.stat().st_size // 512)
     patched(iso, 446, entry.ljust(64, b"\0") + b"\x55\xaa")
     assert inspect(iso, "ISO").format == "iso"
+
+
+def test_the_beginning_of_an_iso_tells_what_it_is(iso, tmp_path):
+    size = iso.stat().st_size
+    beginning = tmp_path / "beginning"
+    beginning.write_bytes(iso.read_bytes()[:65536])
+    assert inspect_beginning(beginning, "ISO", size) == size
+    with pytest.raises(Failed, match="cut off"):
+        inspect_beginning(patched(beginning, 32768 + 80, struct.pack("<L", 1 << 20)), "ISO", size)
+    (tmp_path / "no.iso").write_bytes(b"no disc" * 20_000)
+    with pytest.raises(Failed, match="its content is raw"):
+        inspect_beginning(tmp_path / "no.iso", "ISO", 140_000)
 
 
 def test_an_iso_that_is_something_else_too_or_cut_off_is_refused(iso, tmp_path):

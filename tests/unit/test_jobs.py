@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from uuid import UUID
 
+import pymysql
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import before_commit, new_uuid, reading, write
+from mgmt_server.db import Uncertain, before_commit, engine, new_uuid, now, reading, write
 from mgmt_server.errors import Failed
 from mgmt_server.jobs import Job, enqueue, gives_up
+from mgmt_server.jobs import queue as jobs_queue
 from mgmt_server.jobs.flow import Child, Fenced, load
-from mgmt_server.jobs.queue import Asker, claim, join_cluster, recover
+from mgmt_server.jobs.queue import LEASE, Asker, beat, claim, join_cluster, let_go, recover
 from mgmt_server.jobs.rows import JobRow, Node, StepRow
 from mgmt_server.jobs.worker import Shares, run_next
 from mgmt_server.model.event import Alert
@@ -251,10 +255,76 @@ def test_the_jobs_of_one_account_do_not_keep_others_waiting(database):
         asker = Asker(account_id=account)
         write(lambda tx, n=name, a=asker: enqueue(tx, plain_flow, (n,), lock=f"fair {n}", asker=a))
     shares = Shares(4)
-    with shares.held(1):
+    one, two, nobodys = JobRow(id=901, account_id=1), JobRow(id=902, account_id=1), JobRow(id=903)
+    with shares.held(one):
         assert shares.crowding() == []
-        with shares.held(1), shares.held(None):
+        with shares.held(two), shares.held(nobodys):
+            assert shares.jobs == {901, 902, 903}
             assert shares.crowding() == [1]
             taken = [write(claim, node, shares.crowding()).arguments[0] for _ in range(5)]
     assert taken == ["b1", "none", "a1", "a2", "a3"]  # and nobody is idle while there is work
-    assert shares.crowding() == [] and write(claim, node, [1]) is None
+    assert shares.crowding() == [] and not shares.jobs and write(claim, node, [1]) is None
+
+
+def gone(*_: Any) -> Any:
+    raise OperationalError("UPDATE job", {}, pymysql.err.OperationalError(2003, "no server"))
+
+
+def test_a_database_that_goes_away_fails_no_job(node, monkeypatch):
+    """What is noted stays, nothing is undone, and the node itself takes the job up again."""
+    number = queue(plain_flow, "x")
+    with monkeypatch.context() as away:
+        away.setitem(globals(), "outside", gone)
+        with pytest.raises(OperationalError):
+            run_next(node)
+    assert subjects() == ["x a"] and job(number).state == "running"
+    seen = let_go(node, {number}, set())
+    assert not seen, "a thread has it"
+    seen = let_go(node, (), seen)
+    assert seen == {number} and job(number).state == "running", "it may just have been claimed"
+    assert not let_go(node, (), seen) and job(number).state == "queued"
+    assert run_next(node) and job(number).state == "done"
+    assert subjects() == ["x a", "x c"] and [t for t, _ in told] == ["x b"]
+
+
+@pytest.mark.parametrize("outcome", ["COMMIT", "ROLLBACK"])
+def test_a_job_whose_end_may_have_been_kept_is_not_turned_back(node, outcome):
+    """The link is cut amid the last commit: whether the job is over, its row says, and nobody undoes it meanwhile."""
+    number = queue(plain_flow, "x")
+
+    def cut(connection: Any) -> None:
+        if connection.info.get("ends"):
+            connection.info.clear()
+            connection.connection.cursor().execute(outcome)
+            raise OperationalError("COMMIT", {}, pymysql.err.OperationalError(2013, "lost"))
+
+    def watch(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("UPDATE job SET state") and "done" in parameters:
+            connection.info["ends"] = True
+
+    event.listen(engine(), "commit", cut)
+    event.listen(engine(), "before_cursor_execute", watch)
+    with pytest.raises(Uncertain):
+        run_next(node)
+    event.remove(engine(), "commit", cut)
+    event.remove(engine(), "before_cursor_execute", watch)
+    assert subjects() == ["x a", "x c"] and not job(number).undoing
+    assert job(number).state == ("done" if outcome == "COMMIT" else "running")
+    let_go(node, (), let_go(node, (), ()))
+    assert run_next(node) == (outcome == "ROLLBACK") and job(number).state == "done" and subjects() == ["x a", "x c"]
+
+
+def test_who_slept_past_the_lease_asks_before_it_does_anything_outside(node, monkeypatch):
+    number = queue(plain_flow, "x")
+    lost = load(write(claim, node))
+    write(lambda tx: tx.execute(update(Node).values(heartbeat=now() - 2 * LEASE)))
+    assert recover() == 1
+    monkeypatch.setattr(jobs_queue, "_beaten", time.monotonic() - 2 * LEASE.total_seconds())
+    monkeypatch.setattr(jobs_queue, "_woken", 0.0)
+    with pytest.raises(Fenced):
+        lost.call(outside, "x a")
+    assert beat(node), "it lives again, and its threads still have to ask"
+    with pytest.raises(Fenced):
+        lost.call(outside, "x a")
+    assert told == []
+    assert run_next(node) and job(number).state == "done" and [t for t, _ in told] == ["x b"]

@@ -19,6 +19,7 @@ from mgmt_server.model.event import SettingValue
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import forget
 from mgmt_server.model.storage import Pool
+from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Cluster, Zone
 from tests.simulated import GIB, build
 
@@ -36,7 +37,7 @@ def mixed(tx, dice):
     """Hosts in all states, two of three with something that may speak against them."""
     for host in tx.scalars(select(Host)):
         host.state = dice.choice(["Up", "Up", "Up", "Down", "Alert"])
-        host.resource_state = dice.choice(["Enabled", "Enabled", "Enabled", "Maintenance"])
+        host.resource_state = dice.choice(["Enabled", "Enabled", "Enabled", "Maintenance", "Disabled"])
         host.tags = dice.choice([None, "ssd", "ssd, gold", "gold", "spare", "ss", "SSD"])
         host.cpu_used = dice.choice([0, 16_000, 31_900])
         host.memory_used = dice.choice([0, 4 * GIB, 8 * GIB - 100 * MIB])
@@ -55,11 +56,16 @@ def test_the_query_and_the_reasons_agree_on_every_host(zone, seed):
     write(lambda tx: tx.add_all(SettingValue(name=n, value=v, scope=s, scope_id=i) for n, v, s, i in settings))
     forget()
     with reading() as session:
-        for cpu, memory, tags, spare in product(
-            (1, 20_000), (MIB, 200 * MIB), ((), ("ssd",), ("ssd", "gold")), (True, False)
+        for cpu, memory, tags, spare, disabled in product(
+            (1, 20_000), (MIB, 200 * MIB), ((), ("ssd",), ("ssd", "gold")), (True, False), (True, False)
         ):
             avoid = tuple(session.scalars(select(Host.id).limit(seed % 3)))
-            need = Need(zone, "Simulator", cpu, memory, tags=tags, spare=spare, avoid=avoid, arch="x86_64")
+            near = tuple(session.scalars(select(Host.id).limit(seed % 4 == 3)))
+            need = Need(
+                zone, "Simulator", cpu, memory, tags=tags, spare=spare, avoid=avoid, arch="x86_64",
+                disabled=disabled,
+                disk_hosts=near, disk_clusters=(999,) if seed == 2 else (),
+            )  # fmt: skip
             fits = {v.id for v in refusal.of_hosts(session, need) if not v.rule}
             assert {h.id for h in hosts.candidates(session, need)} == fits
 
@@ -102,6 +108,36 @@ def test_a_pool_promises_new_disks_less_than_growing_ones(zone, growing, size, f
         pool = session.get_one(Pool, number)
     assert (not pools.why_not(pool, Space(size * GIB, False, growing=growing))) is fits
     assert write(lambda tx: pools.take(tx, number, size * GIB, growing=growing)) is fits
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "first"),
+    [
+        ("firstfit", {"a"}), ("userconcentratedpod_firstfit", {"a"}), ("firstfitleastconsumed", {"b"}),
+        ("userdispersing", {"c"}), ("random", {"a", "b", "c"}), ("userconcentratedpod_random", {"a", "b", "c"}),
+        (None, {"a", "b", "c"}),
+    ],
+)  # fmt: skip
+def test_which_pool_a_new_disk_goes_to_first(zone, algorithm, first):
+    def three(tx):
+        old = tx.scalar(select(Pool))
+        old.name, old.allocated = "a", 7 * GIB
+        for name, allocated in (("b", 1), ("c", 5)):
+            values = {"zone_id": zone, "scope": "ZONE", "type": old.type, "capacity": old.capacity, "details": {}}
+            tx.add(Pool(name=name, allocated=allocated * GIB, path=f"/{name}", **values))
+        tx.flush()
+        for pool in tx.scalars(select(Pool).where(Pool.name != "c")):
+            tx.add(Volume(name="v", account_id=2, domain_id=1, zone_id=zone, size=1, pool_id=pool.id))
+        if algorithm:
+            tx.add(SettingValue(name=pools.ALGORITHM.name, value=algorithm, scope="Global", scope_id=0))
+
+    def choose(tx):
+        usable = pools.usable(tx, zone)
+        return pools.choose(tx, usable, tx.scalar(select(Host)), Space(1, False, account_id=2)).name
+
+    write(three)
+    forget()
+    assert {write(choose) for _ in range(60 if len(first) > 1 else 3)} == first
 
 
 # --- plug-ins ---------------------------------------------------------------------------------------------------------

@@ -66,11 +66,11 @@ def test_a_deploy_costs_few_statements():
     wanted = machine()
     image = Image("t-1", Store("nfs://192.0.2.1/s"), "template/tmpl/2/201/x.qcow2", "QCOW2", 1, 1)
     dispatch.start(uuid4(), HOST, machine("warm"))
-    before = db.statements
+    before = db.statements()
     backing = disks.cache_template(uuid4(), HOST, POOL, image)
     disks.create_disk(uuid4(), HOST, Disk("d-1", POOL, 1 << 30, backing=backing))
     dispatch.start(uuid4(), HOST, wanted)
-    assert db.statements - before <= 7  # on SQLite each BEGIN counts too; one looks what the template's file holds
+    assert db.statements() - before <= 7  # on SQLite each BEGIN counts too; one looks what the template's file holds
     with db.reading() as session:
         assert session.scalars(select(SimulatedDisk.backing).order_by(SimulatedDisk.id)).all() == ["", "t-1"]
     disks.delete_disk(uuid4(), HOST, Disk("d-1", POOL, 1 << 30))

@@ -8,6 +8,7 @@ from mgmt_server.api.parameters import entries
 from mgmt_server.errors import InvalidValue, MalformedParameter, Unauthenticated
 from mgmt_server.web import wire
 from mgmt_server.web.app import read_pairs
+from mgmt_server.web.login import plain
 from mgmt_server.web.signature import digest, encoded
 
 
@@ -53,4 +54,5 @@ def test_errors_have_their_codes_and_only_json_has_a_list_of_uuids():
     failure = InvalidValue("no")
     assert b'"uuidList":[],"errorcode":431,"cserrorcode":4350,"errortext":"no"' in wire.error("r", failure, json=True)
     assert b"uuidList" not in wire.error("r", failure, json=False)
-    assert b"cserrorcode" not in wire.error("r", Unauthenticated("x"), json=True)
+    for bare, code in ((Unauthenticated("x"), b"401"), (plain("x"), b"531")):  # as log-ins are refused
+        assert wire.error("r", bare, json=True) == b'{"r":{"uuidList":[],"errorcode":' + code + b',"errortext":"x"}}'

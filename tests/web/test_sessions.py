@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 from mgmt_server.api import callers, sessions
 from mgmt_server.db import now, reading, write
 from mgmt_server.model.account import Account, Login, User
+from tests.web.conftest import PASSWORD, URL
 
 
 def count():
@@ -67,6 +68,21 @@ def test_sessions_end_when_what_they_stood_on_changes(site, change):
     callers.forget()
     assert [p.ask().status_code for p in (person, other, admin)] == [401, 401, 200]
     assert count() == 1
+
+
+def test_a_logout_is_told_once_and_no_other_end_is(site):
+    person, again = site.person("ann"), site.person("ann")
+    person.client.post(URL, data={"command": "login", "username": "ann", "password": PASSWORD, "response": "json"})
+    assert again.ask(sessionkey="wrong").status_code == 401
+    assert site.cloud.ask("listEvents", type="USER.LOGOUT", listall=True) == {}
+    cookie = person.client.cookies["JSESSIONID"]
+    assert person.ask("logout", "POST").status_code == 200
+    person.client.cookies.set("JSESSIONID", cookie)
+    assert person.ask("logout", "POST").status_code == 431
+    (told,) = site.cloud.ask("listEvents", type="USER.LOGOUT", listall=True)["event"]
+    assert (told["username"], told["account"], told["state"], told["level"]) == ("ann", "ann", "Completed", "INFO")
+    assert told["description"] == "user ann has logged out from IP address 192.0.2.10"
+    assert [e["id"] for e in site.cloud.ask("listEvents", user="ann", type="USER.LOGOUT")["event"]] == [told["id"]]
 
 
 def test_what_is_no_reason_ends_no_session(site):

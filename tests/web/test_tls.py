@@ -1,5 +1,6 @@
 """The API with TLS: its certificate, made and given."""
 
+import socket
 import ssl
 
 import pytest
@@ -9,6 +10,7 @@ from cryptography import x509
 from mgmt_server.agents import ca
 from mgmt_server.config import ConfigurationError
 from mgmt_server.web import certificate
+from tests.certificates import authority, serving
 from tests.mariadb import free_port
 from tests.server import running
 from tests.web.conftest import URL
@@ -65,3 +67,28 @@ def test_a_server_answers_on_both_ports(tmp_path):
         sent = {"command": "login", "username": "admin", "password": known["password"], "response": "json"}
         answered = requests.post(there + URL, data=sent, verify=str(authority), timeout=20)
         assert answered.status_code == 200 and "; Secure" in answered.headers["set-cookie"]
+
+
+def test_clients_get_the_operators_own_certificate(tmp_path):
+    own, signer = authority()
+    serving(signer, tmp_path)
+    both, mark = (tmp_path / "server.pem").read_text(), "-----BEGIN PRIVATE KEY"
+    given, key = tmp_path / "given.pem", tmp_path / "given.key"
+    given.write_text(both.partition(mark)[0])
+    key.write_text(mark + both.partition(mark)[2])
+    with running(tmp_path / "cloud") as server:
+        server.stop()
+        port = free_port()
+        with (server.data / "cloudwright.toml").open("a") as file:
+            file.write(f'tls_listen = "127.0.0.1:{port}"\ntls_certificate = "{given}"\ntls_key = "{key}"\n')
+        server.by_file = True
+        server.start()
+        trusting = ssl.create_default_context(cadata=own)  # that CA and no other
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=20) as link,
+            trusting.wrap_socket(link, server_hostname="127.0.0.1") as secure,
+        ):
+            assert secure.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(given.read_text())
+            secure.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert secure.recv(64).startswith(b"HTTP/1.1 200 ")
+        assert not (server.data / "tls").exists(), "none is made beside it"

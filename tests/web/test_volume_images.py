@@ -1,16 +1,16 @@
 """A disk's image all the way: fetched from a web server or sent by a form, kept in a folder, fetched by its link."""
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from mgmt_server.db import reading, write
-from mgmt_server.model.limit import ResourceCount
 from mgmt_server.model.transfer import ExtractLink
 from mgmt_server.resources.limit import recount
 from mgmt_server.resources.transfer import links, timers
 from tests.api import test_template_download as images
 from tests.api.test_template_download import DISK, files, qcow2
 from tests.cloud import Refused
+from tests.counts import used
 
 web, store, sent = images.web, images.store, images.sent
 
@@ -33,8 +33,7 @@ def shown(cloud):
 def sums():
     with reading() as session:
         assert recount.wrong(session) == ([], [])
-        rows = session.execute(select(ResourceCount.type, ResourceCount.used).where(ResourceCount.account_id == 2))
-        return {type: used for type, used in rows if used}
+    return used(2)
 
 
 def test_an_image_is_fetched_linked_and_removed(site, cloud, web, store, asked, tmp_path):

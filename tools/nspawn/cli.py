@@ -12,7 +12,8 @@ a role under test never touch the network of the machine they run on.
 
 Options of a machine: image=KIND (base or full), nic=BRIDGE (eth1, eth2, ... in the order given; needs
 --bridge BRIDGE=ADDRESS/LENGTH), bind=SOURCE:TARGET, data=FOLDER (a folder of the machine that lies on the file
-system of the state folder, not on overlayfs: for NFS exports).
+system of the state folder, not on overlayfs: for NFS exports), shared=FOLDER (the same, and one for all machines that
+name it: as if each had mounted it from a storage server).
 
 `up`, `reset` and `down` print one JSON object with a `changed` key; `up` and `down` are idempotent. Needs root. Needs
 nothing of PID 1: no machined, no dbus.
@@ -42,14 +43,15 @@ def parse_machine(text: str) -> Machine:
     address, _, suite = rest.partition(":")
     if not (name and equals and address):
         raise SystemExit(f"{text!r}: a machine is given as NAME=ADDRESS[:SUITE][,OPTION...]")
-    values: dict[str, list[str]] = {"image": [], "nic": [], "bind": [], "data": []}
+    values: dict[str, list[str]] = {"image": [], "nic": [], "bind": [], "data": [], "shared": []}
     for option in options:
         key, _, value = option.partition("=")
         if key not in values or not value:
-            raise SystemExit(f"{text!r}: {option!r} is none of image=, nic=, bind=, data=")
+            raise SystemExit(f"{text!r}: {option!r} is none of image=, nic=, bind=, data=, shared=")
         values[key].append(value)
     kind = values["image"][-1] if values["image"] else "base"
-    return Machine(name, address, suite or "bookworm", kind, values["nic"], values["bind"], values["data"])
+    folders = {"nics": values["nic"], "binds": values["bind"], "data": values["data"], "shared": values["shared"]}
+    return Machine(name, address, suite or "bookworm", kind, **folders)
 
 
 def write_run(run_: Run) -> None:

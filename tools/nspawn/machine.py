@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zlib
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from nspawn import network
 from nspawn.image import image
-from nspawn.processes import alive, enter_cgroup, kill_cgroup, run, running, spawn, stop, wait_until
+from nspawn.processes import alive, cgroup_pids, enter_cgroup, kill_cgroup, run, running, spawn, stop, wait_until
 from nspawn.proxy import PORT as PROXY_PORT
 
 REBOOT = 133  # what systemd-nspawn ends with when its machine asks for a reboot
@@ -27,6 +29,7 @@ class Machine:
     nics: list[str] = field(default_factory=list)  # bridges for eth1, eth2, ...
     binds: list[str] = field(default_factory=list)  # SOURCE:TARGET, from this machine
     data: list[str] = field(default_factory=list)  # folders of the machine that must not lie on overlayfs
+    shared: list[str] = field(default_factory=list)  # the same, and one with the other machines that name it
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,15 @@ def boot(run_: Run, name: str) -> bool:
         return False
     machine, where = run_.machines[name], run_.state / name
     kill_cgroup(run_.cgroup(name))  # left by a supervisor that was killed
+    # the kernel takes down the network of a machine that was killed in its own time
+    network.remove(run_.netns, f"vb-{run_.netns}-{name}", *(extra_link(name, n) for n, _ in enumerate(machine.nics, 1)))
     for part in ("upper", "work", "root"):
         (where / part).mkdir(parents=True, exist_ok=True)
     if not os.path.ismount(where / "root"):
         options = f"lowerdir={image(machine.suite, machine.image)},upperdir={where / 'upper'},workdir={where / 'work'}"
         run("mount", "-t", "overlay", "overlay", "-o", options, where / "root")
-    prepare(run_, machine, where / "root")
+    if not (where / "starts").exists():  # what roles made of it since stays as it is
+        prepare(run_, machine, where / "root")
     tool = Path(__file__).resolve().parent.parent / "nspawnctl.py"
     command = [sys.executable, str(tool), "supervise", "--state", str(run_.state), name]
     spawn(command, run_.pidfile(name), where / "console.log")
@@ -91,8 +97,14 @@ def prepare(run_: Run, machine: Machine, root: Path) -> None:
     if not list(units.glob("*.network")):  # a role may have replaced it: a second start keeps that
         text = f"[Match]\nName=host0\n\n[Network]\nAddress={machine.address}/24\nGateway={run_.gateway}\n"
         (units / "10-host0.network").write_text(text + "LinkLocalAddressing=no\nIPv6AcceptRA=no\n")
-    for folder in machine.data:
-        (run_.state / machine.name / "data" / folder.strip("/")).mkdir(parents=True, exist_ok=True)
+    for source, _ in folders(run_, machine):
+        source.mkdir(parents=True, exist_ok=True)
+
+
+def folders(run_: Run, machine: Machine) -> list[tuple[Path, str]]:
+    """What lies outside of a machine's overlay: where it lies, and where the machine has it."""
+    own = [(run_.state / machine.name / "data" / folder.strip("/"), folder) for folder in machine.data]
+    return own + [(run_.state / "shared" / folder.strip("/"), folder) for folder in machine.shared]
 
 
 def extra_link(name: str, number: int) -> str:
@@ -110,7 +122,7 @@ def nspawn_command(run_: Run, machine: Machine) -> list[str]:
     for number, _ in enumerate(machine.nics, 1):
         command.append(f"--network-veth-extra={extra_link(machine.name, number)}:eth{number}")
     command += [f"--bind={bind}" for bind in machine.binds]
-    command += [f"--bind={where / 'data' / folder.strip('/')}:{folder}" for folder in machine.data]
+    command += [f"--bind={source}:{folder}" for source, folder in folders(run_, machine)]
     return command
 
 
@@ -146,16 +158,39 @@ def wait_for_ssh(run_: Run, name: str, seconds: float) -> None:
         raise SystemExit(f"{name} ({address}) did not answer on port 22 in {seconds:.0f} s; its console is in {log}")
 
 
-def remove(run_: Run, name: str) -> None:
-    """Stop a machine at once and delete all it was."""
+def cut(run_: Run, name: str) -> None:
+    """As if the plug were pulled: all that runs ends at once, the disk stays."""
     if pid := alive(run_.pidfile(name), "supervise"):
         stop(pid)
     kill_cgroup(run_.cgroup(name))
-    where = run_.state / name
-    if os.path.ismount(where / "root"):
-        run("umount", "--lazy", where / "root")
     if network.exists(run_.netns):
         network.kill_connections(run_.netns, run_.machines[name].address)
     for left in Path("/run/systemd/nspawn").glob(f"*/{run_.netns}-{name}"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def shut_down(run_: Run, name: str) -> None:
+    """As if the power button were pressed: the machine ends in order, in its own time."""
+    for pid in cgroup_pids(run_.cgroup(name)):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd-nspawn":
+                os.kill(pid, signal.SIGTERM)
+
+
+def hang(run_: Run, name: str) -> None:
+    """Nothing in the machine goes on, while it has power: neither agent nor guests. Only `cut` helps."""
+    stopped: set[int] = set()
+    while pids := set(cgroup_pids(run_.cgroup(name))) - stopped:  # what was started meanwhile, too
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        stopped |= pids
+
+
+def remove(run_: Run, name: str) -> None:
+    """Stop a machine at once and delete all it was."""
+    cut(run_, name)
+    where = run_.state / name
+    if os.path.ismount(where / "root"):
+        run("umount", "--lazy", where / "root")
     shutil.rmtree(where, ignore_errors=True)

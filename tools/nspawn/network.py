@@ -58,6 +58,12 @@ def attach(netns: str, link: str, bridge: str) -> bool:
     return done.returncode == 0
 
 
+def remove(netns: str, *links: str) -> None:
+    """Links that may not be there."""
+    for link in links:
+        subprocess.run(["ip", "-n", netns, "link", "del", link], capture_output=True)
+
+
 def pids(netns: str) -> list[int]:
     return [int(pid) for pid in run("ip", "netns", "pids", netns, capture_output=True).stdout.split()]
 

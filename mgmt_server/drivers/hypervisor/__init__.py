@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from mgmt_server.protocol.identity import CertificateRequest
 from mgmt_server.protocol.machine import (
     Disk,
     HostStatistics,
@@ -18,6 +19,8 @@ from mgmt_server.protocol.machine import (
     MachineStatistics,
     Move,
     Nic,
+    Pool,
+    StageResult,
     Unmanaged,
 )
 from mgmt_server.protocol.router import Applied, RouterDocument
@@ -44,6 +47,9 @@ class Hypervisor(Protocol):
     def forget(self, call: UUID, host: HostRef, name: str) -> None:
         """Remove the definition of a stopped machine. Its disks stay."""
 
+    def define(self, call: UUID, host: HostRef, machine: Machine) -> None:
+        """Have the host know a machine that does not run, as it would start it; anew where it knows it already."""
+
     def machines(self, host: HostRef) -> list[MachineState]:
         """All machines that the host knows, also those that nobody here started."""
 
@@ -62,8 +68,8 @@ class Hypervisor(Protocol):
     def detach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None:
         """By its MAC."""
 
-    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str) -> None:
-        """Put an ISO (path or URL, as `Machine.iso`) into the drive of a running machine; empty: take it out."""
+    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str, pool: Pool | None = None) -> None:
+        """Put an ISO (as `Machine.iso` and `iso_pool`) into the drive of a running machine; empty: take it out."""
 
     def scale(self, call: UUID, host: HostRef, name: str, cpus: int, speed: int, memory: int) -> None:
         """CPUs and memory (bytes) of a running machine, within its `most_cpus` and `most_memory`."""
@@ -88,4 +94,13 @@ class Hypervisor(Protocol):
     def describe(self, host: HostRef) -> list[Unmanaged]:
         """All machines of the host with their disks and NICs."""
 
+    def maintain(self, call: UUID, host: HostRef, stage: str, payload: str, timeout: int) -> StageResult:
+        """Run the host's own script for a stage of its maintenance, for so many seconds at most."""
+
     def configure_router(self, call: UUID, host: HostRef, document: RouterDocument) -> Applied: ...
+
+    def certificate_request(self, host: HostRef) -> CertificateRequest:
+        """What the host wants signed. Raises Failed where hosts have no certificates."""
+
+    def take_certificate(self, call: UUID, host: HostRef, certificate: str, relink: bool) -> None:
+        """Give the host a new one, PEM. It is used from the next link on: `relink` makes that at once."""

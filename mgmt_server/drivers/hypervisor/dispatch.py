@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 from mgmt_server.drivers.hypervisor import HostRef, Hypervisor
 from mgmt_server.errors import Unavailable
+from mgmt_server.protocol.identity import CertificateRequest
 from mgmt_server.protocol.machine import (
     Disk,
     HostFacts,
@@ -20,6 +21,8 @@ from mgmt_server.protocol.machine import (
     MachineStatistics,
     Move,
     Nic,
+    Pool,
+    StageResult,
     Unmanaged,
 )
 from mgmt_server.protocol.router import Applied, RouterDocument
@@ -69,6 +72,10 @@ def forget(call: UUID, host: HostRef, name: str) -> None:
     driver(host).forget(call, host, name)
 
 
+def define(call: UUID, host: HostRef, machine: Machine) -> None:
+    driver(host).define(call, host, machine)
+
+
 def facts(host: HostRef) -> HostFacts | None:
     """What a host says of itself now; None for a driver that cannot be asked."""
     ask = getattr(driver(host), "facts", None)
@@ -106,8 +113,8 @@ def detach_nic(call: UUID, host: HostRef, name: str, nic: Nic) -> None:
     driver(host).detach_nic(call, host, name, nic)
 
 
-def change_iso(call: UUID, host: HostRef, name: str, iso: str) -> None:
-    driver(host).change_iso(call, host, name, iso)
+def change_iso(call: UUID, host: HostRef, name: str, iso: str, pool: Pool | None = None) -> None:
+    driver(host).change_iso(call, host, name, iso, pool)
 
 
 def scale(call: UUID, host: HostRef, name: str, cpus: int, speed: int, memory: int) -> None:
@@ -137,6 +144,18 @@ def delete_snapshot(call: UUID, host: HostRef, name: str, point: str) -> None:
 
 def describe(host: HostRef) -> list[Unmanaged]:
     return driver(host).describe(host)
+
+
+def maintain(call: UUID, host: HostRef, stage: str, payload: str, timeout: int) -> StageResult:
+    return driver(host).maintain(call, host, stage, payload, timeout)
+
+
+def certificate_request(call: UUID, host: HostRef) -> CertificateRequest:
+    return driver(host).certificate_request(host)
+
+
+def take_certificate(call: UUID, host: HostRef, certificate: str, relink: bool) -> None:
+    driver(host).take_certificate(call, host, certificate, relink)
 
 
 def configure_router(call: UUID, host: HostRef, document: RouterDocument) -> Applied:

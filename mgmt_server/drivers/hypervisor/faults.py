@@ -5,7 +5,6 @@ Faults are kept in the database and read at most every three seconds; whoever ch
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,28 +13,28 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import changed, reading, write
+from mgmt_server.db.kept import Kept
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedFault
 
 METHODS = (
-    "start", "stop", "reboot", "forget", "machines", "statistics", "machine_statistics", "configure_router",
+    "start", "stop", "reboot", "define", "forget", "machines", "statistics", "machine_statistics", "configure_router",
     "attach_disk", "detach_disk", "attach_nic", "detach_nic", "change_iso", "scale", "migrate", "snapshot", "revert",
     "delete_snapshot", "describe",
     "add_pool", "remove_pool", "cache_template", "create_disk", "delete_disk", "resize_disk", "copy_disk", "move_disk",
-    "limit_disk", "save_disk", "forget_point", "load_disk", "beats", "power",
+    "limit_disk", "save_disk", "forget_point", "load_disk", "save_point", "check_disk", "files", "look",
+    "beats", "power", "maintain",
 )  # fmt: skip
-STANDS = 3.0  # seconds
-
-_lock = threading.Lock()
-_known: tuple[float, list[SimulatedFault]] = (0.0, [])
 
 
-def forget() -> None:
-    """Read the faults anew at the next call."""
-    global _known
-    _known = (0.0, [])
+def _read(session: Session) -> list[SimulatedFault]:
+    return list(session.scalars(select(SimulatedFault).order_by(SimulatedFault.id)))
+
+
+_faults = Kept(_read)
+forget = _faults.forget
 
 
 @contextmanager
@@ -54,20 +53,6 @@ def around(method: str, host: HostRef) -> Iterator[None]:
         _raise(met, method, host)
     yield
     _raise(met, method, host)
-
-
-def _faults() -> list[SimulatedFault]:
-    global _known
-    until, found = _known
-    if until > time.monotonic():
-        return found
-    with _lock:
-        until, found = _known
-        if until <= time.monotonic():
-            with reading() as session:
-                found = list(session.scalars(select(SimulatedFault).order_by(SimulatedFault.id)))
-            _known = (time.monotonic() + STANDS, found)
-    return found
 
 
 def _meets(host: HostRef, found: list[SimulatedFault]) -> SimulatedFault | None:

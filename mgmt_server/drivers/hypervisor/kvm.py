@@ -9,6 +9,7 @@ from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.protocol.codec import build, plain
 from mgmt_server.protocol.correlation import current
+from mgmt_server.protocol.identity import CertificateRequest
 from mgmt_server.protocol.machine import (
     Disk,
     HostFacts,
@@ -18,6 +19,8 @@ from mgmt_server.protocol.machine import (
     MachineStatistics,
     Move,
     Nic,
+    Pool,
+    StageResult,
     Unmanaged,
 )
 from mgmt_server.protocol.router import Applied, RouterDocument
@@ -69,6 +72,9 @@ class Kvm(Asking):
     def forget(self, call: UUID, host: HostRef, name: str) -> None:
         self._tell(call, host, "forget", USUAL, name=name)
 
+    def define(self, call: UUID, host: HostRef, machine: Machine) -> None:
+        self._tell(call, host, "define", USUAL, machine=machine)
+
     def facts(self, host: HostRef) -> HostFacts:
         return build(HostFacts, self._question(host, "facts"))
 
@@ -93,8 +99,8 @@ class Kvm(Asking):
     def detach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None:
         self._tell(call, host, "detach_nic", START, name=name, nic=nic)
 
-    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str) -> None:
-        self._tell(call, host, "change_iso", USUAL, name=name, iso=iso)
+    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str, pool: Pool | None = None) -> None:
+        self._tell(call, host, "change_iso", USUAL, name=name, iso=iso, pool=pool)
 
     def scale(self, call: UUID, host: HostRef, name: str, cpus: int, speed: int, memory: int) -> None:
         self._tell(call, host, "scale", USUAL, name=name, cpus=cpus, speed=speed, memory=memory)
@@ -124,8 +130,21 @@ class Kvm(Asking):
     def describe(self, host: HostRef) -> list[Unmanaged]:
         return build(list[Unmanaged], self._question(host, "describe", USUAL))
 
+    def maintain(self, call: UUID, host: HostRef, stage: str, payload: str, timeout: int) -> StageResult:
+        # the host may be started anew meanwhile: its agent takes the call up again when it is back
+        told = self._tell(
+            call, host, "maintain", timeout + USUAL, run=str(call), stage=stage, payload=payload, seconds=timeout
+        )
+        return build(StageResult, told)
+
     def configure_router(self, call: UUID, host: HostRef, document: RouterDocument) -> Applied:
         return build(Applied, self._tell(call, host, "configure_router", ROUTER, document=document))
+
+    def certificate_request(self, host: HostRef) -> CertificateRequest:
+        return build(CertificateRequest, self._question(host, "certificate_request"))
+
+    def take_certificate(self, call: UUID, host: HostRef, certificate: str, relink: bool) -> None:
+        self._tell(call, host, "take_certificate", USUAL, certificate=certificate, relink=relink)
 
 
 def _agent(host: HostRef) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +17,13 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import changed, engine, new_uuid, now, reading, write
+from mgmt_server.db.prepared import Sent, sent_as, to_send
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.hypervisor.faults import around
 from mgmt_server.drivers.storage import simulator as disks
 from mgmt_server.errors import Failed
 from mgmt_server.model.simulator import SimulatedMachine
+from mgmt_server.protocol.identity import CertificateRequest
 from mgmt_server.protocol.machine import (
     Disk,
     HostFacts,
@@ -30,6 +33,8 @@ from mgmt_server.protocol.machine import (
     MachineStatistics,
     Move,
     Nic,
+    Pool,
+    StageResult,
     Unmanaged,
     UnmanagedNic,
 )
@@ -38,6 +43,7 @@ from mgmt_server.protocol.router import Applied, RouterDocument
 CPUS, SOCKETS, SPEED, MEMORY = 4, 1, 8000, 8 << 30
 
 documents: dict[str, RouterDocument] = {}  # what each router of this process was told last, for tests
+STAGES = ("PreFlight", "PreMaintenance", "Maintenance", "PostMaintenance")
 
 
 def facts_of(name: str, address: str) -> HostFacts:
@@ -74,6 +80,10 @@ class Simulator:
     def forget(self, call: UUID, host: HostRef, name: str) -> None:
         with around("forget", host):
             write(_forget, host.uuid, name)
+
+    def define(self, call: UUID, host: HostRef, machine: Machine) -> None:
+        with around("define", host):
+            write(_define, str(call), host, machine)
 
     def machines(self, host: HostRef) -> list[MachineState]:
         with around("machines", host), reading() as session:
@@ -126,9 +136,9 @@ class Simulator:
         with around("detach_nic", host):
             write(_change, str(call), host, name, lambda row: _without(row, "nics", nic.mac))
 
-    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str) -> None:
+    def change_iso(self, call: UUID, host: HostRef, name: str, iso: str, pool: Pool | None = None) -> None:
         with around("change_iso", host):
-            write(_change, str(call), host, name, lambda row: setattr(row, "iso", iso))
+            write(_put, str(call), host, name, iso, pool)
 
     def scale(self, call: UUID, host: HostRef, name: str, cpus: int, speed: int, memory: int) -> None:
         def grow(row: SimulatedMachine) -> None:
@@ -162,6 +172,11 @@ class Simulator:
             rows = session.scalars(select(SimulatedMachine).where(SimulatedMachine.host == host.uuid))
             return [_described(session, row) for row in rows]
 
+    def maintain(self, call: UUID, host: HostRef, stage: str, payload: str, timeout: int) -> StageResult:
+        """Every simulated host has a script for each stage: it says what it was given."""
+        with around("maintain", host):
+            return StageResult(0, f"{stage} on {host.name} {payload}".strip(), STAGES)
+
     def configure_router(self, call: UUID, host: HostRef, document: RouterDocument) -> Applied:
         with around("configure_router", host):
             reason = write(_configure, host, document)
@@ -170,27 +185,21 @@ class Simulator:
             documents[document.name] = document
         return Applied(document.version, ("dnsmasq",))
 
+    def certificate_request(self, host: HostRef) -> CertificateRequest:
+        raise Failed(f"host {host.name} is simulated: it has no certificate")
+
+    def take_certificate(self, call: UUID, host: HostRef, certificate: str, relink: bool) -> None:
+        raise Failed(f"host {host.name} is simulated: it has no certificate")
+
 
 def _port_of(name: str) -> int:
     return 5900 + zlib.crc32(name.encode()) % 100
 
 
-def insert(table: Any, key: list[str], row: dict[str, Any], update_with: dict[str, Any] | None) -> Any:
-    """INSERT that leaves a row with this key alone, or changes it by `update_with` (column -> expression)."""
-    row = {"uuid": new_uuid(), "created": now(), **row}
-    if engine().dialect.name == "sqlite":
-        lite = sqlite.insert(table).values(row)
-        if update_with is None:
-            return lite.on_conflict_do_nothing(index_elements=key)
-        return lite.on_conflict_do_update(index_elements=key, set_=update_with)
-    full = mysql.insert(table).values(row)
-    # assigned in this order: MariaDB sees the new values of the columns before
-    return full.on_duplicate_key_update(list(update_with.items()) if update_with else [("id", table.id)])
-
-
 def _start(tx: Session, call: str, host: str, machine: Machine) -> None:
-    table = SimulatedMachine
-    fresh = {
+    row = {
+        "uuid": new_uuid(),
+        "created": now(),
         "name": machine.name,
         "host": host,
         "machine": machine.uuid,
@@ -202,23 +211,31 @@ def _start(tx: Session, call: str, host: str, machine: Machine) -> None:
         "starts": 1,
         "disks": [d.name for d in machine.disks],
         "nics": [n.mac for n in machine.nics],
-        "iso": machine.iso,
+        "iso": _disc(tx, machine.iso, machine.iso_pool),
         "points": {},
     }
-    repeated = table.call == call
+    _starting(engine().dialect.name == "sqlite", tuple(row))(tx, sent_as(row))
+
+
+@cache
+def _starting(lite: bool, names: tuple[str, ...]) -> Sent:
+    """INSERT of a machine that runs; one that is there is started again, unless this very call did."""
+    table = SimulatedMachine.__table__
+    made: Any = sqlite.insert(table) if lite else mysql.insert(table)  # type: ignore[arg-type]
+    made = made.values(to_send(table.c, names))
+    old, new = table.c, made.excluded if lite else made.inserted
+    repeated = old.call == new.call
     changes = {
-        "starts": table.starts + case((repeated | ((table.state == "Running") & (table.host == host)), 0), else_=1),
-        "state": case((repeated, table.state), else_="Running"),
-        "host": case((repeated, table.host), else_=host),
-        "document_version": case((repeated, table.document_version), else_=0),
-        "cpus": machine.cpus,
-        "memory": machine.memory,
-        "disks": fresh["disks"],
-        "nics": fresh["nics"],
-        "iso": machine.iso,
-        "call": call,
+        "starts": old.starts + case((repeated | ((old.state == "Running") & (old.host == new.host)), 0), else_=1),
+        "state": case((repeated, old.state), else_="Running"),
+        "host": case((repeated, old.host), else_=new.host),
+        "document_version": case((repeated, old.document_version), else_=0),
+        **{name: new[name] for name in ("cpus", "memory", "disks", "nics", "iso", "call")},
     }
-    tx.execute(insert(table, ["name"], fresh, changes))
+    if lite:
+        return Sent(made.on_conflict_do_update(index_elements=["name"], set_=changes))
+    # assigned in this order: MariaDB sees the new values of the columns before
+    return Sent(made.on_duplicate_key_update(list(changes.items())))
 
 
 def _stop(tx: Session, call: str, host: str, name: str) -> None:
@@ -247,6 +264,20 @@ def _forget(tx: Session, host: str, name: str) -> None:
         tx.execute(gone.execution_options(synchronize_session=False))
 
 
+def _define(tx: Session, call: str, host: HostRef, machine: Machine) -> None:
+    """The row is on the new host from now on: a simulated machine is defined on one alone."""
+    row = tx.scalar(select(SimulatedMachine).where(SimulatedMachine.name == machine.name).with_for_update())
+    if row is not None and row.state == "Running":
+        raise Failed(f"machine {machine.name} runs: it must be stopped before it is defined anew")
+    if row is None:
+        row = SimulatedMachine(name=machine.name, state="Stopped", starts=0, points={})
+        tx.add(row)
+    row.host, row.machine, row.call = host.uuid, machine.uuid, call
+    row.cpus, row.memory = machine.cpus, machine.memory
+    row.iso = _disc(tx, machine.iso, machine.iso_pool)
+    row.disks, row.nics = [d.name for d in machine.disks], [n.mac for n in machine.nics]
+
+
 def _change(tx: Session, call: str, host: HostRef, name: str, change: Callable[[SimulatedMachine], None]) -> None:
     """Change a running machine once for this call. Raises Failed where it does not run there."""
     table = SimulatedMachine
@@ -256,6 +287,16 @@ def _change(tx: Session, call: str, host: HostRef, name: str, change: Callable[[
     if row.call != call:
         change(row)
         row.call = call
+
+
+def _put(tx: Session, call: str, host: HostRef, name: str, iso: str, pool: Pool | None) -> None:
+    disc = _disc(tx, iso, pool)
+    _change(tx, call, host, name, lambda row: setattr(row, "iso", disc))
+
+
+def _disc(tx: Session, iso: str, pool: Pool | None) -> str:
+    """What is in a drive. Raises Failed for a disc that is not in the pool in which it should be."""
+    return iso if pool is None else f"{pool.uuid}/{disks.find(tx, Disk(iso, pool, 0)).name}"
 
 
 def _with(row: SimulatedMachine, column: str, value: str) -> None:
@@ -277,6 +318,7 @@ def _migrate(tx: Session, call: str, host: HostRef, target: HostRef, machine: Ma
         disks.copy(tx, call, move.source, move.target)
     row.host, row.call = target.uuid, call
     row.disks, row.nics = [d.name for d in machine.disks], [n.mac for n in machine.nics]
+    row.iso = _disc(tx, machine.iso, machine.iso_pool)
 
 
 def _snapshot(tx: Session, call: str, host: HostRef, name: str, point: str, memory: bool) -> None:

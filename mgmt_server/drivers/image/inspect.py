@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from uuid import UUID
 from oslo_utils.imageutils import format_inspector
 
 from mgmt_server.errors import Failed
+from mgmt_server.protocol.content import contents
 
 # as registered -> what the content may be
 FORMATS = {
@@ -25,8 +25,6 @@ FORMATS = {
 }
 LARGEST = 2 << 40
 L1_LARGEST = 32 << 20  # bytes; QEMU takes no larger table either, and would read it whole
-CHUNK = 1 << 16
-MEMBERS = 100  # files in an OVA
 SLACK = 1 << 20  # an ISO's own size is rounded up by some programs
 VHDX_METADATA = UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e")
 VHDX_PARENT = UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c")
@@ -51,12 +49,8 @@ def inspect(file: Path, registered: str, largest: int = LARGEST) -> Inspected:
     try:
         if registered.upper() == "VHD" and _is_fixed_vhd(file, size):
             return _within(Inspected("vhd", size - 512, size), largest)
-        found = _content(file)
-        kind = "+".join(sorted(found)) or "unknown"
-        wanted = set(found) <= {"iso", "gpt"} and "iso" in found if registered.upper() == "ISO" else len(found) == 1
-        if not wanted or not set(found) <= set(allowed):
-            raise Failed(f"the image was registered as {registered}, and its content is {kind}: register it as that")
-        kind = "iso" if "iso" in found else kind
+        found = contents(file)
+        kind = _kind(found, registered)
         for inspector in found.values():
             if str(inspector) not in ("raw", "gpt", "iso"):
                 inspector.safety_check()
@@ -73,6 +67,37 @@ def inspect(file: Path, registered: str, largest: int = LARGEST) -> Inspected:
     return _within(Inspected(kind, virtual, size), largest)
 
 
+def inspect_beginning(file: Path, registered: str, size: int, largest: int = LARGEST) -> int:
+    """The virtual size of an image of which only the beginning is here, and `size` bytes in all. QCOW2, RAW or ISO.
+
+    Raises Failed as `inspect` does, as far as the beginning tells.
+    """
+    try:
+        found = contents(file)
+        kind = _kind(found, registered)
+        with open(file, "rb") as source:
+            why = CHECKS[kind](source, size) if kind in CHECKS and size else ""
+        virtual = int(found[kind].virtual_size) if kind == "qcow2" else size
+        if kind == "qcow2":
+            found[kind].safety_check()
+    except format_inspector.SafetyCheckFailed as error:
+        why = "; ".join(str(e) for e in error.failures.values())
+    except (format_inspector.ImageFormatError, ValueError, KeyError, struct.error, OSError) as error:
+        raise Failed(f"the image cannot be read: {error}") from None
+    if why:
+        raise Failed(f"the image is refused: {why}")
+    return _within(Inspected(kind, virtual, size), largest).virtual_size
+
+
+def _kind(found: dict[str, Any], registered: str) -> str:
+    """What the content is. Raises Failed where that is not what was registered."""
+    iso = registered.upper() == "ISO"
+    if not set(found) <= set(FORMATS[registered.upper()]) or not ("iso" in found if iso else len(found) == 1):
+        kind = "+".join(sorted(found)) or "unknown"
+        raise Failed(f"the image was registered as {registered}, and its content is {kind}: register it as that")
+    return "iso" if iso else next(iter(found))
+
+
 def _within(found: Inspected, largest: int) -> Inspected:
     if not 0 < found.virtual_size <= largest:
         raise Failed(f"the image would be a disk of {found.virtual_size} bytes: at most {largest} are allowed")
@@ -86,16 +111,6 @@ def _is_fixed_vhd(file: Path, size: int) -> bool:
         source.seek(max(0, size - 512))
         footer = source.read(512)
     return start != b"conectix" and footer[:8] == b"conectix" and footer[60:64] == b"\0\0\0\2"
-
-
-def _content(file: Path) -> dict[str, Any]:
-    """Everything that the content could be taken for. More than one thing is a trap, but for ISOs that boot."""
-    with open(file, "rb") as source:
-        wrapper = format_inspector.InspectWrapper(source)
-        while wrapper.formats is None and wrapper.read(CHUNK):
-            pass
-        wrapper.close()
-    return {str(i): i for i in wrapper.formats or ()}
 
 
 # --- what the formats' own headers tell: why an image is refused, or nothing ------------------------------------------
@@ -174,46 +189,3 @@ def _iso(source: Any, size: int) -> str:
 CHECKS: dict[str, Callable[[Any, int], str]] = {
     "qcow2": _qcow2, "vhd": _vhd, "vhdx": _vhdx, "vmdk": _vmdk, "iso": _iso,
 }  # fmt: skip
-
-
-# --- archives ---------------------------------------------------------------------------------------------------------
-
-
-def disk_of_ova(file: Path, target: Path, largest: int = LARGEST) -> None:
-    """Take the one disk out of an OVA. Raises Failed for an archive that holds anything that it should not.
-
-    Nothing is unpacked by its name, and its description is not read: what the machine should be, its owner says.
-    """
-    try:
-        with tarfile.open(file, "r:") as archive:
-            disk = _the_disk(archive, largest)
-            source = archive.extractfile(disk)
-            if source is None:
-                raise Failed(f"{disk.name[:100]} in the archive is no file")
-            with source, open(target, "wb") as sink:
-                while piece := source.read(1 << 20):
-                    sink.write(piece)
-    except tarfile.TarError as error:
-        raise Failed(f"the image was registered as OVA, and is no archive that can be read: {error}") from None
-    if target.stat().st_size != disk.size:
-        raise Failed(f"{disk.name[:100]} in the archive was cut off")
-
-
-def _the_disk(archive: tarfile.TarFile, largest: int) -> tarfile.TarInfo:
-    disks, descriptions = [], 0
-    for count, member in enumerate(archive, 1):
-        name = member.name
-        if count > MEMBERS:
-            raise Failed(f"the archive is refused: it holds more than {MEMBERS} files")
-        if not member.isreg() or name.startswith("/") or ".." in name.split("/"):
-            raise Failed(f"the archive is refused: {name[:100]!r} is a link, a device or lies outside of it")
-        descriptions += name.lower().endswith(".ovf")
-        if name.lower().endswith(".vmdk"):
-            disks.append(member)
-    if not descriptions:
-        raise Failed("the archive is no OVA: there is no .ovf in it")
-    if len(disks) != 1:
-        raise Failed(f"the archive holds {len(disks)} disks (.vmdk): one is supported; register each by itself as VMDK")
-    if disks[0].size > largest:
-        raise Failed(f"the disk in the archive has {disks[0].size} bytes: at most {largest} are allowed")
-    return disks[0]

@@ -20,9 +20,11 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from mgmt_server.agent import libnfs
+from mgmt_server.agent.places import Directory
 from mgmt_server.agent.run import run
-from mgmt_server.drivers.image.download import shown
 from mgmt_server.errors import Failed, InvalidValue, Unavailable
+from mgmt_server.protocol.download import shown
+from mgmt_server.protocol.machine import PoolFile
 
 MOUNTS = Path("/run/cloudwright/mounts")
 MOUNTING, COPYING = 60.0, 7200.0  # seconds
@@ -133,12 +135,13 @@ def opened(url: str, path: str) -> Iterator[BinaryIO | None]:
             yield None
             return
         if isinstance(place, Folder):
-            with open(place.root / _below(path), "rb") as file:
+            with open(place.inside(_below(path)), "rb") as file:
                 yield file
             return
-        with tempfile.NamedTemporaryFile(prefix="cloudwright-link-", dir=large_files()) as copy:
-            place.get(_below(path), Path(copy.name))
-            with open(copy.name, "rb") as file:
+        with tempfile.TemporaryDirectory(prefix="cloudwright-link-", dir=large_files()) as folder:
+            copy = Path(folder) / "image"  # not there yet: nfs-cp writes over nothing
+            place.get(_below(path), copy)
+            with open(copy, "rb") as file:
                 yield file
 
 
@@ -159,6 +162,12 @@ def names(url: str, path: str) -> list[str]:
         return sorted(n for n in place.names(_below(path)) if n not in (".", ".."))
 
 
+def files(url: str, folder: str) -> list[PoolFile]:
+    """What lies in a folder of the store, empty for its top one. Raises Failed for one that is not there."""
+    with _open(url) as place:
+        return place.files(folder)
+
+
 class Place(Protocol):
     def space(self) -> tuple[int, int]: ...
     def size(self, path: str) -> int | None: ...
@@ -166,6 +175,7 @@ class Place(Protocol):
     def get(self, path: str, file: Path) -> None: ...
     def remove(self, path: str) -> None: ...
     def names(self, path: str) -> list[str]: ...
+    def files(self, folder: str) -> list[PoolFile]: ...
 
 
 class Folder:
@@ -198,9 +208,16 @@ class Folder:
             aside.unlink(missing_ok=True)
 
     def get(self, path: str, file: Path) -> None:
+        shutil.copyfile(self.inside(path), file)
+
+    def inside(self, path: str) -> Path:
+        """Where a file of the store is. Raises Failed for a link that leads out of it."""
         if not (self.root / path).resolve().is_relative_to(self.root.resolve()):
             raise Failed(f"{path} leads out of its store: it is a link")
-        shutil.copyfile(self.root / path, file)
+        return self.root / path
+
+    def files(self, folder: str) -> list[PoolFile]:
+        return Directory(self.root).files(folder)
 
     def remove(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
@@ -247,6 +264,9 @@ class Remote:
 
     def names(self, path: str) -> list[str]:
         return self.export.names(path)
+
+    def files(self, folder: str) -> list[PoolFile]:
+        return self.export.files(folder)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mgmt_server.drivers.power import Controller, Power
+from mgmt_server.drivers.power import Controller, Power, ipmitool, redfish, simulator
 from mgmt_server.errors import InvalidValue
 
 DRIVERS = ("ipmitool", "redfish", "simulator")
@@ -22,8 +22,6 @@ def driver(name: str) -> Power:
 
 
 def _made(name: str) -> Power:
-    from mgmt_server.drivers.power import ipmitool, redfish, simulator
-
     if name == "ipmitool":
         return ipmitool.Ipmitool()
     if name == "redfish":

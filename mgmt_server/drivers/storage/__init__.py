@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from mgmt_server.drivers.hypervisor import HostRef
-from mgmt_server.protocol.machine import Disk, File, Image, Pool, Saved
+from mgmt_server.protocol.machine import Disk, DiskFile, File, Image, Pool, PoolFile, Saved
 
 
 class Storage(Protocol):
@@ -50,6 +50,9 @@ class Storage(Protocol):
         point: what to call this moment, so that later saves can build on it; empty: nothing is followed.
         """
 
+    def save_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, file: File, point: str) -> Saved:
+        """Copy a disk as it was at a snapshot of its machine, which is kept in it, to secondary storage."""
+
     def forget_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, point: str) -> None:
         """Follow changes since a point no more. One that is not there is fine."""
 
@@ -58,6 +61,15 @@ class Storage(Protocol):
 
         A disk of that name that is there already is replaced in one step, once the new content is whole.
         """
+
+    def check_disk(self, call: UUID, host: HostRef, disk: Disk, repair: str) -> dict[str, str]:
+        """What is wrong with the file of a disk that no machine runs with. `repair`: leaks or all; empty: nothing."""
+
+    def files(self, host: HostRef, pool: Pool, folder: str) -> list[PoolFile]:
+        """What lies in a folder of the pool, empty for its top one. Raises Failed for one that is not there."""
+
+    def look(self, host: HostRef, pool: Pool, names: tuple[str, ...]) -> list[DiskFile]:
+        """Look into files of the pool, whoever put them there."""
 
     def beats(self, host: HostRef, pool: Pool) -> dict[str, float]:
         """Seconds since each host that uses the pool has last left its sign of life in it: by the host's uuid."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import Storage
 from mgmt_server.errors import Unavailable
-from mgmt_server.protocol.machine import Disk, File, Image, Pool, Saved
+from mgmt_server.protocol.machine import Disk, DiskFile, File, Image, Pool, PoolFile, Saved
 
 _drivers: dict[str, Storage] = {}
 
@@ -81,12 +81,28 @@ def save_disk(call: UUID, host: HostRef, disk: Disk, machine: str, file: File, s
     return driver(host).save_disk(call, host, disk, machine, file, since, point)
 
 
+def save_point(call: UUID, host: HostRef, disk: Disk, machine: str, file: File, point: str) -> Saved:
+    return driver(host).save_point(call, host, disk, machine, file, point)
+
+
 def forget_point(call: UUID, host: HostRef, disk: Disk, machine: str, point: str) -> None:
     driver(host).forget_point(call, host, disk, machine, point)
 
 
 def load_disk(call: UUID, host: HostRef, disk: Disk, chain: tuple[Image, ...]) -> int:
     return driver(host).load_disk(call, host, disk, chain)
+
+
+def check_disk(call: UUID, host: HostRef, disk: Disk, repair: str) -> dict[str, str]:
+    return driver(host).check_disk(call, host, disk, repair)
+
+
+def files(host: HostRef, pool: Pool, folder: str = "") -> list[PoolFile]:
+    return driver(host).files(host, pool, folder)
+
+
+def look(host: HostRef, pool: Pool, names: tuple[str, ...]) -> list[DiskFile]:
+    return driver(host).look(host, pool, names)
 
 
 def beats(host: HostRef, pool: Pool) -> dict[str, float]:

@@ -11,7 +11,7 @@ from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.hypervisor.kvm import FETCH, STOP, USUAL, Asking
 from mgmt_server.model.host import Host
 from mgmt_server.protocol.codec import build, plain
-from mgmt_server.protocol.machine import Disk, File, Image, Pool, Saved
+from mgmt_server.protocol.machine import Disk, DiskFile, File, Image, Pool, PoolFile, Saved
 
 
 class KvmStorage(Asking):
@@ -48,11 +48,24 @@ class KvmStorage(Asking):
         body = {"disk": disk, "machine": machine, "file": file, "since": since, "point": point}
         return build(Saved, self._tell(call, host, "save_disk", FETCH, **body))
 
+    def save_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, file: File, point: str) -> Saved:
+        body = {"disk": disk, "machine": machine, "file": file, "point": point}
+        return build(Saved, self._tell(call, host, "save_point", FETCH, **body))
+
     def forget_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, point: str) -> None:
         self._tell(call, host, "forget_point", USUAL, disk=disk, machine=machine, point=point)
 
     def load_disk(self, call: UUID, host: HostRef, disk: Disk, chain: tuple[Image, ...]) -> int:
         return build(int, self._tell(call, host, "load_disk", FETCH, disk=disk, chain=chain))
+
+    def check_disk(self, call: UUID, host: HostRef, disk: Disk, repair: str) -> dict[str, str]:
+        return build(dict[str, str], self._tell(call, host, "check_disk", FETCH, disk=disk, repair=repair))
+
+    def files(self, host: HostRef, pool: Pool, folder: str) -> list[PoolFile]:
+        return build(list[PoolFile], self._question(host, "files", USUAL, pool=plain(pool), folder=folder))
+
+    def look(self, host: HostRef, pool: Pool, names: tuple[str, ...]) -> list[DiskFile]:
+        return build(list[DiskFile], self._question(host, "look", USUAL, pool=plain(pool), names=list(names)))
 
     def beats(self, host: HostRef, pool: Pool) -> dict[str, float]:
         """Hosts call themselves by their agents' ids; one that is no host any more is left out."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -15,14 +16,15 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import changed, engine, new_uuid, now, reading, write
+from mgmt_server.db.prepared import Sent, sent_as, to_send
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.hypervisor.faults import around
 from mgmt_server.errors import Failed
 from mgmt_server.model.host import Host
-from mgmt_server.model.simulator import SimulatedDisk, SimulatedFile
+from mgmt_server.model.simulator import SimulatedDisk, SimulatedFile, SimulatedMachine
 from mgmt_server.model.storage import Pool as PoolRow
 from mgmt_server.model.storage import PoolHost
-from mgmt_server.protocol.machine import Disk, File, Image, Pool, Saved, UnmanagedDisk
+from mgmt_server.protocol.machine import Disk, DiskFile, File, Image, Pool, PoolFile, Saved, UnmanagedDisk
 
 POOL_SIZE = 1 << 40
 EMPTY_CLONE = 196_616  # bytes of a fresh clone on disk
@@ -75,6 +77,10 @@ class SimulatedStorage:
         with around("save_disk", host):
             return write(_save, str(call), disk, file, since, point)
 
+    def save_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, file: File, point: str) -> Saved:
+        with around("save_point", host):
+            return write(_save_point, str(call), disk, file, point)
+
     def forget_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, point: str) -> None:
         with around("forget_point", host):
             return
@@ -83,6 +89,24 @@ class SimulatedStorage:
         with around("load_disk", host):
             write(_load, str(call), disk, chain)
         return disk.size
+
+    def check_disk(self, call: UUID, host: HostRef, disk: Disk, repair: str) -> dict[str, str]:
+        with around("check_disk", host), reading() as session:
+            find(session, disk)
+        return {"format": "qcow2", "check-errors": "0", "leaks": "0", "corruptions": "0"}
+
+    def files(self, host: HostRef, pool: Pool, folder: str) -> list[PoolFile]:
+        with around("files", host), reading() as session:
+            if folder.strip("/"):
+                raise Failed(f"there is no folder {folder} in the pool")
+            rows = select(SimulatedDisk).where(SimulatedDisk.pool == pool.uuid).order_by(SimulatedDisk.name)
+            return [PoolFile(r.name, EMPTY_CLONE, int(r.created.timestamp())) for r in session.scalars(rows)]
+
+    def look(self, host: HostRef, pool: Pool, names: tuple[str, ...]) -> list[DiskFile]:
+        with around("look", host), reading() as session:
+            rows = select(SimulatedDisk).where(SimulatedDisk.pool == pool.uuid, SimulatedDisk.name.in_(names))
+            there = {r.name: DiskFile(r.name, "qcow2", EMPTY_CLONE, r.size) for r in session.scalars(rows)}
+        return [there.get(name) or DiskFile(name, refused="it is not there") for name in names]
 
     def beats(self, host: HostRef, pool: Pool) -> dict[str, float]:
         """Hosts that are Up are alive; of others the last sign is the moment they went."""
@@ -123,6 +147,21 @@ def copy_file(tx: Session, store: str, path: str, target: str, target_path: str)
     tx.execute(_insert(SimulatedFile, ["place", "name"], row))
 
 
+def files_of(session: Session, store: str, folder: str) -> list[PoolFile]:
+    """What lies in a folder of a store. Raises Failed for one that is not there."""
+    below = f"{folder.strip('/')}/" if folder.strip("/") else ""
+    rows = select(SimulatedFile).where(SimulatedFile.place == place_of(store)).order_by(SimulatedFile.name)
+    found: dict[str, PoolFile] = {}
+    for row in session.scalars(rows):
+        if row.name.startswith(below):
+            name, inner, _ = row.name.removeprefix(below).partition("/")
+            moment = int(row.created.timestamp())
+            found[name] = PoolFile(name, 0, moment, True) if inner else PoolFile(name, row.size, moment)
+    if below and not found:
+        raise Failed(f"there is no folder {folder} on the store")
+    return list(found.values())
+
+
 def place_of(store: str) -> str:
     return hashlib.sha1(store.encode(), usedforsecurity=False).hexdigest()
 
@@ -150,7 +189,19 @@ def _insert(table: Any, key: list[str], row: dict[str, Any]) -> Any:
 def _keep(tx: Session, call: str, pool: str, name: str, size: int, backing: str) -> None:
     content = _number(backing or name)
     row = {"pool": pool, "name": name, "size": size, "backing": backing, "content": content, "call": call}
-    tx.execute(_insert(SimulatedDisk, ["pool", "name"], row))
+    row = {"uuid": new_uuid(), "created": now(), **row}
+    _keeping(engine().dialect.name == "sqlite", tuple(row))(tx, sent_as(row))
+
+
+@cache
+def _keeping(lite: bool, names: tuple[str, ...]) -> Sent:
+    table = SimulatedDisk.__table__
+    made: Any = sqlite.insert(table) if lite else mysql.insert(table)  # type: ignore[arg-type]
+    made = made.values(to_send(table.c, names))
+    return Sent(
+        made.on_conflict_do_nothing(index_elements=["pool", "name"]) if lite
+        else made.on_duplicate_key_update(id=table.c.id)
+    )  # fmt: skip
 
 
 def _cache(tx: Session, call: str, pool: str, image: Image) -> str:
@@ -158,7 +209,11 @@ def _cache(tx: Session, call: str, pool: str, image: Image) -> str:
     rows = select(SimulatedFile.content).where(
         SimulatedFile.place == place_of(image.store.url), SimulatedFile.name == image.path
     )
-    content = tx.scalar(rows)
+    mine = (SimulatedDisk.pool == pool, SimulatedDisk.name.startswith(f"{image.uuid}@"))
+    there = select(SimulatedDisk.name).where(*mine).limit(1)
+    content, found = tx.execute(select(rows.limit(1).scalar_subquery(), there.scalar_subquery())).one()
+    if content is None and found is not None:  # deleted since: what the pool has of it is it
+        return str(found)
     name = image.uuid if content is None else f"{image.uuid}@{content}"
     _keep(tx, call, pool, name, image.virtual_size, "")
     return name
@@ -197,6 +252,17 @@ def _save(tx: Session, call: str, disk: Disk, file: File, since: str, point: str
     row = {"place": place, "name": file.path, "size": old.size, "content": old.content, "call": call}
     tx.execute(_insert(SimulatedFile, ["place", "name"], row))
     return Saved(old.size, EMPTY_CLONE if since else old.size // 2, whole=not since, point=point)
+
+
+def _save_point(tx: Session, call: str, disk: Disk, file: File, point: str) -> Saved:
+    size = find(tx, disk).size
+    points = tx.scalar(select(SimulatedMachine.points).where(SimulatedMachine.name == point.rpartition("_VS_")[0]))
+    held = (points or {}).get(point, {}).get("disks", {})
+    if disk.name not in held:
+        raise Failed(f"the disk {disk.name} has no snapshot {point}")
+    row = {"place": place_of(file.store.url), "name": file.path, "size": size, "content": held[disk.name]}
+    tx.execute(_insert(SimulatedFile, ["place", "name"], row | {"call": call}))
+    return Saved(size, size // 2)
 
 
 def _load(tx: Session, call: str, disk: Disk, chain: tuple[Image, ...]) -> None:

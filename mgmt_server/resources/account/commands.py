@@ -21,6 +21,7 @@ from mgmt_server.model.tenancy import ADMIN, ADMINS, DOMAIN_ADMIN, EVERYONE, ROO
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.account import flows, states  # noqa: F401  states: the commands that shut out and let in
 from mgmt_server.resources.account.flows import LEAVING
+from mgmt_server.resources.account.neighbours import WithNeighbours, are_seen, in_domain
 from mgmt_server.resources.account.rights import OfAccounts, check_account
 from mgmt_server.resources.account.rows import of_people, the_account
 from mgmt_server.resources.account.totals import rows
@@ -62,16 +63,16 @@ def list_accounts(
     leaving = None
     if iscleanuprequired is not None:
         leaving = Account.state == LEAVING if iscleanuprequired else Account.state != LEAVING
-    return (
-        rows(account_view, brief_view, details, tag)
-        .where(id=id and id.id, name=name, type=accounttype, state=state and state.lower())
-        .where(
-            Account.id != SYSTEM_ACCOUNT,
-            Account.type != ACCOUNT_TYPES["Project"],
-            leaving,
-            Account.api_key_access.is_(users.access(apikeyaccess)) if apikeyaccess is not None else None,
-            *narrowed(ctx, ctx.session, OfAccounts),
-        )
+    found, narrow = rows(account_view, brief_view, details, tag), narrowed(ctx, ctx.session, OfAccounts)
+    if are_seen(ctx):
+        found = WithNeighbours(found.view, scope=in_domain(ctx.caller))
+        narrow = narrow if any(ctx.sent.get(name) for name in ("account", "domainid", "projectid")) else []
+    return found.where(id=id and id.id, name=name, type=accounttype, state=state and state.lower()).where(
+        Account.id != SYSTEM_ACCOUNT,
+        Account.type != ACCOUNT_TYPES["Project"],
+        leaving,
+        Account.api_key_access.is_(users.access(apikeyaccess)) if apikeyaccess is not None else None,
+        *narrow,
     )
 
 
@@ -192,7 +193,7 @@ def update(
     if accountdetails is not None:
         row.details = accountdetails
     if apikeyaccess is not None:
-        row.api_key_access = users.access(apikeyaccess)
+        users.set_access(ctx, row, apikeyaccess)
     after_commit(callers.forget)
     after_commit(limits.forget)
     ctx.describe(f"changing account {row.name}")

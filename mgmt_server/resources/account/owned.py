@@ -29,7 +29,7 @@ from mgmt_server.model.account import (
 )
 from mgmt_server.model.affinity import AffinityGroup
 from mgmt_server.model.event import Annotation, Event, ResourceDetail, SettingValue, Tag
-from mgmt_server.model.limit import ResourceCount
+from mgmt_server.model.limit import SOME_USED, USED, ResourceCount, used_of
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.snapshot import Snapshot, SnapshotPolicy, VmSnapshot
 from mgmt_server.model.template import LaunchPermission, Template, TemplateInZone
@@ -153,7 +153,7 @@ def only_routers_in(tx: Session, network_id: int) -> bool:
 
 
 def templates(tx: Session, account_id: int) -> list[Thing]:
-    return _things(tx, _live(Template, account_id))
+    return _things(tx, _live(Template, account_id).where(Template.parent_id.is_(None)))  # the others go with theirs
 
 
 def _template(thing: Thing) -> Child:
@@ -221,6 +221,7 @@ def drop_rows(tx: Session, account_id: int) -> list[str]:
     for kept in (VmSnapshot, SnapshotPolicy):  # others refer to them
         gone = update(kept).where(kept.account_id == account_id, kept.removed.is_(None)).values(removed=now())
         tx.execute(gone.execution_options(synchronize_session=False))
+    release_all(tx, account_id=account_id)
     for table in ROWS:
         tx.execute(delete(table).where(table.account_id == account_id).execution_options(synchronize_session=False))
     held = select(Address.id).where(Address.account_id == account_id, Address.state != "Free")
@@ -228,7 +229,6 @@ def drop_rows(tx: Session, account_id: int) -> list[str]:
         addresses.free(tx, number)
     ranges = update(VlanRange).where(VlanRange.account_id == account_id).values(account_id=None, domain_id=None)
     tx.execute(ranges.execution_options(synchronize_session=False))
-    release_all(tx, account_id=account_id)
     remaining = left(tx, account_id)
     if not remaining:
         _drop_counts(tx, account_id)
@@ -261,10 +261,11 @@ def drop_account(tx: Session, account: Account) -> None:
 def _drop_counts(tx: Session, account_id: int) -> None:
     """Its domains no longer count what it had, were there anything left."""
     limits.settle(tx)
-    rows = select(ResourceCount.type, ResourceCount.tag, ResourceCount.used)
-    for type, tag, used in tx.execute(rows.where(ResourceCount.account_id == account_id, ResourceCount.used != 0)):
-        keys = [limits.key_of(o.key, type, tag) for o in limits.owners_of(account_id, tx) if o.domain_id is not None]
-        back = update(ResourceCount).where(ResourceCount.key.in_(keys)).values(used=ResourceCount.used - used)
+    rows = select(ResourceCount).where(ResourceCount.account_id == account_id, SOME_USED)
+    for tag, used in [(row.tag, used_of(row)) for row in tx.scalars(rows)]:
+        keys = [limits.key_of(o.key, tag) for o in limits.owners_of(account_id, tx) if o.domain_id is not None]
+        back = update(ResourceCount).where(ResourceCount.key.in_(keys))
+        back = back.values({USED[type]: USED[type] - amount for type, amount in used.items()})
         tx.execute(back.execution_options(synchronize_session=False))
     gone = delete(ResourceCount).where(ResourceCount.account_id == account_id)
     tx.execute(gone.execution_options(synchronize_session=False))

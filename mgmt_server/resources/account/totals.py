@@ -13,7 +13,8 @@ from mgmt_server.allocation import limits
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.view import PerPage, View
-from mgmt_server.model.limit import NO_LIMIT, TYPES, UNLIMITED, ResourceCount
+from mgmt_server.db.prepared import among
+from mgmt_server.model.limit import NO_LIMIT, TYPES, UNLIMITED, ResourceCount, most_of, used_of
 from mgmt_server.model.tenancy import Caller
 from mgmt_server.model.vm import Vm
 from mgmt_server.resources.checks import one_of
@@ -27,14 +28,15 @@ ABSENT = {
 }
 SAID = (*(f"{name}{word}" for name in FIELDS.values() for word in ("limit", "total", "available")), *ABSENT)
 MACHINES = {"Running": "vmrunning", "Stopped": "vmstopped"}
+NO_MACHINES = ABSENT | dict.fromkeys(MACHINES.values(), 0)
 TAGGED = "taggedresources"
 
 
 def _accounts(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict[str, Any]]:
     have = of_owners(session, [account_key(n) for n in numbers])
-    found = {n: fields(have[account_key(n)]) | ABSENT | {"vmrunning": 0, "vmstopped": 0} for n in numbers}
+    found = {n: NO_MACHINES | fields(have[account_key(n)]) for n in numbers}
     rows = select(Vm.account_id, Vm.state, func.count()).where(
-        Vm.account_id.in_(numbers), Vm.kind == "User", Vm.removed.is_(None), Vm.state.in_(MACHINES)
+        among(Vm.account_id, numbers), Vm.kind == "User", Vm.removed.is_(None), Vm.state.in_(MACHINES)
     )
     for number, state, count in session.execute(rows.group_by(Vm.account_id, Vm.state)):
         found[number][MACHINES[state]] = count
@@ -43,7 +45,7 @@ def _accounts(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict
 
 def _domains(session: Session, _: Caller, numbers: list[int]) -> dict[int, dict[str, Any]]:
     have = of_owners(session, [domain_key(n) for n in numbers])
-    return _with_tagged(session, ResourceCount.domain_id, {n: fields(have[domain_key(n)]) | ABSENT for n in numbers})
+    return _with_tagged(session, ResourceCount.domain_id, {n: ABSENT | fields(have[domain_key(n)]) for n in numbers})
 
 
 def _with_tagged(
@@ -52,10 +54,11 @@ def _with_tagged(
     """What is counted apart by tags of hosts and storage; nothing is read where no tag is (limits.COUNTED_TAGS)."""
     if not any(setting.words() for setting in (limits.HOST_TAGS, limits.STORAGE_TAGS)):
         return found
-    row = ResourceCount
-    rows = select(owner, row.type, row.tag, row.used, row.most).where(owner.in_(found), row.tag != "")
-    for number, type, tag, used, most in session.execute(rows.order_by(row.type, row.tag)):
-        found[number].setdefault(TAGGED, []).append(_tagged(type, tag, used, most))
+    rows = select(owner, ResourceCount).where(owner.in_(found), ResourceCount.tag != "")
+    for number, row in session.execute(rows.order_by(ResourceCount.tag)):
+        used, most = used_of(row), most_of(row)
+        for type in sorted(used.keys() | most.keys()):
+            found[number].setdefault(TAGGED, []).append(_tagged(type, row.tag, used.get(type, 0), most.get(type)))
     return found
 
 

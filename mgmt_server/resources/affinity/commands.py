@@ -16,12 +16,14 @@ from mgmt_server.api.projects import check_allowed
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import Account, Domain, Project
-from mgmt_server.model.affinity import AffinityGroup, AffinityMember
+from mgmt_server.model.affinity import EXPLICIT, AffinityGroup, AffinityMember
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.resources.affinity import members
 from mgmt_server.resources.affinity.views import affinity_group_view
 from mgmt_server.resources.checks import hold_names
+from mgmt_server.resources.dedication import groups
+from mgmt_server.resources.dedication.groups import Holder
 from mgmt_server.resources.physicalnetwork.flows import done
 from mgmt_server.resources.vm.lifecycle import only_users
 from mgmt_server.resources.vm.views import vm_view
@@ -50,19 +52,26 @@ def create(
     """Make an affinity group. Machines join it when they are deployed, or while they are stopped.
 
     name: its name
-    type: host anti-affinity, host affinity, or one of the two with non-strict before, which are wishes
+    type: host anti-affinity, host affinity, or one of the two with non-strict before, which are wishes; root
+        administrators: ExplicitDedication too, for what will be dedicated to the account or domain
     description: what it is for
     account: whose it shall be; with domainid
     domainid: that account's domain
     projectid: the project that it is for
     """
-    whose = owner(ctx, account, domainid, projectid)
-    kind = next((t for t in TYPES if t.lower() == type.strip().lower()), None)
+    types = (*TYPES, EXPLICIT) if ctx.caller.is_root else TYPES
+    kind = next((t for t in types if t.lower() == type.strip().lower()), None)
     if kind is None:
         raise InvalidValue(
             f"Unable to create affinity group, invalid affinity group type: {type[:100]}. Valid values are "
-            f"{', '.join(TYPES)}"
+            f"{', '.join(types)}"
         )
+    if kind == EXPLICIT and domainid is not None and account is None:
+        return _of_dedications(ctx, Holder(domainid), name, description)
+    whose = owner(ctx, account, domainid, projectid)
+    if kind == EXPLICIT:
+        holder = Holder(ctx.session.get_one(Domain, whose.domain_id), whose)
+        return _of_dedications(ctx, holder, name, description)
     hold_names(ctx)
     same = select(AffinityGroup.id).where(AffinityGroup.account_id == whose.id, AffinityGroup.name == name)
     if ctx.session.scalar(same.where(AffinityGroup.removed.is_(None)).limit(1)) is not None:
@@ -76,6 +85,16 @@ def create(
     return ctx.start(done, row)
 
 
+def _of_dedications(ctx: Context, holder: Holder, name: str, description: str | None) -> Accepted:
+    there = groups.of_holder(ctx.session, holder)
+    if there is not None:
+        raise InvalidValue(
+            f"The {holder.spoken} has the group {there.name} for what is dedicated to it already: use it"
+        )
+    ctx.describe(f"creating affinity group {name} for what is dedicated to {holder.spoken}")
+    return ctx.start(done, groups.make(ctx.session, holder, name, description))
+
+
 @command("deleteAffinityGroup", roles=EVERYONE, event="AG.DELETE")
 def delete(
     ctx: Context,
@@ -85,7 +104,7 @@ def delete(
     domainid: Use[Domain] | None = None,
     projectid: Use[Project] | None = None,
 ) -> Accepted:
-    """Delete an affinity group. Its machines stay.
+    """Delete an affinity group. Its machines stay. What is dedicated with it is released.
 
     id: the group
     name: its name, instead of its id
@@ -148,8 +167,7 @@ def update_machine(
     if not {"affinitygroupids", "affinitygroupnames"} & set(ctx.sent):
         raise InvalidValue("send affinitygroupids or affinitygroupnames; empty takes the machine out of all groups")
     members.check_stopped(id)
-    groups = members.chosen(
-        ctx.session, ctx.session.get_one(Account, id.account_id), affinitygroupids, affinitygroupnames
-    )
+    whose = ctx.session.get_one(Account, id.account_id)
+    chosen = members.chosen(ctx.session, whose, affinitygroupids, affinitygroupnames)
     ctx.describe(f"changing affinity groups of machine {id.display_name}")
-    return ctx.start(members.update, id, [group.id for group in groups])
+    return ctx.start(members.update, id, [group.id for group in chosen])

@@ -48,7 +48,7 @@ def tell(
 
 def lasts(tx: Session, key: str, condition: Condition) -> bool:
     """Raise an alert about what lasts; False when it has been told. `key` says what it is: host:7."""
-    if tx.scalar(select(Alert.id).where(Alert.lasting == key)) is not None:
+    if is_told(tx, key):
         return False
     alert = _alert(condition)
     alert.lasting = key
@@ -58,6 +58,11 @@ def lasts(tx: Session, key: str, condition: Condition) -> bool:
     except IntegrityError:  # another node was quicker
         return False
     return True
+
+
+def is_told(tx: Session, key: str) -> bool:
+    """Whether an alert about it lasts."""
+    return tx.scalar(select(Alert.id).where(Alert.lasting == key)) is not None
 
 
 def over(tx: Session, key: str) -> None:

@@ -18,6 +18,8 @@ from mgmt_server.model.event import Alert
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.alert import conditions
+from mgmt_server.resources.alert.certificates import DELAY as LOOK
+from mgmt_server.resources.alert.certificates import certificates
 from mgmt_server.resources.alert.telling import STRAY, settle
 
 log = logging.getLogger("cloudwright.alerts")
@@ -30,10 +32,16 @@ SENDER = Setting("alert.email.sender", "The address that mailed alerts come from
 HOST = Setting("alert.smtp.host", "The mail server that alerts are handed to")
 PORT = Setting("alert.smtp.port", "Its port; TLS from the first byte on 465", least=1, most=65535)
 TIMEOUT = Setting("alert.smtp.timeout", "Milliseconds that the mail server may take for an answer", least=100)
+DIAL = Setting("alert.smtp.connectiontimeout", "Milliseconds to wait for a connection to the mail server", least=100)
 WITH_LOGIN = Setting("alert.smtp.useAuth", "Whether to log in to the mail server", scopes=("Global",))
 USERNAME = Setting("alert.smtp.username", "The user to log in to the mail server as")
 PASSWORD = Setting("alert.smtp.password", "That user's password")
 START_TLS = Setting("alert.smtp.useStartTLS", "Whether to switch the link to the mail server to TLS")
+TLS_VERSIONS = Setting(
+    "alert.smtp.enabledSecurityProtocols",
+    "Versions of TLS that may be used with that mail server, with spaces between; empty: those that the system allows",
+    options=tuple(mail.PROTOCOLS),
+)
 TLS_PORT = 465
 TOO_LATE = timedelta(days=1)  # older ones are not mailed any more: nobody wants all of them once mail is set up
 AT_ONCE = 20
@@ -48,6 +56,11 @@ FAMILIES: dict[str, Callable[[Session], conditions.Found]] = {
 @every(lambda: PERIOD.number() / 1000, "alerts.capacity")
 def look_at_capacity() -> None:
     write(_settle, "capacity", conditions.capacity)
+
+
+@every(LOOK.number, "alerts.certificates")
+def look_at_certificates() -> None:
+    write(_settle, "certificate", certificates)
 
 
 @every(15, "alerts.conditions")
@@ -115,6 +128,8 @@ def _server() -> mail.Server:
         START_TLS.flag(),
         PORT.number() == TLS_PORT and not START_TLS.flag(),
         TIMEOUT.number() / 1000,
+        DIAL.number() / 1000,
+        tuple(TLS_VERSIONS.text().split()),
     )
 
 

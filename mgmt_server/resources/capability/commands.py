@@ -8,9 +8,13 @@ from sqlalchemy import select
 
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.model.settings import Setting, settings
-from mgmt_server.model.tenancy import EVERYONE
+from mgmt_server.api.scopes import of_account, of_domain
+from mgmt_server.model.settings import Scope, Setting, settings
+from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.model.zone import Zone
+from mgmt_server.resources.account.neighbours import SEEN as NEIGHBOURS_SEEN
+from mgmt_server.resources.apilimit.limits import ENABLED as LIMITED
+from mgmt_server.resources.apilimit.limits import INTERVAL, MOST
 from mgmt_server.resources.template.rules import PUBLIC
 
 SIZES = {"custom.diskoffering.size.min": 1, "custom.diskoffering.size.max": 1024}  # GiB, where nothing else is set
@@ -21,9 +25,9 @@ VERSION_TOLD = Setting(
 PROTOCOL = "4.22.1.0"  # the release whose interface clients find here
 
 
-def _flag(name: str) -> bool:
+def _flag(name: str, *scopes: Scope) -> bool:
     """What a setting says, wherever it is declared; false for what this version does not have."""
-    return name in settings and settings[name].flag()
+    return name in settings and settings[name].flag(*scopes)
 
 
 def _size(name: str) -> int:
@@ -33,6 +37,8 @@ def _size(name: str) -> int:
 @command("listCapabilities", roles=EVERYONE, key="capability", reads=True)
 def list_capabilities(ctx: Context) -> dict[str, Any]:
     """Tell what this installation can do, and what users may."""
+    account = of_account(ctx.session, ctx.caller.account_id)
+    admin = ctx.caller.role in ADMINS  # may what settings keep from users
     groups = select(Zone.id).where(Zone.security_groups, Zone.removed.is_(None), Zone.usable_by(ctx.caller))
     return {
         **({"cloudstackversion": PROTOCOL} if VERSION_TOLD.flag() else {}),
@@ -50,17 +56,18 @@ def list_capabilities(ctx: Context) -> dict[str, Any]:
         "regionsecondaryenabled": False,
         "kvmsnapshotenabled": _flag("kvm.snapshot.enabled"),
         "snapshotshowchainsize": _flag("snapshot.show.chain.size"),
-        "allowuserviewdestroyedvm": _flag("allow.user.view.destroyed.vm"),
-        "allowuserexpungerecovervm": _flag("allow.user.expunge.recover.vm"),
-        "allowuserexpungerecovervolume": _flag("allow.user.expunge.recover.volume"),
-        "allowuserviewalldomainaccounts": False,
-        "allowuserforcestopvm": True,
+        "allowuserviewdestroyedvm": admin or _flag("allow.user.view.destroyed.vm", *account),
+        "allowuserexpungerecovervm": admin or _flag("allow.user.expunge.recover.vm", *account),
+        "allowuserexpungerecovervolume": admin or _flag("allow.user.expunge.recover.volume", *account),
+        "allowuserviewalldomainaccounts": NEIGHBOURS_SEEN.flag(*of_domain(ctx.session, ctx.caller.domain_id)),
+        "allowuserforcestopvm": admin or _flag("allow.user.force.stop.vm", *account),
+        **({"apilimitinterval": INTERVAL.number(), "apilimitmax": MOST.number()} if LIMITED.flag() else {}),
         "kubernetesserviceenabled": False,
         "kubernetesclusterexperimentalfeaturesenabled": False,
         "instancesstatsretentiontime": 0,
         "instancesstatsuseronly": False,
         "instancesdisksstatsretentionenabled": False,
         "instancesdisksstatsretentiontime": 0,
-        "instanceleaseenabled": False,
-        "additionalconfigenabled": False,
+        "instanceleaseenabled": _flag("instance.lease.enabled"),
+        "additionalconfigenabled": _flag("enable.additional.vm.configuration", *account),
     }

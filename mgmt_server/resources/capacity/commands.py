@@ -36,7 +36,7 @@ def list_capacity(
     clusterid: those of this cluster
     type: 0 memory, 1 CPU, 2 storage, 3 storage as promised, 4 public addresses, 5 management addresses, ...
     sortby: usage for the fullest first
-    fetchlatest: whether to count first what hosts have promised; what is answered is the latest in any case
+    fetchlatest: whether to count first what hosts and pools have promised; what is answered is the latest in any case
     tag: what hosts and storage with this tag have
     """
     if type is not None and type not in sums.NAMES:

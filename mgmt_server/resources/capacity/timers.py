@@ -1,4 +1,4 @@
-"""Figures of hosts that are not what their machines hold are put right, and told of; pools follow their factor."""
+"""Figures of hosts and pools that are not what is on them are put right, and told of; pools follow their factor."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ from mgmt_server.jobs.worker import every
 from mgmt_server.model.event import Alert
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import Pool
+from mgmt_server.resources.storage import recount as pools
 from mgmt_server.resources.storage.settings import FACTOR
 
 log = logging.getLogger("cloudwright.capacity")
 PERIOD = Setting(
-    "capacity.check.period", "Milliseconds between two recounts of what hosts have promised; 0: none", least=0
+    "capacity.check.period", "Milliseconds between two recounts of what hosts and pools have promised; 0: none", least=0
 )
 ALERT = (22, "ALERT.RESOURCE.COUNT")
-TOLD = 20  # hosts that an alert names
+TOLD = 20  # of them that an alert names
 
 
-@every(lambda: PERIOD.number() / 1000, "capacity of hosts")
+@every(lambda: PERIOD.number() / 1000, "capacity of hosts and pools")
 def check() -> None:
     repairs = recount.repair_all()
     if repairs:
-        write(_tell, [_told(r) for r in repairs])
+        write(_tell, "hosts", [_told(r) for r in repairs])
+    promises = pools.repair_all()
+    if promises:
+        write(_tell, "pools", [f"{r.name}: {r.told} bytes promised instead of {r.real}" for r in promises])
 
 
-def _tell(tx: Session, told: list[str]) -> None:
-    text = f"The figures of {len(told)} hosts were wrong and have been put right"
+def _tell(tx: Session, what: str, told: list[str]) -> None:
+    text = f"The figures of {len(told)} {what} were wrong and have been put right"
     content = "; ".join(told[:TOLD]) + (f", and {len(told) - TOLD} more" if len(told) > TOLD else "")
     log.warning("%s: %s", text, content)
     tx.add(Alert(type=ALERT[0], name=ALERT[1], subject=text, content=content))

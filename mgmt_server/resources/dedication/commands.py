@@ -12,10 +12,12 @@ from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.api.view import View
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import Account, Domain
+from mgmt_server.model.affinity import AffinityGroup
 from mgmt_server.model.host import Host
 from mgmt_server.model.tenancy import ROOT
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.dedication import rows
+from mgmt_server.resources.dedication.groups import Holder
 from mgmt_server.resources.dedication.views import cluster_view, host_view, pod_view, zone_view
 from mgmt_server.resources.physicalnetwork.flows import done
 
@@ -40,20 +42,22 @@ def release_zone(ctx: Context, zoneid: Operate[Zone]) -> Accepted:
     return _release(ctx, "Zone", zoneid)
 
 
-@command("listDedicatedZones", roles=ROOT, answers=zone_view, unsupported=("affinitygroupid",))
+@command("listDedicatedZones", roles=ROOT, answers=zone_view)
 def list_zones(
     ctx: Context,
     zoneid: Use[Zone] | None = None,
     domainid: Use[Domain] | None = None,
     account: str | None = None,
+    affinitygroupid: Use[AffinityGroup] | None = None,
 ) -> Rows:
     """List dedicated zones.
 
     zoneid: this zone alone
     domainid: those of this domain
     account: those of accounts of this name
+    affinitygroupid: those of this affinity group
     """
-    return _rows("Zone", zone_view, zoneid, domainid, account)
+    return _rows("Zone", zone_view, zoneid, domainid, account).where(group_id=affinitygroupid)
 
 
 @command("dedicatePod", roles=ROOT, answers=pod_view, event="DEDICATE.RESOURCE")
@@ -76,20 +80,22 @@ def release_pod(ctx: Context, podid: Operate[Pod]) -> Accepted:
     return _release(ctx, "Pod", podid)
 
 
-@command("listDedicatedPods", roles=ROOT, answers=pod_view, unsupported=("affinitygroupid",))
+@command("listDedicatedPods", roles=ROOT, answers=pod_view)
 def list_pods(
     ctx: Context,
     podid: Use[Pod] | None = None,
     domainid: Use[Domain] | None = None,
     account: str | None = None,
+    affinitygroupid: Use[AffinityGroup] | None = None,
 ) -> Rows:
     """List dedicated pods.
 
     podid: this pod alone
     domainid: those of this domain
     account: those of accounts of this name
+    affinitygroupid: those of this affinity group
     """
-    return _rows("Pod", pod_view, podid, domainid, account)
+    return _rows("Pod", pod_view, podid, domainid, account).where(group_id=affinitygroupid)
 
 
 @command("dedicateCluster", roles=ROOT, answers=cluster_view, event="DEDICATE.RESOURCE")
@@ -114,20 +120,22 @@ def release_cluster(ctx: Context, clusterid: Operate[Cluster]) -> Accepted:
     return _release(ctx, "Cluster", clusterid)
 
 
-@command("listDedicatedClusters", roles=ROOT, answers=cluster_view, unsupported=("affinitygroupid",))
+@command("listDedicatedClusters", roles=ROOT, answers=cluster_view)
 def list_clusters(
     ctx: Context,
     clusterid: Use[Cluster] | None = None,
     domainid: Use[Domain] | None = None,
     account: str | None = None,
+    affinitygroupid: Use[AffinityGroup] | None = None,
 ) -> Rows:
     """List dedicated clusters.
 
     clusterid: this cluster alone
     domainid: those of this domain
     account: those of accounts of this name
+    affinitygroupid: those of this affinity group
     """
-    return _rows("Cluster", cluster_view, clusterid, domainid, account)
+    return _rows("Cluster", cluster_view, clusterid, domainid, account).where(group_id=affinitygroupid)
 
 
 @command("dedicateHost", roles=ROOT, answers=host_view, event="DEDICATE.RESOURCE")
@@ -150,24 +158,26 @@ def release_host(ctx: Context, hostid: Operate[Host]) -> Accepted:
     return _release(ctx, "Host", hostid)
 
 
-@command("listDedicatedHosts", roles=ROOT, answers=host_view, unsupported=("affinitygroupid",))
+@command("listDedicatedHosts", roles=ROOT, answers=host_view)
 def list_hosts(
     ctx: Context,
     hostid: Use[Host] | None = None,
     domainid: Use[Domain] | None = None,
     account: str | None = None,
+    affinitygroupid: Use[AffinityGroup] | None = None,
 ) -> Rows:
     """List dedicated hosts.
 
     hostid: this host alone
     domainid: those of this domain
     account: those of accounts of this name
+    affinitygroupid: those of this affinity group
     """
-    return _rows("Host", host_view, hostid, domainid, account)
+    return _rows("Host", host_view, hostid, domainid, account).where(group_id=affinitygroupid)
 
 
 def _dedicate(ctx: Context, kind: str, row: Any, domain: Domain, account: str | None) -> Accepted:
-    holder = rows.Holder(domain, owner(ctx, account, domain) if account else None)
+    holder = Holder(domain, owner(ctx, account, domain) if account else None)
     made = rows.dedicate(ctx.session, kind, row, holder)
     ctx.describe(f"dedicating {kind.lower()} {row.name} to {holder.spoken}")
     return ctx.start(done, made)

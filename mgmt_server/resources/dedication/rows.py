@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import changed
 from mgmt_server.errors import Failed, InvalidValue
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster, Dedication, Pod, Zone
+from mgmt_server.resources.dedication import groups
+from mgmt_server.resources.dedication.groups import Holder
 
 TABLES: dict[str, Any] = {"Zone": Zone, "Pod": Pod, "Cluster": Cluster, "Host": Host}
 KINDS = tuple(TABLES)  # from the widest to the narrowest
-
-
-@dataclass(frozen=True)
-class Holder:
-    """For whom: a domain with those below it, or one account of it."""
-
-    domain: Domain
-    account: Account | None = None
-
-    @property
-    def spoken(self) -> str:
-        return f"account {self.account.name}" if self.account else f"domain {self.domain.path}"
 
 
 def dedicate(tx: Session, kind: str, row: Any, holder: Holder) -> Dedication:
@@ -49,7 +37,8 @@ def dedicate(tx: Session, kind: str, row: Any, holder: Holder) -> Dedication:
         tx.delete(one)
     if kind == "Zone":
         row.domain_id = holder.domain.id
-    made = Dedication(kind=kind, resource_id=row.id, domain_id=holder.domain.id)
+    group = groups.of_holder(tx, holder) or groups.make(tx, holder)
+    made = Dedication(kind=kind, resource_id=row.id, domain_id=holder.domain.id, group_id=group.id)
     made.account_id = holder.account.id if holder.account else None
     tx.add(made)
     tx.flush()
@@ -70,18 +59,30 @@ def of(tx: Session, kind: str, number: int) -> Dedication | None:
 
 def forget(tx: Session, kind: str, number: int) -> bool:
     """What is taken away is dedicated no more; False when it was not."""
-    gone = delete(Dedication).where(Dedication.kind == kind, Dedication.resource_id == number)
-    return changed(tx.execute(gone.execution_options(synchronize_session=False))) == 1
+    found = of(tx, kind, number)
+    if found is not None:
+        tx.delete(found)
+        tx.flush()
+        groups.drop_unused(tx, [found.group_id])
+    return found is not None
 
 
-def release_all(tx: Session, *, account_id: int | None = None, domain_id: int | None = None) -> int:
-    """Release what an account or a domain has, before it goes: how many."""
-    mine = Dedication.account_id == account_id if account_id is not None else Dedication.domain_id == domain_id
+def release_all(
+    tx: Session, *, account_id: int | None = None, domain_id: int | None = None, group_id: int | None = None
+) -> int:
+    """Release what an account, a domain or an affinity group has, before it goes: how many."""
+    for column, number in (
+        (Dedication.account_id, account_id), (Dedication.domain_id, domain_id), (Dedication.group_id, group_id),
+    ):  # fmt: skip
+        if number is not None:
+            mine = column == number
     found = list(tx.scalars(select(Dedication).where(mine)))
     for one in found:
         if one.kind == "Zone":
             tx.get_one(Zone, one.resource_id).domain_id = None
         tx.delete(one)
+    tx.flush()
+    groups.drop_unused(tx, [one.group_id for one in found])
     return len(found)
 
 

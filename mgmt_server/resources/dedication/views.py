@@ -6,6 +6,7 @@ from typing import Any
 
 from mgmt_server.api.view import View
 from mgmt_server.model.account import Account, Domain
+from mgmt_server.model.affinity import AffinityGroup
 from mgmt_server.model.host import Host
 from mgmt_server.model.zone import Cluster, Dedication, Pod, Zone
 
@@ -21,10 +22,12 @@ def _view(kind: str, table: Any) -> View:
             (table, table.id == Dedication.resource_id),
             (Domain, Domain.id == Dedication.domain_id),
             (Account, Account.id == Dedication.account_id),
+            (AffinityGroup, AffinityGroup.id == Dedication.group_id),
         ),
         id=Dedication.uuid,
         domainid=Domain.uuid,
         accountid=Account.uuid,
+        affinitygroupid=AffinityGroup.uuid,
         **named,
     )
 

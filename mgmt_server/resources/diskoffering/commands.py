@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from mgmt_server.allocation.counted import words
+from mgmt_server.allocation.tags import lacking
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
@@ -16,12 +18,19 @@ from mgmt_server.model.storage import Pool
 from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import one_of
-from mgmt_server.resources.offering.rules import CACHE, STATES, absent, disk_columns, rate_columns, storage_tags
+from mgmt_server.resources.checks import assign, one_of
+from mgmt_server.resources.offering.rules import (
+    CACHE,
+    STATES,
+    absent,
+    check_bursts,
+    disk_columns,
+    rate_columns,
+    storage_tags,
+)
 from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew, usable_in
 from mgmt_server.resources.offering.views import GIB, disk_offering_view
 
-LENGTHS = ("bytesreadratemaxlength", "byteswriteratemaxlength", "iopsreadratemaxlength", "iopswriteratemaxlength")
 LARGEST = 1024 * 64  # GiB
 
 
@@ -30,7 +39,7 @@ LARGEST = 1024 * 64  # GiB
     roles=ADMINS,
     answers=disk_offering_view,
     event="DISK.OFFERING.CREATE",
-    unsupported=(*LENGTHS, "hypervisorsnapshotreserve", "storagepolicy"),
+    unsupported=("hypervisorsnapshotreserve", "storagepolicy"),
 )
 def create(
     ctx: Context,
@@ -50,12 +59,16 @@ def create(
     maxiops: int | None = None,
     bytesreadrate: int | None = None,
     bytesreadratemax: int | None = None,
+    bytesreadratemaxlength: int | None = None,
     byteswriterate: int | None = None,
     byteswriteratemax: int | None = None,
+    byteswriteratemaxlength: int | None = None,
     iopsreadrate: int | None = None,
     iopsreadratemax: int | None = None,
+    iopsreadratemaxlength: int | None = None,
     iopswriterate: int | None = None,
     iopswriteratemax: int | None = None,
+    iopswriteratemaxlength: int | None = None,
     details: dict[str, str] | None = None,
     domainid: list[Use[Domain]] | None = None,
     zoneid: list[Use[Zone]] | None = None,
@@ -78,12 +91,16 @@ def create(
     maxiops: operations a second that it gets at most
     bytesreadrate: bytes a second read
     bytesreadratemax: the same in bursts
+    bytesreadratemaxlength: seconds that such a burst may last
     byteswriterate: bytes a second written
     byteswriteratemax: the same in bursts
+    byteswriteratemaxlength: seconds that such a burst may last
     iopsreadrate: reads a second
     iopsreadratemax: the same in bursts
+    iopsreadratemaxlength: seconds that such a burst may last
     iopswriterate: writes a second
     iopswriteratemax: the same in bursts
+    iopswriteratemaxlength: seconds that such a burst may last
     details: free key-value pairs
     domainid: the domains that it is for; all by default
     zoneid: the zones that it is in; all by default
@@ -98,6 +115,9 @@ def create(
         miniops=miniops, maxiops=maxiops, tags=tags, bytesreadrate=bytesreadrate, bytesreadratemax=bytesreadratemax,
         byteswriterate=byteswriterate, byteswriteratemax=byteswriteratemax, iopsreadrate=iopsreadrate,
         iopsreadratemax=iopsreadratemax, iopswriterate=iopswriterate, iopswriteratemax=iopswriteratemax,
+        bytesreadratemaxlength=bytesreadratemaxlength,
+        byteswriteratemaxlength=byteswriteratemaxlength, iopsreadratemaxlength=iopsreadratemaxlength,
+        iopswriteratemaxlength=iopswriteratemaxlength,
     )  # fmt: skip
     offering = DiskOffering(
         name=name,
@@ -122,7 +142,6 @@ def create(
     roles=ADMINS,
     answers=disk_offering_view,
     event="DISK.OFFERING.EDIT",
-    unsupported=LENGTHS,
 )
 def update(
     ctx: Context,
@@ -136,12 +155,16 @@ def update(
     tags: str | None = None,
     bytesreadrate: int | None = None,
     bytesreadratemax: int | None = None,
+    bytesreadratemaxlength: int | None = None,
     byteswriterate: int | None = None,
     byteswriteratemax: int | None = None,
+    byteswriteratemaxlength: int | None = None,
     iopsreadrate: int | None = None,
     iopsreadratemax: int | None = None,
+    iopsreadratemaxlength: int | None = None,
     iopswriterate: int | None = None,
     iopswriteratemax: int | None = None,
+    iopswriteratemaxlength: int | None = None,
     domainid: str | None = None,
     zoneid: str | None = None,
 ) -> DiskOffering:
@@ -157,12 +180,16 @@ def update(
     tags: tags that a pool needs
     bytesreadrate: bytes a second read
     bytesreadratemax: the same in bursts
+    bytesreadratemaxlength: seconds that such a burst may last
     byteswriterate: bytes a second written
     byteswriteratemax: the same in bursts
+    byteswriteratemaxlength: seconds that such a burst may last
     iopsreadrate: reads a second
     iopsreadratemax: the same in bursts
+    iopsreadratemaxlength: seconds that such a burst may last
     iopswriterate: writes a second
     iopswriteratemax: the same in bursts
+    iopswriteratemaxlength: seconds that such a burst may last
     domainid: ids of the domains that it is for, or public
     zoneid: ids of the zones that it is in, or all
     """
@@ -170,6 +197,8 @@ def update(
         "bytesreadrate": bytesreadrate, "bytesreadratemax": bytesreadratemax, "byteswriterate": byteswriterate,
         "byteswriteratemax": byteswriteratemax, "iopsreadrate": iopsreadrate, "iopsreadratemax": iopsreadratemax,
         "iopswriterate": iopswriterate, "iopswriteratemax": iopswriteratemax,
+        "bytesreadratemaxlength": bytesreadratemaxlength, "byteswriteratemaxlength": byteswriteratemaxlength,
+        "iopsreadratemaxlength": iopsreadratemaxlength, "iopswriteratemaxlength": iopswriteratemaxlength,
     }  # fmt: skip
     changes = {
         "name": name,
@@ -181,9 +210,8 @@ def update(
         "tags": storage_tags(tags),
         **rate_columns(rates),
     }
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
+    check_bursts(lambda column: getattr(id, column))
     check_tags(ctx, tags)
     offer_anew(ctx, id, domainid, zoneid)
     ctx.describe(f"changing disk offering {id.name}")
@@ -245,7 +273,6 @@ def list_offerings(
 
 def _fitting(ctx: Context, pool: Pool) -> list[int]:
     """Numbers of the offerings all of whose tags a pool has."""
-    has = {part.strip() for part in (pool.tags or "").split(",") if part.strip()}
     offered = ctx.session.execute(
         select(DiskOffering.id, DiskOffering.tags).where(
             DiskOffering.removed.is_(None),
@@ -253,4 +280,4 @@ def _fitting(ctx: Context, pool: Pool) -> list[int]:
             DiskOffering.storage_type == ("local" if pool.is_local else "shared"),
         )
     )
-    return [number for number, tags in offered if set((tags or "").split(",")) - {""} <= has]
+    return [number for number, names in offered if not lacking(pool, words(names))]

@@ -10,7 +10,7 @@ from mgmt_server.allocation.limits import Owner, key_of
 from mgmt_server.db import changed
 from mgmt_server.errors import LimitExceeded
 from mgmt_server.model.account import ROOT_DOMAIN, Domain
-from mgmt_server.model.limit import TYPES, UNLIMITED, ResourceCount
+from mgmt_server.model.limit import MOST, SOME_USED, TYPES, UNLIMITED, USED, ResourceCount, used_of
 from mgmt_server.resources.domain.tree import chain
 
 
@@ -20,28 +20,30 @@ def follow(tx: Session, domain: Domain, above: Domain) -> None:
     after = {d.id: d for d in chain(tx, above.path) if d.id != ROOT_DOMAIN}
     left = [number for number in before if number not in after]
     joined = [one for number, one in after.items() if number not in before]
-    row = ResourceCount
-    has = select(row.type, row.tag, row.used).where(row.domain_id == domain.id, row.used != 0)
-    for type, tag, used in tx.execute(has.order_by(row.type, row.tag)).all():
-        keys = [key_of(f"domain:{number}", type, tag) for number in left]
-        less = update(row).where(row.key.in_(keys)).values(used=row.used - used)
+    has = select(ResourceCount).where(ResourceCount.domain_id == domain.id, SOME_USED).order_by(ResourceCount.tag)
+    for tag, used in [(row.tag, used_of(row)) for row in tx.scalars(has)]:
+        keys = [key_of(f"domain:{number}", tag) for number in left]
+        less = update(ResourceCount).where(ResourceCount.key.in_(keys))
+        less = less.values({USED[type]: USED[type] - amount for type, amount in used.items()})
         tx.execute(less.execution_options(synchronize_session=False))
         for one in joined:
-            _add(tx, one, type, tag, used)
+            _add(tx, one, tag, used)
 
 
-def _add(tx: Session, domain: Domain, type: str, tag: str, used: int) -> None:
+def _add(tx: Session, domain: Domain, tag: str, used: dict[str, int]) -> None:
     owner = Owner(f"domain:{domain.id}", "domain", domain_id=domain.id)
-    limits.make_rows(tx, [(owner, type, tag)])
-    row = ResourceCount
-    above = limits.inherited(domain.path).get((type, tag))
-    most = limits.kept(UNLIMITED if tag else limits.default("domain", type), type) if above is None else above
-    more = update(row).where(
-        row.key == key_of(owner.key, type, tag), or_(row.used + used <= func.coalesce(row.most, most), used <= 0)
-    )
-    if changed(tx.execute(more.values(used=row.used + used).execution_options(synchronize_session=False))) != 1:
-        amount = f"{used // limits.unit_of(type)} more {TYPES[type][1]}"
-        raise LimitExceeded(
-            f"the domain {domain.path} may not have so much: {amount} would be over its limit. Raise it "
-            "(updateResourceLimit), or free some"
-        )
+    limits.make_rows(tx, [(owner, tag)])
+    inherited = limits.inherited(domain.path)
+    for type, amount in used.items():
+        above = inherited.get((type, tag))
+        most = limits.kept(UNLIMITED if tag else limits.default("domain", type), type) if above is None else above
+        column = USED[type]
+        fits = or_(column + amount <= func.coalesce(MOST[type], most), amount <= 0)
+        more = update(ResourceCount).where(ResourceCount.key == key_of(owner.key, tag), fits)
+        more = more.values({column: column + amount}).execution_options(synchronize_session=False)
+        if changed(tx.execute(more)) != 1:
+            what = f"{amount // limits.unit_of(type)} more {TYPES[type][1]}"
+            raise LimitExceeded(
+                f"the domain {domain.path} may not have so much: {what} would be over its limit. Raise it "
+                "(updateResourceLimit), or free some"
+            )

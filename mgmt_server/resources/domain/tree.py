@@ -22,8 +22,10 @@ def free_name(session: Session, above: Domain, name: str, *, but: Domain | None 
             "Domain name contains one or more invalid characters: choose a name without '/' that is not blank"
         )
     same = select(Domain.id).where(
-        Domain.parent_id == above.id, func.lower(Domain.name) == name.lower(), Domain.removed.is_(None)
-    )
+        # SQLite knows lower case of ASCII alone
+        Domain.parent_id == above.id, (Domain.name == name) | (func.lower(Domain.name) == name.lower()),
+        Domain.removed.is_(None),
+    )  # fmt: skip
     found = session.scalar(same.where(Domain.id != but.id) if but is not None else same)
     if found is not None:
         raise InvalidValue(f"Domain with name [{name}] already exists below {above.name}: choose another name")

@@ -58,7 +58,7 @@ def lay_down(tx: Session, vm: Vm, host: Host, why: str) -> bool:
     if vm.state == "Migrating":
         target.let_go(tx, vm.id)
     if vm.state == "Starting":
-        starting.abandon(tx, vm.id, Options())
+        starting.abandon(tx, vm.id, Options(), known=True)
     else:
         hosts.give_back(tx, vm)
         STATES.move(

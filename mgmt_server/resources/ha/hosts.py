@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import now
@@ -20,6 +20,8 @@ from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError
 from mgmt_server.jobs import Job, enqueue
+from mgmt_server.jobs.queue import LEASE
+from mgmt_server.jobs.rows import Node
 from mgmt_server.model.ha import HostHa
 from mgmt_server.model.host import STATES, Host
 from mgmt_server.model.settings import Scope, Setting
@@ -45,6 +47,7 @@ PROOF = Setting(
     "What proves that a host is dead: power (its controller says off), heartbeat (its sign of life is old)",
     type="String", default="either", scopes=("Cluster",), options=("either", "power", "heartbeat", "both"),
 )  # fmt: skip
+COMING = timedelta(seconds=75)  # until all agents have found a server that has just started: they try once a minute
 GONE = ("Down", "Disconnected", "Alert")
 
 
@@ -107,6 +110,8 @@ def suspect(tx: Session, host_id: int) -> Case | None:
     cluster = Scope("Cluster", host.cluster_id)
     if since > now() - timedelta(seconds=SUSPECT.number(cluster)):
         return None
+    if host.hypervisor == "KVM" and _just_started(tx):
+        return None
     row = rows.kept(tx, host_id)
     rows.lost(row, since.isoformat(timespec="milliseconds"))
     rows.note(row, "suspected")
@@ -119,6 +124,12 @@ def suspect(tx: Session, host_id: int) -> Case | None:
         return None
     over(tx, f"ha:zone:{host.zone_id}")
     return Case(host.uuid, tuple(_witnesses(tx, host)), BEATS.number(cluster))
+
+
+def _just_started(tx: Session) -> bool:
+    """Whether no server has been there for long: hosts that live may not have found one yet."""
+    since = tx.scalar(select(func.min(Node.started)).where(Node.heartbeat > now() - LEASE))
+    return since is None or since > now() - COMING
 
 
 def too_many(tx: Session, zone_id: int) -> str:
@@ -228,6 +239,8 @@ def _unproven(tx: Session, host: Host, row: HostHa, case: Case, signs: Signs) ->
         lacks.append("no other host that is up shares storage with it")
     elif signs.youngest is None:
         lacks.append("nobody has seen a sign of life of it in shared storage")
+    elif signs.youngest < case.old:
+        lacks.append(f"it wrote to shared storage less than {case.old} s ago")
     lacks += signs.told
     rows.note(row, "unproven", why="; ".join(lacks)[:500])
     text = f"Host {host.name} is lost, and nothing proves that it is dead: its machines are not started elsewhere"
@@ -255,7 +268,9 @@ def fenced(tx: Session, host_id: int, case: Case, signs: Signs) -> str:
     row = rows.kept(tx, host_id)
     if proof_of(case, signs, _policy(host)) and _is_lost(host):
         return "dead"
-    rows.move(tx, host, row, "Suspect", "it could not be switched off")
+    off = signs.power == "Off"
+    why = "it is off, and nothing else proves that it is dead" if off else "it could not be switched off"
+    rows.move(tx, host, row, "Suspect", why)
     return _unproven(tx, host, row, case, signs)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation import tags
+from mgmt_server.allocation.hosts import kept_for_failures
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows, page_of_objects
@@ -19,11 +21,13 @@ from mgmt_server.jobs.rows import Node
 from mgmt_server.model.host import RESOURCE_STATES, Host
 from mgmt_server.model.template import OsCategory
 from mgmt_server.model.tenancy import ADMIN, ADMINS, RESOURCE_ADMIN, ROOT
+from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.cluster import rows as clusters
 from mgmt_server.resources.host import degraded, flows, joining, maintenance, removal, rows
 from mgmt_server.resources.host.views import host_view
 from mgmt_server.resources.outofband.rows import controlled, powered
+from mgmt_server.resources.vm.suitable import hosts_for
 
 OPERATORS = (ADMIN, RESOURCE_ADMIN)
 SWITCHES = {"enable": "Enabled", "enabled": "Enabled", "disable": "Disabled", "disabled": "Disabled"}
@@ -116,22 +120,20 @@ def update(
     name: its new name
     allocationstate: Enable, or Disable to place no more machines on it
     hosttags: tags by which service offerings choose the host
-    istagarule: false; tags are names
+    istagarule: whether hosttags is a rule: a comparison over tags, those that an offering asks for
     oscategoryid: the category of guest operating systems that it prefers
     url: the URL by which it was added
     annotation: a note for operators
     """
-    if istagarule:
-        raise InvalidValue("istagarule=true is not supported: hosttags are names")
+    if istagarule and not ctx.sent.get("hosttags"):
+        raise InvalidValue("istagarule=true needs hosttags: the rule")
     wanted = _switch(allocationstate)
     if wanted and wanted != id.resource_state:
         if id.resource_state not in ("Enabled", "Disabled"):
             raise Failed(f"host {id.name} is in {id.resource_state}: call cancelHostMaintenance first")
         RESOURCE_STATES.move(ctx.session, id.id, (id.resource_state,), wanted)
-    if hosttags is not None:
-        id.tags = ",".join(hosttags) or None
-    elif ctx.sent.get("hosttags") == "":
-        id.tags = None
+    if "hosttags" in ctx.sent:
+        tags.put(id, ctx.sent["hosttags"] if istagarule else ",".join(hosttags or ()), rule=istagarule)
     id.name, id.url = name or id.name, url or id.url
     id.annotation = annotation if annotation is not None else id.annotation
     id.os_category_id = oscategoryid.id if oscategoryid else id.os_category_id
@@ -152,7 +154,7 @@ def delete(ctx: Context, id: Operate[Host], forced: bool = False, forcedestroylo
     ctx.describe(f"deleting host {id.name}")
 
 
-@command("listHosts", roles=OPERATORS, answers=host_view, unsupported=("storageaccessgroup", "virtualmachineid"))
+@command("listHosts", roles=OPERATORS, answers=host_view, unsupported=("storageaccessgroup",))
 def list_hosts(
     ctx: Context,
     id: Use[Host] | None = None,
@@ -171,6 +173,7 @@ def list_hosts(
     managementserverid: Use[Node] | None = None,
     outofbandmanagementenabled: bool | None = None,
     outofbandmanagementpowerstate: str | None = None,
+    virtualmachineid: Use[Vm] | None = None,
 ) -> Rows:
     """List hosts.
 
@@ -185,11 +188,12 @@ def list_hosts(
     resourcestate: Enabled, Disabled, PrepareForMaintenance, Maintenance
     arch: those of this architecture
     version: those whose agent has this version
-    hahost: true for hosts kept for restarts only: there are none
+    hahost: true for hosts that are kept for machines whose host has failed (setting ha.tag), false for the others
     details: accepted; all fields are answered
     managementserverid: those connected to this management server
     outofbandmanagementenabled: those whose management controller is enabled, or is not
     outofbandmanagementpowerstate: those whose controller told On, Off or Unknown last, or is Disabled
+    virtualmachineid: those to which this machine could move as it is, or on which it could start while it is stopped
     """
     found = Rows(host_view).where(
         id=id and id.id, name=name, zone_id=zoneid, pod_id=podid, cluster_id=clusterid, hypervisor=hypervisor,
@@ -197,9 +201,10 @@ def list_hosts(
     )  # fmt: skip
     return found.where(
         Cluster.arch == arch if arch else None,
-        Host.id == -1 if hahost else None,
+        None if hahost is None else kept_for_failures() if hahost else ~kept_for_failures(),
         Node.id == managementserverid.id if managementserverid else None,
         None if outofbandmanagementenabled is None else controlled(outofbandmanagementenabled),
+        Host.id.in_(hosts_for(ctx.session, virtualmachineid)) if virtualmachineid is not None else None,
         powered(outofbandmanagementpowerstate) if outofbandmanagementpowerstate else None,
     )
 

@@ -27,6 +27,7 @@ from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.drivers.storage.kvm import KvmStorage
 from mgmt_server.errors import ApiError
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import Pool
 from mgmt_server.protocol.codec import BadMessage, build, plain
 from mgmt_server.protocol.machine import HostStatistics, MachineState
@@ -35,6 +36,11 @@ from mgmt_server.resources.storage import rows as storage
 
 log = logging.getLogger("cloudwright.hosts")
 
+PING = Setting(
+    "ping.interval",
+    "Seconds between two signs of life of an agent; silent for 2.5 times that, it is lost. Taken when a server starts",
+    least=2, most=3600,
+)  # fmt: skip
 MEASURE = 30.0  # seconds between looks at statistics
 AT_ONCE = 8
 

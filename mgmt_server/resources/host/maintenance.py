@@ -7,10 +7,12 @@ What cannot move keeps the host in ErrorInMaintenance, and each such machine is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mgmt_server.db import now
 from mgmt_server.errors import Failed, InUse
 from mgmt_server.jobs import Job
 from mgmt_server.jobs.flow import CHILDREN, Child
@@ -45,20 +47,26 @@ class Left:
 
     machines: tuple[tuple[int, str, str], ...]  # number, kind, uuid
     at_once: int
+    late: bool = False  # no more time is given
 
 
-def into_maintenance(job: Job, host_id: int) -> None:
-    """PrepareForMaintenance, then Maintenance; ErrorInMaintenance when something stays."""
+def into_maintenance(job: Job, host_id: int, patience: int = 0) -> None:
+    """PrepareForMaintenance, then Maintenance; ErrorInMaintenance when something stays.
+
+    `patience`: for so many seconds at most machines are sent away.
+    """
     rounds = job.write(closing, host_id)
-    total = len(job.write(left, host_id, 0).machines)
+    until = job.write(deadline, patience) if patience else None
+    total = len(job.write(left, host_id, 0, until).machines)
     for turn in range(rounds):
-        found = job.write(left, host_id, total)
-        if not found.machines:
+        found = job.write(left, host_id, total, until)
+        if not found.machines or found.late:
             break
         failed = 0
         for start in range(0, len(found.machines), found.at_once):
-            if start:
-                job.write(left, host_id, total)  # raises when somebody has cancelled
+            # raises when somebody has cancelled
+            if start and job.write(left, host_id, total, until).late:
+                break
             some = found.machines[start : start + found.at_once]
             failed += len(job.wait_all([Child(leave, (n, host_id), f"vm:{n}", (k, u)) for n, k, u in some]))
         if failed and turn + 1 < rounds:
@@ -83,7 +91,11 @@ def closing(tx: Session, host_id: int) -> int:
     return ROUNDS.number()
 
 
-def left(tx: Session, host_id: int, total: int) -> Left:
+def deadline(tx: Session, seconds: int) -> datetime:
+    return now() + timedelta(seconds=seconds)
+
+
+def left(tx: Session, host_id: int, total: int, until: datetime | None = None) -> Left:
     """What is still there. Raises Failed when the maintenance has been cancelled."""
     host = tx.get_one(Host, host_id, with_for_update=True)
     if host.resource_state not in MOVING:
@@ -95,7 +107,8 @@ def left(tx: Session, host_id: int, total: int) -> Left:
         _tell(host, f"{total - len(found)} of {total} machines have left")
     kind = {"User": "VirtualMachine"}
     machines = tuple((vm.id, kind.get(vm.kind, "SystemVm"), vm.uuid) for vm in found)
-    return Left(machines, min(AT_ONCE.number(Scope("Cluster", host.cluster_id)), CHILDREN))
+    at_once = min(AT_ONCE.number(Scope("Cluster", host.cluster_id)), CHILDREN)
+    return Left(machines, at_once, until is not None and now() >= until)
 
 
 def machines_of(tx: Session, host_id: int) -> list[Vm]:

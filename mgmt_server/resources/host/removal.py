@@ -16,7 +16,7 @@ from mgmt_server.errors import ApiError, Failed, InUse
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.host import RESOURCE_STATES, Host
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume, instance_name
+from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.host import rows
 from mgmt_server.resources.host.maintenance import machines_of
@@ -76,7 +76,7 @@ def _stop(host: Host, number: int) -> None:
     """Cut a machine's power. A host that is lost cannot be asked: who forces its removal knows that it is off."""
     vm = write(_get, number)
     if host.state == "Up":
-        dispatch.stop(uuid4(), storage.ref(host), instance_name(vm.kind, vm.account_id, vm.id), True)
+        dispatch.stop(uuid4(), storage.ref(host), vm.instance, True)
     write(_stopped, number, host.id)
 
 

@@ -11,6 +11,8 @@ from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import now, reading, write
+from mgmt_server.jobs.queue import LEASE
+from mgmt_server.jobs.rows import Node
 from mgmt_server.jobs.worker import every
 from mgmt_server.model.agent import Agent
 from mgmt_server.model.host import Host
@@ -50,14 +52,17 @@ def look_at_all() -> None:
 def settle(tx: Session) -> None:
     """Move hosts to where their agents are."""
     hosts = (
-        select(Host, Agent.node, Agent.seen)
+        select(Host, Agent.node, Agent.seen, Node.heartbeat)
         .join(Agent, Agent.uuid == Host.agent)
+        .outerjoin(Node, Node.name == Agent.node)
         .where(Host.removed.is_(None), Host.hypervisor == "KVM")
     )
     for host in tx.scalars(_dark()):
         rows.start_connecting(tx, host)
-    for host, node, seen in tx.execute(hosts):
+    for host, node, seen, beat in tx.execute(hosts):
         gone_since = seen or host.created
+        if beat is not None and beat < now() - LEASE:  # its server died: an agent that lives is with another soon
+            node, gone_since = "", max(gone_since, beat)
         if not node and host.state in ("Up", "Connecting") and gone_since < now() - GRACE:
             rows.move(tx, host.id, ("Up", "Connecting"), "Disconnected", disconnected=gone_since)
         elif not node and host.state == "Disconnected" and gone_since < now() - timedelta(seconds=LOST.number()):

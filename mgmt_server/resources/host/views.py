@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from mgmt_server.allocation.hosts import HA_TAG, tagged
 from mgmt_server.api.view import View, always, shown
 from mgmt_server.jobs.rows import Node
 from mgmt_server.model.agent import Agent
@@ -117,9 +118,9 @@ host_view = View(
     islocalstorageactive=shown(lambda pool: pool is not None, _local),
     created=Host.created,
     events=always(EVENTS),
-    hosttags=Host.tags,
-    explicithosttags=Host.tags,
-    istagarule=shown(lambda tags: False if tags else None, Host.tags),
+    hosttags=func.coalesce(Host.tag_rule, Host.tags),
+    explicithosttags=func.coalesce(Host.tag_rule, Host.tags),
+    istagarule=shown(lambda tags, rule: bool(rule) if tags or rule else None, Host.tags, Host.tag_rule),
     oscategoryid=OsCategory.uuid,
     oscategoryname=OsCategory.name,
     annotation=Host.annotation,
@@ -135,7 +136,7 @@ host_view = View(
         OutOfBand.username,
     ),
     resourcestate=Host.resource_state,
-    hahost=always(False),
+    hahost=shown(lambda tags: bool(HA_TAG.text()) and tagged(tags, [HA_TAG.text()]), Host.tags),
     ueficapability=always(False),
     hasannotations=shown(lambda note, more: bool(note or more), Host.annotation, is_annotated("HOST", Host.uuid)),
 )

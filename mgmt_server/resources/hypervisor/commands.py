@@ -54,7 +54,7 @@ def list_capabilities(ctx: Context, id: str | None = None, hypervisor: str | Non
     "updateHypervisorCapabilities",
     roles=ROOT,
     key="hypervisorcapabilities",
-    unsupported=("securitygroupenabled", "storagemotionenabled", "vmsnapshotenabled"),
+    unsupported=("securitygroupenabled",),
 )
 def update_capabilities(
     ctx: Context,
@@ -64,8 +64,10 @@ def update_capabilities(
     maxguestslimit: int | None = None,
     maxdatavolumeslimit: int | None = None,
     maxhostspercluster: int | None = None,
+    storagemotionenabled: bool | None = None,
+    vmsnapshotenabled: bool | None = None,
 ) -> dict[str, Any]:
-    """Change how much a hypervisor bears. Machines and disks that are there already stay.
+    """Change how much a hypervisor bears, and what it does. What is there already stays.
 
     id: the entry
     hypervisor: its hypervisor, instead of its id
@@ -73,6 +75,8 @@ def update_capabilities(
     maxguestslimit: machines on one host
     maxdatavolumeslimit: data disks of one machine
     maxhostspercluster: hosts in one cluster
+    storagemotionenabled: whether disks may move to other pools while their machine runs
+    vmsnapshotenabled: whether machines may have snapshots
     """
     if (id is None) == (hypervisor is None):
         raise InvalidValue("send either id or hypervisor")
@@ -87,7 +91,8 @@ def update_capabilities(
         ("maxguestslimit", "maxdatavolumeslimit", "maxhostspercluster"), changed.values(), strict=True
     ):
         between(parameter, value, 1)
-    after = replace(before, **{k: v for k, v in changed.items() if v is not None})
+    switched = {"storage_motion": storagemotionenabled, "vm_snapshots": vmsnapshotenabled}
+    after = replace(before, **{k: v for k, v in (changed | switched).items() if v is not None})
     _keep(ctx, name, after)
     ctx.describe(f"changing what {name} bears")
     return _capabilities(name, after)
@@ -100,6 +105,7 @@ def _keep(ctx: Context, name: str, limits: Limits) -> None:
         row = HypervisorLimits(hypervisor=name, machines=limits.machines, data_disks=limits.data_disks)
         ctx.session.add(row)
     row.machines, row.data_disks, row.hosts = limits.machines, limits.data_disks, limits.hosts
+    row.storage_motion, row.vm_snapshots = limits.storage_motion, limits.vm_snapshots
     after_commit(forget)
 
 
@@ -115,7 +121,7 @@ def _capabilities(name: str, limits: Limits) -> dict[str, Any]:
         "maxguestslimit": limits.machines,
         "maxdatavolumeslimit": limits.data_disks,
         "securitygroupenabled": False,
-        "storagemotionenabled": True,
-        "vmsnapshotenabled": True,
+        "storagemotionenabled": limits.storage_motion,
+        "vmsnapshotenabled": limits.vm_snapshots,
     }
     return told | ({"maxhostspercluster": limits.hosts} if limits.hosts is not None else {})

@@ -19,7 +19,8 @@ from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ADMIN, RESOURCE_ADMIN, ROOT
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import alone
-from mgmt_server.resources.imagestore import rows
+from mgmt_server.resources.imagestore import migrating, objects, rows  # noqa: F401  more commands
+from mgmt_server.resources.imagestore.settings import TOLD
 from mgmt_server.resources.imagestore.views import image_store_view, secondary_view
 
 
@@ -68,13 +69,14 @@ def update(
     id: the store
     name: its new name
     readonly: true to put nothing more on it
-    capacitybytes: its size in bytes, where it cannot be measured
+    capacitybytes: its size in bytes, from now on in place of what is measured
     """
     if capacitybytes is not None and capacitybytes < 1:
         raise InvalidValue("capacitybytes is at least 1")
     id.name = name or id.name
     id.readonly = readonly if readonly is not None else id.readonly
-    id.capacity = capacitybytes or id.capacity
+    if capacitybytes is not None:
+        id.capacity, id.details = capacitybytes, {**id.details, TOLD: str(capacitybytes)}
     ctx.describe(f"changing secondary storage {id.name}")
     return id
 

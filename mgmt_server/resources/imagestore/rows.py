@@ -8,10 +8,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.drivers.image import nfs, system
-from mgmt_server.drivers.image.download import shown
 from mgmt_server.errors import ApiError, InvalidValue
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.zone import Cluster, Zone
+from mgmt_server.protocol.download import shown
 from mgmt_server.resources.template import flows as templates
 
 

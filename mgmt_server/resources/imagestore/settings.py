@@ -1,8 +1,8 @@
 """Settings of secondary storage, and how this server reaches NFS."""
 
 from mgmt_server.drivers.image import nfs
-from mgmt_server.drivers.image.download import Limits
 from mgmt_server.model.settings import Setting
+from mgmt_server.protocol.download import Limits
 
 ALLOWED = Setting(
     "secstorage.allowed.internal.sites",
@@ -16,6 +16,8 @@ ACCESS = Setting(
     scopes=("Global",),
     options=("auto", "mount", "libnfs"),
 )
+
+TOLD = "capacitybytes"  # detail of a store whose size was told, and is not the measured one
 
 nfs.use_access(ACCESS.text)
 

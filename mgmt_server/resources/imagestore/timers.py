@@ -15,6 +15,7 @@ from mgmt_server.jobs.worker import every
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.resources.imagestore.rows import note_system_image
+from mgmt_server.resources.imagestore.settings import TOLD
 
 log = logging.getLogger("cloudwright.storage")
 INTERVAL = Setting(
@@ -50,6 +51,8 @@ def measure(stores: list[ImageStore]) -> None:
 
 
 def _note(tx: Session, store_id: int, used: int, there: int, image: system.SystemImage | None) -> None:
+    store = tx.get_one(ImageStore, store_id)
     mine = update(ImageStore).where(ImageStore.id == store_id)
-    tx.execute(mine.values(used=used, capacity=there).execution_options(synchronize_session=False))
-    note_system_image(tx, tx.get_one(ImageStore, store_id), image)
+    capacity = int(store.details.get(TOLD) or there)
+    tx.execute(mine.values(used=used, capacity=capacity).execution_options(synchronize_session=False))
+    note_system_image(tx, store, image)

@@ -18,11 +18,11 @@ from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import one_of
+from mgmt_server.protocol.checksum import digest_of
+from mgmt_server.resources.checks import assign, one_of
 from mgmt_server.resources.offering.rules import absent
 from mgmt_server.resources.template import flows
 from mgmt_server.resources.template.adding import add, fetched
-from mgmt_server.resources.template.bring import digest_of
 from mgmt_server.resources.template.changing import machines_with, remove, renewed
 from mgmt_server.resources.template.rules import (
     ARCHITECTURES,
@@ -77,12 +77,11 @@ def register(
     isdynamicallyscalable: whether its guests may be resized while they run
     arch: x86_64 or aarch64
     imagestoreuuid: the secondary storage that it goes to; for root administrators
-    directdownload: not supported; false is accepted
+    directdownload: hosts fetch it from the URL at the first use; it is on no secondary storage
     account: whose it shall be; with domainid
     domainid: that account's domain
     projectid: the project that it is for
     """
-    absent(directdownload=directdownload)
     whose = owner(ctx, account, domainid, projectid)
     check_visibility(ctx, whose, ispublic, isfeatured)
     if ostypeid is None and bootable:
@@ -92,6 +91,8 @@ def register(
     zones, everywhere = zones_of(ctx, zoneid, None)
     if not all(flows.zone_is_simulated(ctx.session, z.id) for z in zones):  # there nothing is fetched
         check_host(url_of(url))
+    if directdownload and imagestoreuuid:
+        raise InvalidValue("directdownload=true: the ISO is on no secondary storage: leave imagestoreuuid out")
     store = _store(ctx, imagestoreuuid, zones) if imagestoreuuid else None
     iso = add(
         ctx,
@@ -108,6 +109,7 @@ def register(
         featured=isfeatured,
         extractable=isextractable,
         cross_zones=everywhere,
+        direct_download=directdownload,
         password_enabled=passwordenabled,
         dynamically_scalable=isdynamicallyscalable,
         arch=one_of("arch", arch, ARCHITECTURES),
@@ -184,9 +186,7 @@ def update(
         "details": renewed(details, cleanupdetails),
         "sort_key": sortkey,
     }
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
     ctx.describe(f"changing ISO {id.name}")
     return id
 

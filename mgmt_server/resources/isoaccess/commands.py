@@ -46,7 +46,7 @@ def list_isos(
     zoneid: those in this zone
     bootable: those that machines may start from, or not
     ispublic: those that everybody may use, or not
-    isready: those whose image is, or is not, on secondary storage
+    isready: true leaves those whose image is on secondary storage
     hypervisor: accepted; ISOs are for every hypervisor
     arch: x86_64 or aarch64
     oscategoryid: those with an operating system of this category

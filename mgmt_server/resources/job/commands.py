@@ -29,8 +29,7 @@ def query(
     """
     if jobid is not None:
         # one statement: clients poll this more often than anything else
-        mine = (JobRow.uuid == jobid) & JobRow.usable_by(ctx.caller)
-        found = job_view.find(ctx.session, ctx.caller, mine)
+        found = job_view.usable(ctx.session, ctx.caller, jobid)
         if found is None:
             raise no_entity("jobid", jobid)
         return found

@@ -9,9 +9,13 @@ import orjson
 from mgmt_server.api.view import View, only, shown
 from mgmt_server.jobs.rows import OPEN, JobRow, Node
 from mgmt_server.model.account import Account, Domain, User
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMIN
 
 STATUS = {"done": 1, "failed": 2}
+EXPOSED = Setting(
+    "expose.errors.to.user", "Whether all users read why a job failed as root administrators do: with hosts and pools"
+)
 
 
 def _status(state: str) -> int:
@@ -25,6 +29,10 @@ def _result(state: str, result: str | None) -> dict[str, Any] | None:
 def _result_with_names(state: str, result: str | None, inventory: str | None) -> dict[str, Any] | None:
     found = _result(state, result)
     return found | {"errortext": inventory} if found and inventory else found
+
+
+def _result_for_users(state: str, result: str | None, inventory: str | None) -> dict[str, Any] | None:
+    return _result_with_names(state, result, inventory if inventory and EXPOSED.flag() else None)
 
 
 def _type(state: str, result: str | None) -> str | None:
@@ -50,7 +58,7 @@ job_view = View(
     jobresult=only(
         ADMIN,
         shown(_result_with_names, JobRow.state, JobRow.result, JobRow.inventory),
-        shown(_result, JobRow.state, JobRow.result),
+        shown(_result_for_users, JobRow.state, JobRow.result, JobRow.inventory),
     ),
     jobinstancetype=JobRow.instance_type,
     jobinstanceid=JobRow.instance_uuid,

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Operate, Use
-from mgmt_server.db import now, write
+from mgmt_server.db import changed, now, write
 from mgmt_server.drivers import ldap
 from mgmt_server.drivers.ldap import Directory
 from mgmt_server.errors import InvalidValue
@@ -174,11 +174,15 @@ def unlink(ctx: Context, domainid: Operate[Domain], ldapdomain: str | None = Non
     """Take the links of a domain and its accounts to a directory away. Users stay.
 
     domainid: the domain
-    ldapdomain: the link to this group or unit alone
+    ldapdomain: the link to this group or unit alone; refused where there is none
     """
     mine = LdapLink.domain_id == domainid.id
     gone = mine & (LdapLink.name == ldapdomain) if ldapdomain is not None else mine
-    ctx.session.execute(delete(LdapLink).where(gone).execution_options(synchronize_session=False))
+    taken = changed(ctx.session.execute(delete(LdapLink).where(gone).execution_options(synchronize_session=False)))
+    if ldapdomain is not None and taken == 0:  # whoever mistypes a name must not think that its people are out
+        raise InvalidValue(
+            f"{ldapdomain[:200]} is not linked to the domain {domainid.name}: listLdapLinks names what is"
+        )
 
 
 # --- the commands of old ---

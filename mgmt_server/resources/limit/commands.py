@@ -16,13 +16,14 @@ from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import after_commit
 from mgmt_server.errors import InvalidValue, NotPermitted
 from mgmt_server.model.account import ROOT_DOMAIN, Account, Domain, Project, Role
-from mgmt_server.model.limit import TYPES, UNLIMITED, ResourceCount
+from mgmt_server.model.limit import MOST, SOME_LIMIT, TYPES, UNLIMITED, USED, ResourceCount, most_of, used_of
 from mgmt_server.model.tenancy import ADMINS, EVERYONE, USER
 from mgmt_server.resources.account.rights import RANKS
 from mgmt_server.resources.limit import recount
 from mgmt_server.resources.limit.owners import Of, account_of, domain_of, of_caller, project_of
 
 LARGEST = 1 << 31
+LIMITS_A_ROW = 100
 
 
 @command("listResourceLimits", roles=EVERYONE, key="", reads=True)
@@ -38,7 +39,7 @@ def list_limits(
 ) -> dict[str, Any]:
     """List the limits of an account, a domain or a project; the caller's own by default.
 
-    id: one limit that was set, by its number
+    id: one limit that was set, by its number: that of its row, two digits more for the type
     resourcetype: of this type alone: 0 machines, 1 public addresses, 2 volumes, 3 snapshots, 4 templates ...
     resourcetypename: of the type of this name alone, such as user_vm
     tag: what is limited for this tag of hosts or storage
@@ -49,11 +50,13 @@ def list_limits(
     types = [_type(resourcetype, resourcetypename)] if resourcetype is not None or resourcetypename else list(TYPES)
     only: tuple[str, str] | None = None
     if id is not None:
-        row = ctx.session.scalar(select(ResourceCount).where(ResourceCount.id == id, ResourceCount.most.is_not(None)))
-        seen = _visible(ctx, row) if row is not None else None
+        number, of = divmod(id, LIMITS_A_ROW)
+        type = next((t for t, (n, _) in TYPES.items() if n == of), "")
+        row = ctx.session.scalar(select(ResourceCount).where(ResourceCount.id == number))
+        seen = _visible(ctx, row) if row is not None and type in most_of(row) else None
         if row is None or seen is None:
             return {}
-        owner, only = seen, (row.type, row.tag)
+        owner, only = seen, (type, row.tag)
     else:
         owner = _owner(ctx, account, domainid, projectid)
     shown = [(t, g) for t in types for g in _tags(t, tag) if only in (None, (t, g))]
@@ -96,9 +99,10 @@ def update_limit(
     owner = _owner(ctx, account, domainid, projectid)
     _may_limit(ctx, owner, type, max, tag or "")
     place = Owner(owner.key, owner.kind, owner.account_id, owner.limited_domain, owner.depth)
-    limits.make_rows(ctx.session, [(place, type, tag or "")])
-    row = update(ResourceCount).where(ResourceCount.key == key_of(owner.key, type, tag or ""))
-    ctx.session.execute(row.values(most=limits.kept(max, type)).execution_options(synchronize_session=False))
+    limits.make_rows(ctx.session, [(place, tag or "")])
+    row = update(ResourceCount).where(ResourceCount.key == key_of(owner.key, tag or ""))
+    row = row.values({MOST[type]: limits.kept(max, type)}).execution_options(synchronize_session=False)
+    ctx.session.execute(row)
     after_commit(limits.forget)
     ctx.describe(f"setting the limit of {type}{f' with tag {tag}' if tag else ''} for {owner.spoken} to {max}")
     return owner.told() | _type_told(type, tag or "") | {"max": max}
@@ -189,13 +193,11 @@ def _visible(ctx: Context, row: ResourceCount) -> Of | None:
 
 def _set(ctx: Context, owner: Of) -> dict[tuple[str, str], int]:
     """Limits that somebody set, for a domain also those of the nearest above it; in the unit of the API."""
-    row = ResourceCount
-    rows = select(row.type, row.tag, row.most).where(owner.rows(), row.most.is_not(None))
-    found = ctx.session.execute(rows).all()
     if owner.kind == "free":
         return {}
+    rows = ctx.session.scalars(select(ResourceCount).where(owner.rows(), SOME_LIMIT))
     above = limits.inherited(owner.path) if owner.limited_domain is not None else {}
-    held = above | {(type, tag): most or 0 for type, tag, most in found}
+    held = above | {(type, row.tag): most for row in rows for type, most in most_of(row).items()}
     return {(type, tag): limits.spoken(most, type) for (type, tag), most in held.items()}
 
 
@@ -205,12 +207,13 @@ def _default(owner: Of, type: str, tag: str) -> int:
 
 def _used(ctx: Context, owner: Of) -> dict[tuple[str, str], int]:
     """What is counted; storage in bytes, as the protocol has it."""
-    row = ResourceCount
     if owner.limited_domain == ROOT_DOMAIN:  # for which nothing is kept
-        sums = select(row.type, row.tag, func.sum(row.used)).where(row.account_id.is_not(None))
-        return {(type, tag): int(used) for type, tag, used in ctx.session.execute(sums.group_by(row.type, row.tag))}
-    rows = ctx.session.execute(select(row.type, row.tag, row.used).where(owner.rows()))
-    return {(type, tag): used for type, tag, used in rows}
+        sums = (func.sum(USED[type]) for type in TYPES)
+        rows = select(ResourceCount.tag, *sums).where(ResourceCount.account_id.is_not(None))
+        found = ctx.session.execute(rows.group_by(ResourceCount.tag))
+        return {(type, tag): int(used) for tag, *all in found for type, used in zip(TYPES, all, strict=True)}
+    counts = ctx.session.scalars(select(ResourceCount).where(owner.rows()))
+    return {(type, row.tag): used for row in counts for type, used in used_of(row).items()}
 
 
 def _type_told(type: str, tag: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select, true, update
+from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, limits
@@ -19,7 +19,7 @@ from mgmt_server.allocation.counted import words
 from mgmt_server.allocation.limits import Owner, key_of
 from mgmt_server.db import write
 from mgmt_server.model.account import ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Domain, Project, ProjectMember
-from mgmt_server.model.limit import TYPES, ResourceCount
+from mgmt_server.model.limit import SOME_USED, TYPES, USED, ResourceCount
 from mgmt_server.model.network import Network
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
@@ -32,6 +32,7 @@ from mgmt_server.model.zone import Address, VlanRange
 
 Found = Counter[tuple[int, str, str]]  # account, type, tag
 UNCOUNTED = ("vpc",)  # of which there are none to count yet
+COUNTED = tuple(type for type in TYPES if type not in UNCOUNTED)
 AT_ONCE = 400  # keys in one statement
 PART = 100  # accounts of one transaction, whose counts are locked so long
 
@@ -65,7 +66,7 @@ def count(session: Session, accounts: Sequence[int] | None = None) -> Found:
         _add(session, found, type, rows.where(_of(table.account_id, accounts)).group_by(table.account_id))
     images = select(Template.account_id, func.sum(TemplateOnStore.physical_size))
     images = images.join(TemplateOnStore, TemplateOnStore.template_id == Template.id)
-    images = images.where(Template.type.in_(counted.TENANTS))
+    images = images.where(Template.type.in_(counted.STORED))
     images = images.where(_of(Template.account_id, accounts)).group_by(Template.account_id)
     _add(session, found, "secondary_storage", images)
     kept = select(Snapshot.account_id, func.sum(SnapshotOnStore.physical_size))
@@ -144,12 +145,14 @@ def _places(session: Session, accounts: Sequence[int] | None) -> _Places:
 def wrong(session: Session) -> tuple[list[int], list[int]]:
     """Accounts and domains whose counts do not seem right. Work that goes on meanwhile may make some seem so."""
     real = count(session)
-    row = ResourceCount
-    rows = select(row.account_id, row.domain_id, row.type, row.tag, row.used).where(row.type.not_in(UNCOUNTED))
-    told = session.execute(rows).all()
+    kept: dict[tuple[int, str, str], int] = {}
+    above: dict[tuple[int, str, str], int] = {}
+    columns = [USED[type] for type in COUNTED]
+    rows = select(ResourceCount.account_id, ResourceCount.domain_id, ResourceCount.tag, *columns).where(SOME_USED)
+    for account, domain, tag, *amounts in session.execute(rows):
+        whose, number = (kept, account) if account is not None else (above, domain)
+        whose.update({(number, type, tag): used for type, used in zip(COUNTED, amounts, strict=True) if used})
     places = _places(session, None)
-    kept = {(account, type, tag): used for account, _, type, tag, used in told if account is not None}
-    above = {(domain, type, tag): used for _, domain, type, tag, used in told if domain is not None}
     sums: Found = Counter()
     for (account, type, tag), used in kept.items():
         for domain in places.above(account):
@@ -180,7 +183,7 @@ def repair(
     mine = [Owner(f"account:{a}", "account", account_id=a) for a in sorted(places.accounts)]
     concerned = {domain for account in places.accounts for domain in places.above(account)} | set(domains)
     above = [Owner(f"domain:{d}", "domain", domain_id=d) for d in sorted(concerned)]
-    wanted = set(TYPES if types is None else types) - set(UNCOUNTED)
+    wanted = set(COUNTED if types is None else types) - set(UNCOUNTED)
     while True:
         rows = _locked(tx, mine, above)
         real, sums = count(tx, sorted(places.accounts)), Counter[tuple[int, str, str]]()
@@ -208,28 +211,27 @@ def repair_all(
     return found + (write(repair, (), domains, types, tag) if domains else [])
 
 
-Rows = dict[tuple[str, str, str], int]  # owner's key, type, tag: used
+Rows = dict[tuple[str, str], dict[str, int]]  # owner's key, tag: used of each type
 
 
-def _lacking(owners: Sequence[Owner], rows: Rows, real: Found, wanted: set[str]) -> list[tuple[Owner, str, str]]:
-    """Counts that there is no row for."""
+def _lacking(owners: Sequence[Owner], rows: Rows, real: Found, wanted: set[str]) -> list[tuple[Owner, str]]:
+    """Owners and tags that there is no row for."""
     by_id = {o.account_id or o.domain_id or 0: o for o in owners}
-    there = [
-        (by_id[n], type, tag) for (n, type, tag), amount in real.items() if n in by_id and type in wanted and amount
-    ]
-    return [what for what in there if (what[0].key, *what[1:]) not in rows]
+    there = {(by_id[n], tag) for (n, type, tag), amount in real.items() if n in by_id and type in wanted and amount}
+    return sorted(((o, tag) for o, tag in there if (o.key, tag) not in rows), key=lambda what: (what[0].key, what[1]))
 
 
 def _repairs(owners: Sequence[Owner], rows: Rows, real: Found, wanted: set[str], tag: str | None) -> list[Repair]:
     found = []
     by_key = {o.key: o for o in owners}
-    for (key, type, each), used in rows.items():
+    for (key, each), amounts in rows.items():
         owner = by_key.get(key)
-        if owner is None or type not in wanted or not _shown(type, each) or tag not in (None, each):
+        if owner is None or tag not in (None, each):
             continue
-        right = real[owner.account_id or owner.domain_id or 0, type, each]
-        if used != right:
-            found.append(Repair(owner, type, each, used, right))
+        for type in COUNTED:
+            right = real[owner.account_id or owner.domain_id or 0, type, each]
+            if type in wanted and _shown(type, each) and amounts[type] != right:
+                found.append(Repair(owner, type, each, amounts[type], right))
     return found
 
 
@@ -243,26 +245,29 @@ def _locked(tx: Session, mine: Sequence[Owner], above: Sequence[Owner]) -> Rows:
     keys.sort()
     found: Rows = {}
     for start in range(0, len(keys), AT_ONCE):
-        part = select(row.key, row.type, row.tag, row.used).where(row.key.in_(keys[start : start + AT_ONCE]))
-        for key, type, tag, used in tx.execute(part.order_by(row.key).with_for_update()):
-            found[key.split("/", 1)[0], type, tag] = used
+        part = select(row.key, row.tag, *USED.values()).where(row.key.in_(keys[start : start + AT_ONCE]))
+        for key, tag, *amounts in tx.execute(part.order_by(row.key).with_for_update()):
+            found[key.split("/", 1)[0], tag] = dict(zip(USED, amounts, strict=True))
     return found
 
 
 def _write(tx: Session, repairs: Sequence[Repair]) -> None:
-    if repairs:
-        table: Any = ResourceCount.__table__
-        change = update(table).where(table.c.key == bindparam("which")).values(used=bindparam("real"))
-        tx.execute(change, [{"which": key_of(r.owner.key, r.type, r.tag), "real": r.real} for r in repairs])
+    rows: dict[str, dict[str, int]] = {}
+    for r in repairs:
+        rows.setdefault(key_of(r.owner.key, r.tag), {})[r.type] = r.real
+    for key, real in rows.items():
+        change = update(ResourceCount).where(ResourceCount.key == key).values(real)
+        tx.execute(change.execution_options(synchronize_session=False))
 
 
 def _sums(tx: Session, places: _Places) -> Found:
     """What the accounts in and below each domain are counted for."""
     found: Found = Counter()
-    row = ResourceCount
-    rows = select(Domain.path, row.type, row.tag, func.sum(row.used)).select_from(row)
-    rows = rows.join(Account, Account.id == row.account_id).join(Domain, Domain.id == Account.domain_id)
-    for path, type, tag, used in tx.execute(rows.group_by(Domain.path, row.type, row.tag)):
+    sums = [func.sum(USED[type]) for type in COUNTED]
+    rows = select(Domain.path, ResourceCount.tag, *sums).select_from(ResourceCount).where(SOME_USED)
+    rows = rows.join(Account, Account.id == ResourceCount.account_id).join(Domain, Domain.id == Account.domain_id)
+    for path, tag, *amounts in tx.execute(rows.group_by(Domain.path, ResourceCount.tag)):
         for each in ancestors(path):
-            found[places.domains.get(each, ROOT_DOMAIN), type, tag] += int(used or 0)
+            for type, used in zip(COUNTED, amounts, strict=True):
+                found[places.domains.get(each, ROOT_DOMAIN), type, tag] += int(used or 0)
     return found

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, func, literal, null, or_, select, union_all
+from sqlalchemy import BigInteger, and_, cast, func, literal, null, select, union_all
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import limits
+from mgmt_server.db.prepared import among
 from mgmt_server.model.account import ACCOUNT_TYPES, ROOT_DOMAIN, SYSTEM_ACCOUNT, Account, Domain
 from mgmt_server.model.limit import IN_BYTES, NO_LIMIT, TYPES, ResourceCount
 
@@ -54,50 +55,40 @@ def of_owners(session: Session, keys: Iterable[str]) -> dict[str, Have]:
         kind, _, number = key.partition(":")
         numbers[kind].append(int(number))
     parts = _selects(sorted(numbers["account"]), sorted(numbers["domain"]))
-    if not parts:
-        return {}
-    fresh: dict[str, Have] = {}  # by kind: what holds for whom nothing is counted
-    found: dict[tuple[str, int], Have] = {}
-    free: set[tuple[str, int]] = set()
-    rows = session.execute(parts[0] if len(parts) == 1 else union_all(*parts)).all()
-    for owner, number, kind, type, used, most, path in rows:
-        have = found.get((owner, number))
-        if have is None:
-            what = _kind(owner, number, kind)
-            if what not in fresh:
-                fresh[what] = {t: (0, _most(limits.kept(limits.default(what, t), t))) for t in TYPES}
-            have = found[owner, number] = fresh[what].copy()
-            if path:
-                have |= {t: (0, _most(m)) for (t, tag), m in limits.inherited(path).items() if not tag}
-            if what == "free":
-                free.add((owner, number))
-        if type in have:
-            default = have[type][1]
-            own = default if most is None or (owner, number) in free else _most(int(most))
-            have[type] = (int(used), own)
-    return {f"{owner}:{number}": have for (owner, number), have in found.items()}
+    defaults: dict[str, list[int | None]] = {}  # by kind: what holds for whom nothing was set
+    found: dict[str, Have] = {}
+    rows = session.execute(parts[0] if len(parts) == 1 else union_all(*parts)).all() if parts else ()
+    for owner, number, account_type, path, *counts in rows:
+        kind = _kind(owner, number, account_type)
+        if kind not in defaults:
+            defaults[kind] = [_most(limits.kept(limits.default(kind, t), t)) for t in TYPES]
+        most = counts[len(TYPES) :] if kind != "free" else []
+        have = {t: (used or 0, by) for t, used, by in zip(TYPES, counts, defaults[kind], strict=False)}
+        if path and (above := limits.inherited(path)):
+            have |= {t: (have[t][0], _most(m)) for (t, tag), m in above.items() if not tag}
+        if most.count(None) < len(most):
+            have |= {t: (have[t][0], _most(int(m))) for t, m in zip(TYPES, most, strict=True) if m is not None}
+        found[f"{owner}:{number}"] = have
+    return found
 
 
 def _selects(accounts: list[int], domains: list[int]) -> list[Any]:
-    """Of tables instead of classes: a page of 500 owners has thousands of rows."""
-    row, account, domain, parts = _COUNT, Account.__table__.c, Domain.__table__.c, list[Any]()
-    columns: tuple[Any, ...]
-    told = and_(row.tag == "", or_(row.used != 0, row.most.is_not(None)))  # others say nothing that is not known
+    """Of tables instead of classes: a page has hundreds of owners."""
+    row, account, domain, parts = ResourceCount.__table__.c, Account.__table__.c, Domain.__table__.c, list[Any]()
+    used, most = [row[t] for t in TYPES], [row[f"most_{t}"] for t in TYPES]
     if accounts:
-        mine = Account.__table__.outerjoin(ResourceCount.__table__, and_(row.account_id == account.id, told))
-        columns = (literal("account"), account.id, account.type, row.type, row.used, row.most, null())
-        parts.append(select(*columns).select_from(mine).where(account.id.in_(accounts)))
+        mine = Account.__table__.outerjoin(ResourceCount.__table__, and_(row.account_id == account.id, row.tag == ""))
+        said = (literal("account"), account.id, account.type, null(), *used, *most)
+        parts.append(select(*said).select_from(mine).where(among(account.id, accounts)))
     if domains:
-        mine = Domain.__table__.outerjoin(ResourceCount.__table__, and_(row.domain_id == domain.id, told))
-        columns = (literal("domain"), domain.id, literal(0), row.type, row.used, row.most, domain.path)
-        parts.append(select(*columns).select_from(mine).where(domain.id.in_(domains)))
+        mine = Domain.__table__.outerjoin(ResourceCount.__table__, and_(row.domain_id == domain.id, row.tag == ""))
+        said = (literal("domain"), domain.id, literal(0), domain.path, *used, *most)
+        parts.append(select(*said).select_from(mine).where(among(domain.id, domains), domain.id != ROOT_DOMAIN))
     if ROOT_DOMAIN in domains:
-        columns = (literal("domain"), literal(ROOT_DOMAIN), literal(0), row.type, func.sum(row.used), null(), null())
-        parts.append(select(*columns).where(row.account_id.is_not(None), row.tag == "").group_by(row.type))
+        sums = (cast(func.sum(column), BigInteger) for column in used)  # else it is no whole number to MariaDB
+        said = (literal("domain"), literal(ROOT_DOMAIN), literal(0), null(), *sums, *(null() for _ in TYPES))
+        parts.append(select(*said).where(row.account_id.is_not(None), row.tag == ""))
     return parts
-
-
-_COUNT = ResourceCount.__table__.c
 
 
 def _kind(owner: str, number: int, account_type: int) -> str:

@@ -94,7 +94,7 @@ def _sqlite(session: Session) -> dict[str, Any]:
         "hostname": "localhost",
         "version": session.scalar(text("SELECT sqlite_version()")),
         "versioncomment": "SQLite",
-        "queries": db.statements,
+        "queries": db.statements(),
         "connections": db.connections(),
         "replicas": [],
     }

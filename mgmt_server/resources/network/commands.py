@@ -19,7 +19,7 @@ from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import PhysicalNetwork, Zone
-from mgmt_server.resources.checks import address, domain_name, netmask, one_of, unused
+from mgmt_server.resources.checks import address, assign, domain_name, netmask, one_of, unused
 from mgmt_server.resources.network import flows
 from mgmt_server.resources.network.create import Wish, create_network
 from mgmt_server.resources.network.views import network_view
@@ -192,7 +192,7 @@ def list_networks(
         offering_id=networkofferingid,
         restart_required=restartrequired,
         specify_ip_ranges=specifyipranges,
-        display=displaynetwork,
+        display=displaynetwork if ctx.caller.is_root else True,
     )
     if forvpc or vpcid or associatednetworkid:
         rows = rows.where(Network.id == -1)
@@ -256,9 +256,7 @@ def update(
         "dns2": address("dns2", dns2),
         "display": displaynetwork,
     }
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
     ctx.describe(f"changing network {id.name}")
     return ctx.start(flows.learn, id)
 

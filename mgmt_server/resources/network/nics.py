@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from mgmt_server.allocation import addresses
 from mgmt_server.db import Again, changed, now
+from mgmt_server.model.account import Domain
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic, NicAddress
+from mgmt_server.model.offering import NetworkOffering, ServiceOffering
+from mgmt_server.model.tenancy import ancestors
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Address, VlanRange, Zone
 from mgmt_server.protocol.machine import Nic as NicAtHost
+from mgmt_server.resources.networkoffering.rates import of_nic
+from mgmt_server.resources.vm.tuning import tuned_nic
 
 Router = aliased(Vm, name="router")
 
@@ -35,6 +43,17 @@ def add_nic(
         tx.add(nic)
         return nic
     return _isolated(tx, nic, network, zone, wanted)
+
+
+def is_for(tx: Session, network: Network, account_id: int, domain_id: int) -> bool:
+    """Whether machines of an account go into a network: its own, or what its domain or one above shares."""
+    if network.acl_type != "Domain":
+        return network.account_id == account_id
+    if not network.subdomain_access or network.domain_id == domain_id:
+        return network.domain_id == domain_id
+    path = tx.scalar(select(Domain.path).where(Domain.id == domain_id)) or "/"
+    above = select(Domain.id).where(Domain.id == network.domain_id, Domain.path.in_(ancestors(path)))
+    return tx.scalar(above) is not None
 
 
 def pod_of(tx: Session, vm_id: int) -> int | None:
@@ -85,13 +104,8 @@ def nics_of(tx: Session, vm: Vm, hypervisor: str) -> tuple[list[NicAtHost], list
 
     Simulated routers have no inside, and are told nothing.
     """
-    told = select(Router.id).join(Host, Host.id == Router.host_id).where(Host.hypervisor != "Simulator")
-    told = told.where(Router.network_id == Network.id, Router.kind == "DomainRouter", Router.removed.is_(None))
-    told = told.where(Router.state == "Running").correlate(Network.__table__)
-    rows = select(Nic, Network, told.exists()).join(Network, Network.id == Nic.network_id)
-    rows = rows.where(Nic.vm_id == vm.id, Nic.removed.is_(None)).order_by(Nic.device)
     found, tell = [], []
-    for nic, network, has_router in tx.execute(rows):
+    for nic, network, has_router, of_machine, of_network in tx.execute(_in_order(), {"vm": vm.id}):
         if has_router and vm.kind == "User":
             tell.append(network.id)
         broadcast = nic.broadcast if nic.traffic != "Guest" else network.broadcast
@@ -99,19 +113,34 @@ def nics_of(tx: Session, vm: Vm, hypervisor: str) -> tuple[list[NicAtHost], list
             tx.execute(update(Nic).where(Nic.id == nic.id).values(broadcast=broadcast))
         simulated = hypervisor == "Simulator"
         label = "" if simulated else addresses.label(tx, network.physical_network_id, nic.traffic, hypervisor)
-        found.append(
-            NicAtHost(
-                mac=nic.mac,
-                device=nic.device,
-                traffic=nic.traffic,
-                label=label,
-                broadcast=broadcast or "",
-                address=nic.address or "",
-                netmask=nic.netmask or "",
-                gateway=nic.gateway or "",
-            )
+        rate = of_nic(vm.kind, nic.traffic, vm.zone_id, of_machine, of_network, default=nic.is_default)
+        at_host = NicAtHost(
+            mac=nic.mac,
+            device=nic.device,
+            traffic=nic.traffic,
+            label=label,
+            broadcast=broadcast or "",
+            address=nic.address or "",
+            netmask=nic.netmask or "",
+            gateway=nic.gateway or "",
+            rate=rate.mbit,
+            rate_by_default=rate.by_default,
         )
+        found.append(tuned_nic(at_host, vm.details, vm.cpus))
     return found, tell
+
+
+@cache
+def _in_order() -> Select[Any]:
+    """A machine's NICs, their networks, whether a router runs there, and the rates of both offerings."""
+    told = select(Router.id).join(Host, Host.id == Router.host_id).where(Host.hypervisor != "Simulator")
+    told = told.where(Router.network_id == Network.id, Router.kind == "DomainRouter", Router.removed.is_(None))
+    told = told.where(Router.state == "Running").correlate(Network.__table__)
+    rates = ServiceOffering.network_rate, NetworkOffering.network_rate
+    rows = select(Nic, Network, told.exists(), *rates).join(Network, Network.id == Nic.network_id)
+    rows = rows.join(NetworkOffering, NetworkOffering.id == Network.offering_id)
+    rows = rows.join(Vm, Vm.id == Nic.vm_id).join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+    return rows.where(Nic.vm_id == bindparam("vm"), Nic.removed.is_(None)).order_by(Nic.device)
 
 
 def served_by_router(tx: Session, network: Network) -> bool:

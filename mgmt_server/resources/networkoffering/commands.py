@@ -17,7 +17,7 @@ from mgmt_server.model.network import Network
 from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService, ServiceOffering
 from mgmt_server.model.tenancy import EVERYONE, ROOT
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.checks import assign, one_of
 from mgmt_server.resources.networkoffering.services import SERVICES, choose
 from mgmt_server.resources.networkoffering.views import network_offering_view
 from mgmt_server.resources.offering.rules import absent, between, storage_tags
@@ -221,9 +221,7 @@ def update(
         "state": one_of("state", state, STATES),
         "tags": storage_tags(tags),
     }
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
     offer_anew(ctx, id, domainid, zoneid)
     ctx.describe(f"changing network offering {id.name}")
     return id

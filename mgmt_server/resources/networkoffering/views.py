@@ -9,18 +9,11 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.api.view import View, always, many, shown
 from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService, ServiceOffering
-from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import Caller
 from mgmt_server.resources.annotation.marks import has_annotations
+from mgmt_server.resources.networkoffering.rates import of_network
 from mgmt_server.resources.offering.scope import scope_fields
 from mgmt_server.resources.offering.views import texts
-
-THROTTLING = Setting(
-    "network.throttling.rate",
-    "Mbit/s of a guest network whose offering names no rate",
-    default="200",
-    least=0,
-)
 
 
 class Services(View):
@@ -61,8 +54,7 @@ service_view = Services(
 
 def rate(own: int | None) -> int | None:
     """Mbit/s; None for no limit."""
-    mbit = own if own is not None else THROTTLING.number()
-    return mbit if mbit > 0 else None
+    return of_network(own) or None
 
 
 def _by(provider: str) -> ColumnElement[bool]:

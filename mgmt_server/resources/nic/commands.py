@@ -18,7 +18,7 @@ from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import address as checked_address
-from mgmt_server.resources.nic import flows, rows
+from mgmt_server.resources.nic import dhcp, flows, rows
 from mgmt_server.resources.nic.views import address_view, listed_nic_view
 from mgmt_server.resources.vm.lifecycle import only_users
 from mgmt_server.resources.vm.networks import to_implement
@@ -49,13 +49,14 @@ def list_nics(
     return found.where(Nic.id == -1) if fordisplay is False else found
 
 
-@command("addNicToVirtualMachine", roles=EVERYONE, answers=vm_view, event="NIC.CREATE", unsupported=("dhcpoptions",))
+@command("addNicToVirtualMachine", roles=EVERYONE, answers=vm_view, event="NIC.CREATE")
 def add_nic(
     ctx: Context,
     virtualmachineid: Operate[Vm],
     networkid: Use[Network],
     ipaddress: str | None = None,
     macaddress: str | None = None,
+    dhcpoptions: list[dict[str, str]] | None = None,
 ) -> Accepted:
     """Give a machine a NIC in another network.
 
@@ -63,6 +64,7 @@ def add_nic(
     networkid: the network
     ipaddress: its address there, instead of one that is free
     macaddress: its MAC, instead of one that the cloud chooses
+    dhcpoptions: what DHCP tells it besides the usual: dhcpoptions[0].dhcp:66=value
     """
     vm, tx = virtualmachineid, ctx.session
     only_users(vm)
@@ -76,6 +78,7 @@ def add_nic(
         networkid.id,
         checked_address("ipaddress", ipaddress),
         rows.mac_of(tx, tx.get_one(Zone, vm.zone_id), macaddress),
+        dhcp.of_nic(tx, networkid, dhcpoptions),
     )
     ctx.describe(f"adding a NIC in the network {networkid.name} to {spoken(vm)}")
     return ctx.start(flows.add, vm, wanted, to_implement(tx, [networkid]) if vm.state == "Running" else [])

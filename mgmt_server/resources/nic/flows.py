@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -12,7 +12,7 @@ from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic, NicAddress
-from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Nic as NicAtHost
 from mgmt_server.resources.network import flows as network_flows
@@ -49,6 +49,7 @@ class Wanted:
     network_id: int
     address: str | None = None
     mac: str | None = None
+    dhcp_options: dict[str, str] = field(default_factory=dict)
 
 
 def add(job: Job, vm_id: int, wanted: Wanted, networks: list[int]) -> None:
@@ -105,6 +106,7 @@ def added(tx: Session, vm_id: int, wanted: Wanted) -> Change:
     nic = add_nic(tx, vm, network, zone, device=device, default=first, wanted=wanted.address)
     if mac is not None:
         nic.mac = mac
+    nic.dhcp_options = wanted.dhcp_options
     tx.flush()
     return _change(tx, vm, nic, network)
 
@@ -184,7 +186,7 @@ def _change(tx: Session, vm: Vm, nic: Nic, network: Network) -> Change:
     host = tx.get_one(Host, vm.host_id)
     found, _ = nics_of(tx, vm, host.hypervisor)
     plugged = next(n for n in found if n.device == nic.device)
-    return Change(Plug(ref(host), instance_name(vm.kind, vm.account_id, vm.id), plugged), tell)
+    return Change(Plug(ref(host), vm.instance, plugged), tell)
 
 
 def _told(tx: Session, networks: list[int]) -> list[int]:

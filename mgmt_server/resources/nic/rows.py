@@ -10,12 +10,10 @@ from sqlalchemy.orm import Session
 from mgmt_server.allocation import addresses
 from mgmt_server.db import Again, now
 from mgmt_server.errors import InvalidValue
-from mgmt_server.model.account import Domain
 from mgmt_server.model.network import Network, Nic, NicAddress
-from mgmt_server.model.tenancy import ancestors
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.network.nics import drop_addresses, pod_of
+from mgmt_server.resources.network.nics import drop_addresses, is_for, pod_of
 from mgmt_server.resources.vm.release import spoken
 
 
@@ -37,15 +35,7 @@ def check_network(tx: Session, vm: Vm, network: Network) -> None:
         raise InvalidValue(f"The network {network.name} is in another zone than {spoken(vm)}")
     if network.is_system:
         raise InvalidValue(f"The network {network.name} is the system's own")
-    if network.acl_type == "Domain":
-        path = tx.scalar(select(Domain.path).where(Domain.id == vm.domain_id)) or "/"
-        above = select(Domain.id).where(Domain.path.in_(ancestors(path)))
-        if not network.subdomain_access:
-            above = above.where(Domain.id == vm.domain_id)
-        theirs = tx.scalar(above.where(Domain.id == network.domain_id)) is not None
-    else:
-        theirs = network.account_id == vm.account_id
-    if not theirs:
+    if not is_for(tx, network, vm.account_id, vm.domain_id):
         raise InvalidValue(f"The network {network.name} is not for the account that has {spoken(vm)}")
     same = select(Nic.id).where(Nic.vm_id == vm.id, Nic.network_id == network.id, Nic.removed.is_(None))
     if tx.scalar(same.limit(1)) is not None:

@@ -16,7 +16,7 @@ from mgmt_server.model.offering import DiskOffering, ServiceOffering
 from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.checks import assign, one_of
 from mgmt_server.resources.offering.rules import (
     STATES,
     SYSTEM_VMS,
@@ -29,6 +29,7 @@ from mgmt_server.resources.offering.rules import (
 )
 from mgmt_server.resources.offering.scope import check_tags, offer, offer_anew, usable_in
 from mgmt_server.resources.offering.views import GIB, service_offering_view
+from mgmt_server.resources.vm import leases
 
 
 @command(
@@ -37,16 +38,10 @@ from mgmt_server.resources.offering.views import GIB, service_offering_view
     answers=service_offering_view,
     event="SERVICE.OFFERING.CREATE",
     unsupported=(
-        "bytesreadratemaxlength",
-        "byteswriteratemaxlength",
-        "iopsreadratemaxlength",
-        "iopswriteratemaxlength",
         "externaldetails",
         "gpucount",
         "vgpuprofileid",
         "hypervisorsnapshotreserve",
-        "leaseduration",
-        "leaseexpiryaction",
         "storagepolicy",
     ),
 )
@@ -86,15 +81,21 @@ def create(
     maxiops: int | None = None,
     bytesreadrate: int | None = None,
     bytesreadratemax: int | None = None,
+    bytesreadratemaxlength: int | None = None,
     byteswriterate: int | None = None,
     byteswriteratemax: int | None = None,
+    byteswriteratemaxlength: int | None = None,
     iopsreadrate: int | None = None,
     iopsreadratemax: int | None = None,
+    iopsreadratemaxlength: int | None = None,
     iopswriterate: int | None = None,
     iopswriteratemax: int | None = None,
+    iopswriteratemaxlength: int | None = None,
     serviceofferingdetails: dict[str, str] | None = None,
     domainid: list[Use[Domain]] | None = None,
     zoneid: list[Use[Zone]] | None = None,
+    leaseduration: int | None = None,
+    leaseexpiryaction: str | None = None,
 ) -> ServiceOffering:
     """Offer machines of a size.
 
@@ -132,26 +133,36 @@ def create(
     maxiops: operations a second that it gets at most
     bytesreadrate: bytes a second read from the root disk
     bytesreadratemax: the same in bursts
+    bytesreadratemaxlength: seconds that such a burst may last
     byteswriterate: bytes a second written to the root disk
     byteswriteratemax: the same in bursts
+    byteswriteratemaxlength: seconds that such a burst may last
     iopsreadrate: reads a second
     iopsreadratemax: the same in bursts
+    iopsreadratemaxlength: seconds that such a burst may last
     iopswriterate: writes a second
     iopswriteratemax: the same in bursts
+    iopswriteratemaxlength: seconds that such a burst may last
     serviceofferingdetails: free key-value pairs
     domainid: the domains that it is for; all by default
     zoneid: the zones that it is in; all by default
+    leaseduration: after how many days the leases of its machines end, where nothing else is asked for
+    leaseexpiryaction: what is done with them then: STOP or DESTROY
     """
     absent(encryptroot=encryptroot, gpudisplay=gpudisplay, purgeresources=purgeresources)
     details = bounds(cpuspeed, (mincpunumber, maxcpunumber), (minmemory, maxmemory))
     own = is_customized(customized, bool(details), cpunumber, cpuspeed, memory)
     system = _system(ctx, issystem, systemvmtype)
     planner, more = _planner(deploymentplanner, serviceofferingdetails or {})
+    more |= _lease(leaseduration, leaseexpiryaction)
     disk = disk_columns(
         provisioningtype=provisioningtype, storagetype=storagetype, cachemode=cachemode, customizediops=customizediops,
         miniops=miniops, maxiops=maxiops, tags=tags, bytesreadrate=bytesreadrate, bytesreadratemax=bytesreadratemax,
         byteswriterate=byteswriterate, byteswriteratemax=byteswriteratemax, iopsreadrate=iopsreadrate,
         iopsreadratemax=iopsreadratemax, iopswriterate=iopswriterate, iopswriteratemax=iopswriteratemax,
+        bytesreadratemaxlength=bytesreadratemaxlength,
+        byteswriteratemaxlength=byteswriteratemaxlength, iopsreadratemaxlength=iopsreadratemaxlength,
+        iopswriteratemaxlength=iopswriteratemaxlength,
     )  # fmt: skip
     root = diskofferingid or DiskOffering(name=name, display_text=displaytext or name, compute_only=True, **disk)
     ctx.session.add(root)
@@ -184,6 +195,11 @@ def create(
     after_commit(implicit.forget)
     ctx.describe(f"creating service offering {name}")
     return offering
+
+
+def _lease(days: int | None, action: str | None) -> dict[str, str]:
+    lease = leases.given(days, action)
+    return {} if lease is None else {"leaseduration": str(lease.days), "leaseexpiryaction": lease.action}
 
 
 def _planner(name: str | None, details: dict[str, str]) -> tuple[str | None, dict[str, str]]:
@@ -252,9 +268,7 @@ def update(
         "sort_key": sortkey,
         "state": one_of("state", state, STATES),
     }
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
     check_tags(ctx, hosttags, storagetags)
     if storagetags is not None:
         root = ctx.session.get_one(DiskOffering, id.disk_offering_id)

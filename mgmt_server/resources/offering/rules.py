@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mgmt_server.errors import InvalidValue
@@ -10,6 +10,7 @@ from mgmt_server.resources.checks import one_of
 
 MOST = 2**31 - 1
 LEAST_MEMORY = 32  # MiB
+LONGEST_BURST = 24 * 3600  # seconds
 PROVISIONING, STORAGE, STATES = ("thin", "sparse", "fat"), ("shared", "local"), ("Active", "Inactive")
 CACHE = ("none", "writeback", "writethrough", "hypervisor_default")
 RATES = ("bytes_read_rate", "bytes_write_rate", "iops_read_rate", "iops_write_rate")
@@ -52,6 +53,10 @@ def is_customized(
     missing = [name for name, value in figures.items() if value is None]
     chosen = bounded or (customized if customized is not None else bool(missing))
     if chosen and (cpus is not None or memory is not None):
+        if customized is None and not bounded:
+            raise InvalidValue(
+                f"{' and '.join(missing)} missing: send cpunumber, cpuspeed and memory, or customized=true"
+            )
         raise InvalidValue("cpunumber and memory are for fixed offerings: leave them out, or customized")
     if chosen and speed is not None and not bounded:
         raise InvalidValue("cpuspeed alone is for offerings with bounds: give the four bounds too, or leave it out")
@@ -94,11 +99,15 @@ def disk_columns(
         "tags": storage_tags(tags),
         **rate_columns(rates),
     }
+    check_bursts(columns.get)
     return {name: value for name, value in columns.items() if value is not None}
 
 
 def rate_columns(rates: Mapping[str, int | None]) -> dict[str, int | None]:
-    """bytesreadratemax=5 -> bytes_read_rate_max=5, checked: a maximum is no lower than its sustained rate."""
+    """bytesreadratemax=5 -> bytes_read_rate_max=5, checked: a maximum is no lower than its sustained rate.
+
+    What is sent with bytesreadratemaxlength is the seconds that a burst may last.
+    """
     found: dict[str, int | None] = {}
     for column in RATES:
         wire = column.replace("_", "")
@@ -108,7 +117,20 @@ def rate_columns(rates: Mapping[str, int | None]) -> dict[str, int | None]:
         if sustained is not None and most is not None and most < sustained:
             raise InvalidValue(f"{wire}max={most} is below {wire}={sustained}")
         found[column], found[f"{column}_max"] = sustained, most
+        length = between(f"{wire}maxlength", rates.get(f"{wire}maxlength"), 1, LONGEST_BURST, " seconds")
+        found[f"{column}_max_length"] = length
     return found
+
+
+def check_bursts(told: Callable[[str], int | None]) -> None:
+    """Refuse the length of a burst where there is none. `told`: the offering's columns by name, as they will be."""
+    for column in RATES:
+        wire = column.replace("_", "")
+        sustained, most, length = (told(f"{column}{end}") for end in ("", "_max", "_max_length"))
+        if length and not most:
+            raise InvalidValue(f"{wire}maxlength={length} is the length of bursts of {wire}max: send that too")
+        if length and not sustained:
+            raise InvalidValue(f"{wire}maxlength={length} is for bursts beyond {wire}: send that too")
 
 
 def storage_tags(text: str | None) -> str | None:

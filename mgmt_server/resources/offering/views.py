@@ -21,6 +21,10 @@ def texts(details: dict[str, Any]) -> dict[str, str] | None:
     return {k: str(v) for k, v in details.items()} or None
 
 
+def whole(text: Any) -> int | None:
+    return int(text) if str(text).isdecimal() else None
+
+
 def set_only(value: bool | None) -> bool | None:
     """A flag that clients look for only when it is on."""
     return value or None
@@ -37,6 +41,10 @@ def rates() -> dict[str, Any]:
         "diskBytesWriteRateMax": DiskOffering.bytes_write_rate_max,
         "diskIopsReadRateMax": DiskOffering.iops_read_rate_max,
         "diskIopsWriteRateMax": DiskOffering.iops_write_rate_max,
+        "diskBytesReadRateMaxLength": DiskOffering.bytes_read_rate_max_length,
+        "diskBytesWriteRateMaxLength": DiskOffering.bytes_write_rate_max_length,
+        "diskIopsReadRateMaxLength": DiskOffering.iops_read_rate_max_length,
+        "diskIopsWriteRateMaxLength": DiskOffering.iops_write_rate_max_length,
     }
 
 
@@ -101,6 +109,8 @@ service_offering_view = View(
     systemvmtype=ServiceOffering.system_vm_type,
     networkrate=ServiceOffering.network_rate,
     deploymentplanner=ServiceOffering.deployment_planner,
+    leaseduration=shown(lambda details: whole(details.get("leaseduration")), ServiceOffering.details),
+    leaseexpiryaction=shown(lambda details: details.get("leaseexpiryaction"), ServiceOffering.details),
     serviceofferingdetails=shown(texts, ServiceOffering.details),
     iscustomized=ServiceOffering.customized,
     iscustomizediops=DiskOffering.customized_iops,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import now
-from mgmt_server.model.template import OsCategory, OsType
+from mgmt_server.model.storage import TemplateOnStore
+from mgmt_server.model.template import OsCategory, OsType, Template
 from mgmt_server.model.tenancy import EVERYONE, ROOT
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import free_name, unused
+from mgmt_server.resources.checks import assign, free_name, unused
 from mgmt_server.resources.ostype.views import os_category_view, os_type_view
 
 
@@ -40,13 +43,16 @@ def list_types(
     )
 
 
-@command("listOsCategories", roles=EVERYONE, answers=os_category_view, unsupported=("arch", "isiso", "isvnf"))
+@command("listOsCategories", roles=EVERYONE, answers=os_category_view)
 def list_categories(
     ctx: Context,
     id: Use[OsCategory] | None = None,
     name: str | None = None,
     isfeatured: bool | None = None,
     zoneid: Use[Zone] | None = None,
+    arch: str | None = None,
+    isiso: bool | None = None,
+    isvnf: bool | None = None,
     showicon: bool = False,
 ) -> Rows:
     """List the categories of guest operating systems.
@@ -54,10 +60,27 @@ def list_categories(
     id: this one alone
     name: the one of this name
     isfeatured: those that are shown first
-    zoneid: accepted; categories are the same in all zones
+    zoneid: those with a template or ISO that the caller may use in this zone
+    arch: those with one of this architecture
+    isiso: those with an ISO, or with a template
+    isvnf: those with a template of a network appliance, or with another one
     showicon: accepted; there are no icons
     """
-    return Rows(os_category_view).where(id=id and id.id, name=name, featured=isfeatured)
+    rows = Rows(os_category_view).where(id=id and id.id, name=name, featured=isfeatured)
+    if all(asked is None for asked in (zoneid, arch, isiso, isvnf)):
+        return rows
+    there = select(OsType.category_id).join(Template, Template.os_type_id == OsType.id)
+    there = there.where(Template.usable_by(ctx.caller), Template.removed.is_(None), Template.type != "SYSTEM")
+    if zoneid is not None:
+        ready = select(TemplateOnStore.template_id).where(TemplateOnStore.zone_id == zoneid.id)
+        there = there.where(Template.id.in_(ready.where(TemplateOnStore.state == "Ready")))
+    if arch:
+        there = there.where(Template.arch == arch)
+    if isiso is not None:
+        there = there.where(Template.format == "ISO" if isiso else Template.format != "ISO")
+    if isvnf is not None:
+        there = there.where(Template.type == "VNF" if isvnf else Template.type != "VNF")
+    return rows.where(OsCategory.id.in_(there))
 
 
 @command("addOsCategory", roles=ROOT, answers=os_category_view, event="GUEST.OS.CATEGORY.ADD")
@@ -90,9 +113,7 @@ def update_category(
     """
     if name is not None and name != id.name:
         free_name(ctx, OsCategory, name)
-    for column, value in {"name": name, "featured": isfeatured, "sort_key": sortkey}.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, {"name": name, "featured": isfeatured, "sort_key": sortkey})
     ctx.describe(f"changing OS category {id.name}")
     return id
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,8 @@ from mgmt_server.resources.checks import one_of
 TIMEOUT = Setting(
     "outofbandmanagement.action.timeout", "Seconds that a management controller may take for an action", least=1
 )
+AIMS = {"ON": "On", "OFF": "Off"}  # controllers take these at once, and are done a moment later
+LOOK = 0.5  # seconds
 SWITCHED = "outOfBandManagementEnabled"  # in the details of a cluster or zone: false switches all of its hosts off
 
 
@@ -67,12 +70,22 @@ def act(call: UUID, host_id: int, action: str, timeout: int) -> str:
     try:
         if action != "STATUS":
             dispatch.act(driver, controller, action, wait)
-        power = dispatch.act(driver, controller, "STATUS", wait) or "Unknown"
+        power = _power(driver, controller, AIMS.get(action), wait)
         write(note, host_id, power, "")
     except ApiError as error:
         write(note, host_id, "Unknown", str(error))
         raise
     return power
+
+
+def _power(driver: str, controller: Controller, aim: str | None, wait: float) -> str:
+    """What the controller says; if there is an `aim`, when that is reached, or after a while."""
+    until = time.monotonic() + wait
+    while True:
+        power = dispatch.act(driver, controller, "STATUS", wait) or "Unknown"
+        if aim in (None, power) or time.monotonic() > until:
+            return power
+        time.sleep(LOOK)
 
 
 def status(call: UUID, host_id: int) -> str:

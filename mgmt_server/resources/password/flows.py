@@ -43,6 +43,11 @@ WITH_LOGIN = Setting("user.password.reset.smtp.useAuth", "Whether to log in to t
 USERNAME = Setting("user.password.reset.smtp.username", "The user to log in to it as")
 PASSWORD = Setting("user.password.reset.smtp.password", "That user's password", secret=True)
 START_TLS = Setting("user.password.reset.smtp.useStartTLS", "Whether to switch the link to that mail server to TLS")
+TLS_VERSIONS = Setting(
+    "user.password.reset.smtp.enabledSecurityProtocols",
+    "Versions of TLS that may be used with that mail server, with spaces between; empty: those that the system allows",
+    options=tuple(mail.PROTOCOLS),
+)
 AGAIN = timedelta(minutes=1)  # a user is mailed no more often
 
 
@@ -84,16 +89,23 @@ def mail_link(job: Job, username: str, path: str) -> None:
     job.call(_mailed, username, path)
 
 
+def server() -> mail.Server:
+    """The mail server that takes the links."""
+    port, start_tls = PORT.number(), START_TLS.flag()
+    name, word = (USERNAME.text(), PASSWORD.text()) if WITH_LOGIN.flag() else ("", "")
+    return mail.Server(
+        HOST.text().strip(), port, name, word, start_tls=start_tls, tls=port == 465 and not start_tls,
+        protocols=tuple(TLS_VERSIONS.text().split()),
+    )  # fmt: skip
+
+
 def _mailed(_: UUID, username: str, path: str) -> None:
     made = write(_new_token, username, path)
     if made is None:
         return
     to, text = made
-    port, start_tls = PORT.number(), START_TLS.flag()
-    name, word = (USERNAME.text(), PASSWORD.text()) if WITH_LOGIN.flag() else ("", "")
-    server = mail.Server(HOST.text().strip(), port, name, word, start_tls=start_tls, tls=port == 465 and not start_tls)
     try:
-        mail.send(server, SENDER.text().strip(), [to], "A new password", text)
+        mail.send(server(), SENDER.text().strip(), [to], "A new password", text)
     except ApiError as error:
         log.error("a link for a new password could not be mailed: %s", error)
 

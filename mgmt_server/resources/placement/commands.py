@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mgmt_server.allocation import implicit, planners, pools
-from mgmt_server.allocation.counted import words
+from mgmt_server.allocation.counted import host_tags
 from mgmt_server.allocation.hosts import Need
 from mgmt_server.allocation.pools import Space
 from mgmt_server.api.command import command
@@ -20,9 +21,10 @@ from mgmt_server.model.tenancy import ROOT
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.placement.explain import Asked, explained
+from mgmt_server.resources.template import appliance
 from mgmt_server.resources.vm import placing
-
-GIB = 2**30
+from mgmt_server.resources.vm.firstdisks import Disk, Root, check_open, root_size
+from mgmt_server.resources.vm.parts import disks_of
 
 
 @command("listDeploymentPlanners", roles=ROOT, key="", reads=True)
@@ -43,6 +45,8 @@ def explain(
     cpuspeed: int | None = None,
     memory: int | None = None,
     size: int | None = None,
+    rootdisksize: int | None = None,
+    datadiskofferinglist: list[dict[str, str]] | None = None,
     hostid: Use[Host] | None = None,
     clusterid: Use[Cluster] | None = None,
     podid: Use[Pod] | None = None,
@@ -59,6 +63,8 @@ def explain(
     cpuspeed: their MHz, likewise
     memory: its MiB, likewise
     size: the data disk's GiB, where its offering leaves them open
+    rootdisksize: the root disk's GiB, where the service offering leaves them open
+    datadiskofferinglist: of its template's disks: datadiskofferinglist[0].datadisktemplateid and .diskofferingid
     hostid: as if this host had been asked for
     clusterid: likewise this cluster
     podid: likewise this pod
@@ -70,11 +76,14 @@ def explain(
     )  # fmt: skip
     if virtualmachineid is not None:
         wanted = placing.wants(ctx.session, placing.parts_of(ctx.session, virtualmachineid.id), options)
-        return explained(ctx.session, Asked(wanted.need, list(wanted.spaces.values()), wanted.usable))
+        closed = tuple(p for p in wanted.known.values() if p.state in pools.IN_MAINTENANCE)
+        return explained(ctx.session, Asked(wanted.need, list(wanted.spaces.values()), wanted.usable, closed))
     if zoneid is None or serviceofferingid is None or templateid is None:
         raise InvalidValue("send virtualmachineid, or zoneid with serviceofferingid and templateid")
     need = _need(ctx, zoneid, serviceofferingid, templateid, options, (cpunumber, cpuspeed, memory))
-    spaces = _spaces(ctx, serviceofferingid, templateid, diskofferingid, size)
+    disks = disks_of(ctx, appliance.alone(templateid, "deployed"), zoneid, datadiskofferinglist)
+    disks += [Disk(diskofferingid, size)] if diskofferingid is not None else []
+    spaces = _spaces(ctx, Root(templateid, serviceofferingid, size=rootdisksize), disks)
     return explained(ctx.session, Asked(need, spaces, pools.usable(ctx.session, zoneid.id, ctx.caller.account_id)))
 
 
@@ -97,19 +106,15 @@ def _need(
     cpus, speed, memory = (int(v or 0) for v in figures.values())
     return Need(
         zone_id=zone.id, hypervisor=template.hypervisor, cpu=cpus * speed, memory=memory * 2**20,
-        pod_id=options.pod_id, cluster_id=options.cluster_id, host_id=options.host_id, tags=words(offering.host_tag),
-        arch=template.arch or "", account_id=ctx.caller.account_id, planner=planner,
-        implicit=implicit.mode_of(offering, planner),
+        pod_id=options.pod_id, cluster_id=options.cluster_id, host_id=options.host_id,
+        tags=host_tags(offering, template), named=options.host_id is not None, arch=template.arch or "",
+        account_id=ctx.caller.account_id, planner=planner,
+        implicit=implicit.mode_of(offering, planner), disabled=placing.on_disabled("User", ctx.caller.is_root),
     )  # fmt: skip
 
 
-def _spaces(
-    ctx: Context, offering: ServiceOffering, template: Template, disk: DiskOffering | None, size: int | None
-) -> list[Space]:
-    root = ctx.session.get_one(DiskOffering, offering.disk_offering_id)
-    bytes_ = max(template.size or GIB, offering.root_disk_size or 0)
-    found = [Space(bytes_, root.storage_type == "local", words(root.tags))]
-    if disk is not None:
-        data = (size or 0) * GIB if disk.customized else disk.size
-        found.append(Space(data, disk.storage_type == "local", words(disk.tags)))
-    return found
+def _spaces(ctx: Context, root: Root, disks: Sequence[Disk]) -> list[Space]:
+    check_open(root)
+    mine, account = ctx.session.get_one(DiskOffering, root.disk_offering_id), ctx.caller.account_id
+    found = [placing.space(root_size(root), mine, account)]
+    return found + [placing.space(disk.bytes, disk.offering, account) for disk in disks]

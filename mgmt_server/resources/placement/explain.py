@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,16 +21,23 @@ from mgmt_server.resources.vm.placing import storage_of
 
 @dataclass(frozen=True)
 class Asked:
-    """What a machine needs: of a host, and of pools for disks that are nowhere yet, of which `usable` take new ones."""
+    """What a machine needs: of a host, and of pools for disks that are nowhere yet, of which `usable` take new ones.
+
+    `closed`: pools in maintenance where disks of it lie.
+    """
 
     need: Need
     spaces: list[Space]
     usable: list[Pool]
+    closed: tuple[Pool, ...] = ()
 
 
 def explained(session: Session, asked: Asked) -> dict[str, Any]:
     hosts = [_with_storage(session, v, asked) for v in refusal.of_hosts(session, asked.need)]
-    storage = [v for p in _pools(session, asked) for v in _of_pool(p, asked)]
+    storage = [
+        *(v for p in _pools(session, asked) for v in _of_pool(p, asked)),
+        *(Verdict(p.id, p.uuid, p.name, "", "state", f"has a disk of it, and is {p.state}") for p in asked.closed),
+    ]
     possible = any(not v.rule for v in hosts)
     told: dict[str, Any] = {
         "possible": possible,
@@ -42,14 +50,34 @@ def explained(session: Session, asked: Asked) -> dict[str, Any]:
 
 
 def _with_storage(session: Session, verdict: Verdict, asked: Asked) -> Verdict:
-    if verdict.rule or not asked.spaces:
+    if verdict.rule:
+        return verdict
+    if asked.closed:
+        told = ", ".join(f"{p.name} is {p.state}" for p in asked.closed)
+        return replace(verdict, rule="storage", reason=f"has room, but its disks are in pools that are closed: {told}")
+    if not asked.spaces:
         return verdict
     host = session.get_one(Host, verdict.id)
     near = [p for p in asked.usable if pools.reachable(p, host)]
-    if all(any(not pools.why_not(p, s) for p in near) for s in asked.spaces):
+    short = _short(near, asked.spaces)
+    if short is None:
         return verdict
     told = storage_of(host, dict(enumerate(asked.spaces)), asked.usable)
+    if all(any(not pools.why_not(p, s) for p in near) for s in asked.spaces):
+        told = f"has room, but no storage for all its disks together: {'; '.join(short)}"
     return replace(verdict, rule="storage", reason=told)
+
+
+def _short(near: Sequence[Pool], spaces: Sequence[Space]) -> list[str] | None:
+    """What pools say to the first disk that has no room beside those before it; None where all have."""
+    taken = Counter[int]()
+    for space in spaces:
+        beside = {p.id: replace(space, size=space.size + taken[p.id]) for p in near}
+        pool = next((p for p in near if not pools.why_not(p, beside[p.id])), None)
+        if pool is None:
+            return [f"pool {p.name} {pools.why_not(p, beside[p.id])}" for p in near]
+        taken[pool.id] += space.size
+    return None
 
 
 def _pools(session: Session, asked: Asked) -> Sequence[Pool]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select
 
 from mgmt_server.api.context import Context
 from mgmt_server.db import now
-from mgmt_server.drivers.mail import Server, address
+from mgmt_server.drivers.mail import PROTOCOLS, Server, address
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account, Project, ProjectInvitation, User
 from mgmt_server.model.settings import Setting
@@ -26,6 +26,11 @@ AUTH = Setting("project.smtp.useAuth", "Whether that mail server wants a user na
 USERNAME = Setting("project.smtp.username", "User name at that mail server")
 PASSWORD = Setting("project.smtp.password", "Password at that mail server", secret=True)
 START_TLS = Setting("project.smtp.useStartTLS", "Whether to ask that mail server for TLS with STARTTLS")
+TLS_VERSIONS = Setting(
+    "project.smtp.enabledSecurityProtocols",
+    "Versions of TLS that may be used with that mail server, with spaces between; empty: those that the system allows",
+    options=tuple(PROTOCOLS),
+)
 STATES = ("Pending", "Completed", "Expired", "Declined")
 
 
@@ -50,7 +55,10 @@ def server() -> Server:
         )
     port, start_tls = PORT.number(), START_TLS.flag()
     name, word = (USERNAME.text(), PASSWORD.text()) if AUTH.flag() else ("", "")
-    return Server(host, port, name, word, start_tls=start_tls, tls=port == 465 and not start_tls)
+    return Server(
+        host, port, name, word, start_tls=start_tls, tls=port == 465 and not start_tls,
+        protocols=tuple(TLS_VERSIONS.text().split()),
+    )  # fmt: skip
 
 
 def oldest() -> datetime:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import Unavailable
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
-from mgmt_server.model.vm import STATES, Vm, instance_name
+from mgmt_server.model.vm import STATES, Vm, Volume
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.reconcile.telling import tell
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.vm import flows, migrate, target
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.start import Options
+from mgmt_server.resources.volume.places import Place, gone
 
 STUCK = ("Starting", "Stopping", "Migrating")
 
@@ -38,8 +41,13 @@ def repair(job: Job, vm_id: int, state: str) -> None:
             flows.expunge(job, vm_id)
         return
     asked = job.write(about, vm_id, state)
-    if asked is not None:
-        job.write(settle, vm_id, state, job.call(find, asked))
+    if asked is None:
+        return
+    found = job.call(find, asked)
+    if state == "Starting" and not found:
+        for place in job.write(begun_disks, vm_id):
+            job.call(disks.delete_disk, place.host, place.disk)
+    job.write(settle, vm_id, state, found)
 
 
 def still(tx: Session, vm_id: int, state: str) -> bool:
@@ -57,7 +65,7 @@ def about(tx: Session, vm_id: int, state: str) -> Asked | None:
     numbers = [n for n in (vm.target_host_id, vm.host_id) if n is not None]
     hosts = [tx.get_one(Host, n) for n in numbers]
     there = tuple(storage.ref(h) for h in hosts if h.removed is None)
-    return Asked(instance_name(vm.kind, vm.account_id, vm.id), there)
+    return Asked(vm.instance, there)
 
 
 def find(call: UUID, asked: Asked) -> str:
@@ -77,6 +85,12 @@ def find(call: UUID, asked: Asked) -> str:
     return ""
 
 
+def begun_disks(tx: Session, vm_id: int) -> list[Place]:
+    """Disks that its start may have made: they are made anew by the next one."""
+    rows = select(Volume).where(Volume.vm_id == vm_id, Volume.state == "Creating", Volume.removed.is_(None))
+    return [place for volume in tx.scalars(rows) if (place := gone(tx, volume)) is not None]
+
+
 def settle(tx: Session, vm_id: int, state: str, found: str) -> None:
     vm = tx.get_one(Vm, vm_id)
     if vm.removed is not None or vm.state != state:
@@ -92,6 +106,8 @@ def settle(tx: Session, vm_id: int, state: str, found: str) -> None:
         if state == "Migrating":
             target.let_go(tx, vm_id)
         if state == "Starting":
+            vm.doubted = False
+            tx.flush()
             starting.started(tx, vm_id)
         else:
             STATES.move(tx, vm_id, state, "Running", state_changed=now())
@@ -100,7 +116,7 @@ def settle(tx: Session, vm_id: int, state: str, found: str) -> None:
         guests.lay_down(tx, vm, host, "was lost while it moved to another host")
         return
     elif state == "Starting":
-        starting.abandon(tx, vm_id, Options())
+        starting.abandon(tx, vm_id, Options(), known=True)
     else:
         flows.stopped(tx, vm_id)
     tell(tx, vm, "VM.STOP" if "nowhere" in text else "VM.START", text)

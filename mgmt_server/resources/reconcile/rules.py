@@ -20,16 +20,18 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network
 from mgmt_server.model.snapshot import Snapshot, VmSnapshot
 from mgmt_server.model.storage import Pool, TemplateOnStore
-from mgmt_server.model.template import Template
 from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.resources.host import flows as host_flows
 from mgmt_server.resources.host import maintenance
 from mgmt_server.resources.network import flows as network_flows
-from mgmt_server.resources.reconcile import machines
+from mgmt_server.resources.reconcile import images, machines
 from mgmt_server.resources.reconcile.telling import tell
-from mgmt_server.resources.template import flows as template_flows
+from mgmt_server.resources.snapshot import flows as snapshot_flows
+from mgmt_server.resources.snapshot import going
 from mgmt_server.resources.vm import target
+from mgmt_server.resources.vmsnapshot import flows as vm_snapshot_flows
 from mgmt_server.resources.volume import flows as volume_flows
+from mgmt_server.resources.volume import upload
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,10 @@ def settle_disk(tx: Session, volume_id: int, state: str) -> str:
     if state == "Expunging":
         tell(tx, volume, "VOLUME.DELETE", _said(volume, state, "it is expunged anew"))
         return "expunge"
+    if state == "UploadOp":
+        upload.fail(tx, volume_id, "the server that fetched the image is gone: upload it again")
+        tell(tx, volume, "VOLUME.UPLOAD", _said(volume, state, "it is UploadError"))
+        return ""
     after = {"Creating": "Allocated", "Copying": "Uploaded"}.get(state, "Ready")
     if state == "Migrating" and volume.target_pool_id is not None:
         target.disk_stays(tx, volume)
@@ -101,30 +107,50 @@ def _said(row: Any, state: str, then: str) -> str:
 
 
 def kept_disk(job: Job, snapshot_id: int, state: str) -> None:
-    job.write(settle_snapshot, snapshot_id, state)
+    if job.write(settle_snapshot, snapshot_id, state):
+        going.delete(job, snapshot_id, None)
 
 
-def settle_snapshot(tx: Session, snapshot_id: int, state: str) -> None:
+def settle_snapshot(tx: Session, snapshot_id: int, state: str) -> bool:
+    """One that was being made was not; one that was going goes on. Whether it is to be deleted."""
     row = tx.get_one(Snapshot, snapshot_id)
-    if row.removed is None and row.state == state:
-        after = "BackedUp" if state in ("Copying", "Destroying") else "Error"
+    if row.removed is not None or row.state != state:
+        return False
+    if state == "Destroying":
+        tell(tx, row, "SNAPSHOT.DELETE", _said(row, state, "it is deleted anew"))
+        return True
+    after = "BackedUp" if state == "Copying" else "Error"
+    if state == "Copying":
         snapshot.STATES.move(tx, snapshot_id, state, after, state_changed=now())
-        tell(tx, row, "SNAPSHOT.CREATE", _said(row, state, f"it is {after}"))
+    else:
+        snapshot_flows.never_taken(tx, snapshot_id, [])
+    tell(tx, row, "SNAPSHOT.CREATE", _said(row, state, f"it is {after}"))
+    return False
 
 
 def kept_machine(job: Job, snapshot_id: int, state: str) -> None:
-    job.write(settle_vm_snapshot, snapshot_id, state)
+    if job.write(settle_vm_snapshot, snapshot_id, state):
+        vm_snapshot_flows.delete(job, snapshot_id)
 
 
-def settle_vm_snapshot(tx: Session, snapshot_id: int, state: str) -> None:
+def settle_vm_snapshot(tx: Session, snapshot_id: int, state: str) -> bool:
+    """Whether it is to be deleted."""
     row = tx.get_one(VmSnapshot, snapshot_id)
-    if row.removed is None and row.state == state:
-        after = "Error" if state == "Creating" else "Ready"
+    if row.removed is not None or row.state != state:
+        return False
+    if state == "Expunging":
+        tell(tx, row, "VMSNAPSHOT.DELETE", _said(row, state, "it is deleted anew"))
+        return True
+    after = "Error" if state in ("Allocated", "Creating") else "Ready"
+    if after == "Error":
+        vm_snapshot_flows.never_made(tx, snapshot_id)
+    else:
         snapshot.VM_SNAPSHOT_STATES.move(tx, snapshot_id, state, after, state_changed=now())
-        tell(tx, row, "VMSNAPSHOT.CREATE", _said(row, state, f"it is {after}"))
+    tell(tx, row, "VMSNAPSHOT.CREATE", _said(row, state, f"it is {after}"))
+    return False
 
 
-# --- networks, hosts, pools, images ----------------------------------------------------------------------------------
+# --- networks, hosts, pools ----------------------------------------------------------------------------------
 
 
 def net(job: Job, network_id: int, state: str) -> None:
@@ -182,23 +208,6 @@ def settle_pool(tx: Session, pool_id: int, state: str) -> None:
         tell(tx, row, "MAINT.PREPARE.PS", _said(row, state, f"it is {after}"))
 
 
-def image(job: Job, row_id: int, state: str) -> None:
-    """An image that was being fetched is fetched anew."""
-    if job.write(image_is, row_id, state):
-        template_flows.download(job, row_id)
-
-
-def image_is(tx: Session, row_id: int, state: str) -> bool:
-    row = tx.get_one(TemplateOnStore, row_id)
-    if row.removed is not None or row.state != state:
-        return False
-    template = tx.get_one(Template, row.template_id)
-    if template.removed is not None or not template.url:
-        return False
-    tell(tx, template, "TEMPLATE.CREATE", _said(template, state, "it is fetched anew"))
-    return True
-
-
 RULES = (
     Rule(Vm, (*machines.STUCK, "Expunging"), _of_machine, machines.repair),
     Rule(
@@ -211,6 +220,7 @@ RULES = (
             "RevertSnapshotting",
             "Attaching",
             "Copying",
+            "UploadOp",
             "Expunging",
         ),
         _of_disk,
@@ -218,14 +228,14 @@ RULES = (
     ),  # fmt: skip
     Rule(
         Snapshot,
-        ("Allocated", "BackingUp", "Copying", "Destroying"),
+        ("Allocated", "CreatedOnPrimary", "BackingUp", "Copying", "Destroying"),
         _of_snapshot,
         kept_disk,
     ),
-    Rule(VmSnapshot, ("Creating", "Reverting", "Expunging"), _of_vm_snapshot, kept_machine),
+    Rule(VmSnapshot, ("Allocated", "Creating", "Reverting", "Expunging"), _of_vm_snapshot, kept_machine),
     Rule(Network, ("Implementing", "Shutdown"), _named("network"), net),
     Rule(Host, ("Connecting",), _named("host"), connecting),
     Rule(Pool, ("PrepareForMaintenance", "CancelMaintenance", "Initialized"), _named("pool"), pool),
-    Rule(TemplateOnStore, ("Creating",), lambda tx, row: [f"template:{row.template_id}"], image),
+    Rule(TemplateOnStore, images.STATES, images.lock, images.repair),
 )
 RESOURCES = Rule(Host, maintenance.MOVING, _named("host"), emptying)  # by their other state

@@ -15,7 +15,9 @@ from mgmt_server.jobs.worker import every
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import TemplateOnStore
 from mgmt_server.model.template import Template
+from mgmt_server.model.transfer import UploadTicket
 from mgmt_server.model.vm import Vm, Volume
+from mgmt_server.resources.reconcile import images
 from mgmt_server.resources.reconcile.rules import RESOURCES, RULES, Rule
 
 PERIOD = 20  # seconds
@@ -70,11 +72,13 @@ def _uuids(tx: Session, row: Any) -> list[str]:
 
 
 def _left_to_others(tx: Session, row: Any) -> bool:
-    """A disk goes with its machine while that itself stands between two states; an image without a URL waits for whom
-    it comes from."""
+    """A disk goes with its machine while that itself stands between two states; an image that a form may send waits for
+    whom it comes from."""
     if isinstance(row, TemplateOnStore):
-        template = tx.get(Template, row.template_id)
-        return template is None or template.removed is not None or not template.url
+        return images.waits(tx, row)
+    if isinstance(row, Volume) and row.state == "UploadOp":
+        mine = select(UploadTicket.id).where(UploadTicket.subject == row.uuid, UploadTicket.removed.is_(None))
+        return tx.scalar(mine.limit(1)) is not None
     if not isinstance(row, Volume) or row.vm_id is None:
         return False
     vm = tx.get(Vm, row.vm_id)

@@ -13,19 +13,32 @@ from sqlalchemy.orm import Session
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.errors import Failed
+from mgmt_server.model.account import Domain
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import ServiceOffering
+from mgmt_server.model.scopes import of_account, of_domain
 from mgmt_server.model.settings import Setting
-from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
-from mgmt_server.protocol.router import Guest, Interface, Lease, RouterDocument
+from mgmt_server.protocol.router import SOFTWARE, Guest, Interface, Lease, RouterDocument
 from mgmt_server.resources.network.create import services
 
 SSH_KEY = Setting(
     "ssh.publickey", "Public SSH key of people who may log in to system VMs over the control link", type="String"
 )
 MANAGEMENT_CIDR = Setting("management.network.cidr", "Networks from which system VMs are managed, as CIDRs")
+HOST_OF_ACCOUNT = Setting(
+    "account.allow.expose.host.hostname",
+    "Whether the account's machines are told their host's name; needs global.allow.expose.host.hostname",
+)
+HOST_TOLD = Setting(
+    "global.allow.expose.host.hostname",
+    "Whether accounts may have their machines told the name of the host; see account.allow.expose.host.hostname",
+)
+DOMAIN_TOLD = Setting(
+    "metadata.allow.expose.domain", "Whether the domain's machines read its name and its id in their metadata"
+)
 LIVING = ("Starting", "Running", "Stopping", "Stopped", "Migrating")
 
 
@@ -46,10 +59,12 @@ def tell_router(call: UUID, router_id: int) -> None:
     found = write(_document, router_id)
     if found is None:
         return
-    host, document = found
+    host, document, known = found
     applied = dispatch.configure_router(UUID(bytes=_mixed(call, document.version)), host, document)
     if applied.error:
         raise Failed(f"the router {document.name} could not be configured: {applied.error}")
+    if applied.software not in ("", known):
+        write(_note_software, router_id, applied.software)
 
 
 def _mixed(call: UUID, version: int) -> bytes:
@@ -57,17 +72,26 @@ def _mixed(call: UUID, version: int) -> bytes:
     return call.bytes[:8] + version.to_bytes(8, "big")
 
 
-def _document(tx: Session, router_id: int) -> tuple[HostRef, RouterDocument] | None:
+def _note_software(tx: Session, router_id: int, version: str) -> None:
+    tx.get_one(Vm, router_id).software_version = version
+
+
+def _document(tx: Session, router_id: int) -> tuple[HostRef, RouterDocument, str] | None:
+    """Its host, its document, and the version of its software as far as that is known."""
     router = tx.get_one(Vm, router_id)
     host = tx.get(Host, router.host_id) if router.host_id is not None else None
-    if host is None or router.network_id is None or host.hypervisor == "Simulator":
+    if host is None or router.network_id is None:
+        return None
+    if host.hypervisor == "Simulator":  # nothing is in it that could tell
+        router.software_version = SOFTWARE
         return None
     raised = (
         update(Network).where(Network.id == router.network_id).values(document_version=Network.document_version + 1)
     )
     tx.execute(raised.execution_options(synchronize_session=False))
     network = tx.get_one(Network, router.network_id, populate_existing=True)
-    return HostRef(host.uuid, host.name, host.hypervisor, host.agent or ""), compute(tx, router, network)
+    told = HostRef(host.uuid, host.name, host.hypervisor, host.agent or "")
+    return told, compute(tx, router, network), router.software_version or ""
 
 
 def compute(tx: Session, router: Vm, network: Network) -> RouterDocument:
@@ -77,7 +101,7 @@ def compute(tx: Session, router: Vm, network: Network) -> RouterDocument:
     leases, guests = _guests(tx, network, zone, router)
     shared = network.guest_type == "Shared"
     return RouterDocument(
-        name=instance_name(router.kind, router.account_id, router.id),
+        name=router.instance,
         version=network.document_version,
         interfaces=tuple(_interface(n) for n in nics),
         domain=network.network_domain or "",
@@ -107,21 +131,23 @@ def _interface(nic: Nic) -> Interface:
 
 def _guests(tx: Session, network: Network, zone: Zone, router: Vm) -> tuple[list[Lease], list[Guest]]:
     rows = tx.execute(
-        select(Nic, Vm, ServiceOffering.name)
+        select(Nic, Vm, ServiceOffering.name, Host.name, Domain)
         .join(Vm, Vm.id == Nic.vm_id)
+        .join(Domain, Domain.id == Vm.domain_id)
+        .outerjoin(Host, Host.id == Vm.host_id)
         .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
         .where(Nic.network_id == network.id, Nic.removed.is_(None), Nic.address.is_not(None))
         .where(Vm.kind == "User", Vm.removed.is_(None), Vm.state.in_(LIVING))
         .order_by(Nic.id)
     ).all()
     leases, guests = [], []
-    for nic, vm, offering in rows:
-        leases.append(Lease(mac=nic.mac, address=nic.address, hostname=vm.name, default=nic.is_default))
+    for nic, vm, offering, host, domain in rows:
+        leases.append(Lease(nic.mac, nic.address, vm.name, default=nic.is_default, options=nic.dhcp_options or {}))
         data = vm.user_data or ""
         guests.append(
             Guest(
                 address=nic.address,
-                metadata=_metadata(vm, nic, zone, offering),
+                metadata=_metadata(vm, nic, zone, offering) | _exposed(tx, vm, host, domain),
                 user_data=_standard(data),
                 password=vm.password or "",
             )
@@ -143,6 +169,21 @@ def _metadata(vm: Vm, nic: Nic, zone: Zone, offering: str) -> dict[str, str]:
         "public-keys": vm.public_keys,
     }
     return {k: str(v) for k, v in found.items() if v}
+
+
+def tells_host(tx: Session, vm: Vm) -> bool:
+    """Whether the machine is told on which host it runs."""
+    return HOST_TOLD.flag() and HOST_OF_ACCOUNT.flag(*of_account(tx, vm.account_id))
+
+
+def _exposed(tx: Session, vm: Vm, host: str | None, domain: Domain) -> dict[str, str]:
+    """What a machine is told of where it is, where settings say so."""
+    found = {}
+    if host and tells_host(tx, vm):
+        found["hypervisor-host-name"] = host
+    if DOMAIN_TOLD.somewhere() and DOMAIN_TOLD.flag(*of_domain(tx, vm.domain_id)):
+        found |= {"cloud-domain": domain.name, "cloud-domain-id": domain.uuid}
+    return found
 
 
 def _standard(text: str) -> str:

@@ -13,6 +13,7 @@ from mgmt_server.model.account import ROOT_DOMAIN, SYSTEM_ACCOUNT, SYSTEM_USER
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
+from mgmt_server.protocol.router import SOFTWARE
 from mgmt_server.resources.router.create import create_keeper
 from mgmt_server.resources.vm import flows as vm_flows
 from mgmt_server.resources.vm.start import Options
@@ -69,4 +70,4 @@ def missing(tx: Session, zone_id: int) -> list[int]:
 
 def up(tx: Session, vm_id: int) -> None:
     vm = tx.get_one(Vm, vm_id)
-    vm.agent_state, vm.software_version, vm.state_changed = "Up", "1", now()
+    vm.agent_state, vm.software_version, vm.state_changed = "Up", SOFTWARE, now()

@@ -15,6 +15,7 @@ from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ADMIN
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Pod, Zone
+from mgmt_server.protocol.router import SOFTWARE
 from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import nic_view, owner_fields, owner_joins, pending_job
 
@@ -46,7 +47,6 @@ FIELDS: dict[str, Any] = {
     "zonename": Zone.name,
     "dns1": Zone.dns1,
     "dns2": Zone.dns2,
-    "networkdomain": Zone.network_domain,
     "podid": only(ADMIN, Pod.uuid),
     "podname": only(ADMIN, Pod.name),
     "hostid": only(ADMIN, Host.uuid),
@@ -78,6 +78,9 @@ router_view = View(
     keyword=(Vm.name,),
     joins=(*COMMON, _nic(Guest, "Guest"), *owner_joins(Vm)),
     **FIELDS,
+    networkdomain=shown(
+        lambda network, zone: network or zone, _network(Guest, Network.network_domain), Zone.network_domain
+    ),
     gateway=shown(lambda public, guest: public or guest, Public.gateway, Guest.gateway),
     linklocalnetworkid=_network(Control, Network.uuid),
     publicnetworkid=_network(Public, Network.uuid),
@@ -89,7 +92,8 @@ router_view = View(
     isredundantrouter=always(False),
     redundantstate=Vm.redundant_state,
     role=Vm.role,
-    requiresupgrade=always(False),
+    softwareversion=Vm.software_version,
+    requiresupgrade=shown(lambda version: version not in (None, SOFTWARE), Vm.software_version),
     healthchecksfailed=always(False),
     nic=many(nic_view, Nic.vm_id),
     **owner_fields(),
@@ -102,6 +106,7 @@ system_vm_view = View(
     keyword=(Vm.name,),
     joins=(*COMMON, _nic(Private, "Management")),
     **FIELDS,
+    networkdomain=Zone.network_domain,
     systemvmtype=shown(TYPES.get, Vm.kind),
     gateway=shown(lambda public, private: public or private, Public.gateway, Private.gateway),
     privateip=Private.address,

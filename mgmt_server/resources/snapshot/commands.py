@@ -15,7 +15,7 @@ from mgmt_server.api.projects import check_active
 from mgmt_server.errors import InvalidValue, ParameterError
 from mgmt_server.jobs import Accepted, Asker, enqueue
 from mgmt_server.model.account import Domain
-from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore, SnapshotPolicy
+from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore, SnapshotPolicy, VmSnapshot
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.tenancy import EVERYONE, ROOT
 from mgmt_server.model.vm import Volume
@@ -87,6 +87,24 @@ def create(
         asker=asker,
     )  # fmt: skip
     return ctx.start(flows.wait_for_copy, snapshot)
+
+
+@command("createSnapshotFromVMSnapshot", roles=EVERYONE, answers=snapshot_alone_view, event="SNAPSHOT.CREATE")
+def create_from_machine(
+    ctx: Context, volumeid: Operate[Volume], vmsnapshotid: Use[VmSnapshot], name: str | None = None
+) -> Accepted:
+    """Make a snapshot of a disk as it was when its machine was kept. The machine may run.
+
+    volumeid: the disk
+    vmsnapshotid: the machine's snapshot
+    name: what to call the new snapshot
+    """
+    check_active(ctx.session, volumeid)
+    kept = flows.check_kept(ctx.session, volumeid, vmsnapshotid.id)
+    snapshot = add(ctx.session, volumeid, name)
+    snapshot.vm_snapshot_id = kept.id
+    ctx.describe(f"creating snapshot {snapshot.name} of disk {volumeid.name} as it was in {kept.display_name}")
+    return ctx.start(flows.take, snapshot, [], lock=lock_of(volumeid))
 
 
 @command("listSnapshots", roles=EVERYONE, answers=snapshot_view)

@@ -63,6 +63,11 @@ def unsave(call: UUID, host: HostRef, disk: Disk, machine: str, file: File, sinc
     remove(call, OnStore(0, host.hypervisor, file.store.url, file.path))
 
 
+def unsave_point(call: UUID, host: HostRef, disk: Disk, machine: str, file: File, point: str) -> None:
+    """Undo of `save_point`: the snapshot in the disk stays."""
+    remove(call, OnStore(0, host.hypervisor, file.store.url, file.path))
+
+
 def forget(call: UUID, point: Point) -> bool:
     """Have a disk follow changes from a point no more. One that cannot be told now is told at the next occasion."""
     try:

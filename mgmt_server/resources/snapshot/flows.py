@@ -17,7 +17,7 @@ from mgmt_server.jobs.flow import Child
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Scope, Setting
-from mgmt_server.model.snapshot import STATES, Snapshot, SnapshotOnStore
+from mgmt_server.model.snapshot import STATES, Snapshot, SnapshotOnStore, VmSnapshot
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.model.zone import Zone
@@ -52,6 +52,7 @@ class Plan:
     file: File
     since: str
     point: str
+    kept: str = ""  # the machine's snapshot whose content it is, and not that of now
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,13 @@ def never_taken(tx: Session, snapshot_id: int, zones: list[int]) -> None:
 def take(job: Job, snapshot_id: int, zones: list[int]) -> None:
     """Keep a disk as it is now, while its machine runs on. Copies go to `zones` after that."""
     plan = job.write(begin, snapshot_id, undo=abandon)
-    saved = job.call(
-        disks.save_disk, plan.host, plan.disk, plan.machine, plan.file, plan.since, plan.point, undo=files.unsave
-    )
+    if plan.kept:
+        asked = plan.host, plan.disk, plan.machine, plan.file, plan.kept
+        saved = job.call(disks.save_point, *asked, undo=files.unsave_point)
+    else:
+        saved = job.call(
+            disks.save_disk, plan.host, plan.disk, plan.machine, plan.file, plan.since, plan.point, undo=files.unsave
+        )
     volume_id = job.write(taken, snapshot_id, saved)
     # from here on nothing may fail: it would take back a snapshot that is whole
     forget_stale(job, volume_id)
@@ -98,6 +103,7 @@ def begin(tx: Session, snapshot_id: int) -> Plan:
     snapshot = tx.get_one(Snapshot, snapshot_id)
     volume = tx.get_one(Volume, snapshot.volume_id)
     check(tx, volume)
+    kept = check_kept(tx, volume, snapshot.vm_snapshot_id).name if snapshot.vm_snapshot_id is not None else ""
     place = place_of(tx, volume)
     stores = stores_of(tx, volume.zone_id)
     if not stores:
@@ -118,8 +124,21 @@ def begin(tx: Session, snapshot_id: int) -> Plan:
     file = File(at_host(store), file_of(snapshot))
     return Plan(
         place.host, place.disk, place.machine, file, (base[0].point or "") if base else "",
-        snapshot.uuid if follows else "",
+        snapshot.uuid if follows else "", kept,
     )  # fmt: skip
+
+
+def check_kept(tx: Session, volume: Volume, vm_snapshot_id: int) -> VmSnapshot:
+    """The machine's snapshot that holds a disk. Raises InvalidValue for one that does not, or not any more."""
+    found = tx.get_one(VmSnapshot, vm_snapshot_id)
+    name = found.display_name or found.name
+    if found.removed is not None or found.state != "Ready":
+        raise InvalidValue(f"The machine's snapshot {name} is {found.state}: it can be used while it is Ready")
+    if volume.vm_id != found.vm_id:
+        raise InvalidValue(
+            f"The machine's snapshot {name} does not hold the disk {volume.name}: it is not attached there"
+        )
+    return found
 
 
 def _base(tx: Session, volume: Volume, stores: list[int]) -> tuple[Snapshot, SnapshotOnStore] | None:

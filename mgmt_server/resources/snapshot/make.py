@@ -14,7 +14,7 @@ from mgmt_server.model.settings import Setting
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore, SnapshotPolicy
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import Template
-from mgmt_server.model.vm import Vm, Volume, instance_name
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.template.flows import stores_of
 
 RUNNING = Setting("kvm.snapshot.enabled", "Whether disks of running machines may be kept as snapshots on KVM hosts")
@@ -40,7 +40,7 @@ def check(tx: Session, volume: Volume) -> None:
 def name_for(tx: Session, volume: Volume, moment: datetime) -> str:
     """What a snapshot is called that nobody gave a name."""
     vm = tx.get(Vm, volume.vm_id) if volume.vm_id is not None else None
-    whose = instance_name(vm.kind, vm.account_id, vm.id) if vm is not None else "detached"
+    whose = vm.instance if vm is not None else "detached"
     return f"{whose}_{volume.name}_{moment:%Y%m%d%H%M%S}"[:255]
 
 

@@ -17,6 +17,8 @@ from mgmt_server.model.zone import Zone
 from mgmt_server.resources.snapshotpolicy.schedule import KINDS
 from mgmt_server.resources.views import pending_job
 
+SAME = {"ismultiarch": False, "isnsxenabled": False, "routedmodeenabled": False}  # of every zone, as its own list says
+
 
 def _places(session: Session, caller: Caller, ids: list[int]) -> Mapping[int, Mapping[str, Any]]:
     """The zones that get the snapshots, the disk's own first, and for root administrators where the disk is."""
@@ -25,7 +27,7 @@ def _places(session: Session, caller: Caller, ids: list[int]) -> Mapping[int, Ma
     found = session.execute(rows.where(SnapshotPolicy.id.in_(ids))).all()
     wanted = {number: [zone, *details.get("zones", ())] for number, details, zone, _, _ in found}
     named = select(Zone.id, Zone.uuid, Zone.name).where(Zone.id.in_({z for zones in wanted.values() for z in zones}))
-    zones = {number: {"id": uuid, "name": name} for number, uuid, name in session.execute(named)}
+    zones = {number: {"id": uuid, "name": name, **SAME} for number, uuid, name in session.execute(named)}
     answers: dict[int, dict[str, Any]] = {}
     for number, _, _, pool, name in found:
         answers[number] = {"zone": [zones[z] for z in wanted[number] if z in zones]}

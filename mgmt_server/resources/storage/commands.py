@@ -10,13 +10,13 @@ from uuid import uuid4
 from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation import tags as fitting
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows, page_of_objects
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import new_uuid, write
 from mgmt_server.drivers.hypervisor import HostRef
-from mgmt_server.drivers.image.download import shown
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.drivers.storage import simulator
 from mgmt_server.errors import ApiError, Failed, InvalidValue, Unavailable
@@ -27,14 +27,15 @@ from mgmt_server.model.settings import Scope
 from mgmt_server.model.storage import STATES, Pool, PoolHost
 from mgmt_server.model.tenancy import ADMIN, ADMINS, RESOURCE_ADMIN, ROOT
 from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.protocol.download import shown
 from mgmt_server.resources.checks import alone, free_name, one_of
-from mgmt_server.resources.storage import flows, maintenance, rows, scope_commands  # noqa: F401  more commands
+from mgmt_server.resources.storage import flows, maintenance, objects, rows, scope_commands  # noqa: F401  more commands
 from mgmt_server.resources.storage.settings import FACTOR
 from mgmt_server.resources.storage.views import pool_view
 
 OPERATORS = (ADMIN, RESOURCE_ADMIN)
 SCHEMES = {"nfs": "NetworkFilesystem", "file": "Filesystem", "sharedmountpoint": "SharedMountPoint"}
-REAL = ("nfs", "file")  # what hosts can do; simulated ones do as if they could do the others too
+REAL = ("nfs", "file", "sharedmountpoint")  # what hosts can do; simulated ones do as if they could do the others too
 SIMULATED = {"presetup": "PreSetup", "iscsi": "IscsiLUN", "rbd": "RBD", "clvm": "CLVM", "vmfs": "VMFS"}
 
 
@@ -43,7 +44,7 @@ SIMULATED = {"presetup": "PreSetup", "iscsi": "IscsiLUN", "rbd": "RBD", "clvm": 
     roles=ROOT,
     outside=True,
     answers=pool_view,
-    unsupported=("managed", "istagarule", "storageaccessgroups"),
+    unsupported=("managed", "storageaccessgroups"),
 )
 def create(
     ctx: Context,
@@ -56,6 +57,7 @@ def create(
     hypervisor: str | None = None,
     provider: str | None = None,
     tags: str | None = None,
+    istagarule: bool = False,
     capacitybytes: int | None = None,
     capacityiops: int | None = None,
     details: dict[str, str] | None = None,
@@ -64,13 +66,14 @@ def create(
 
     zoneid: the zone
     name: its name
-    url: nfs://SERVER/PATH, or file:///PATH of a folder that all its hosts share
+    url: nfs://SERVER/PATH, sharedmountpoint://localhost/PATH that each host has mounted, or file:///PATH that all share
     podid: the pod of the cluster
     clusterid: the cluster, for scope CLUSTER
     scope: CLUSTER, or ZONE for all hosts of a hypervisor
     hypervisor: whose hosts reach it, for scope ZONE
     provider: DefaultPrimary
     tags: tags by which offerings choose it, with commas between
+    istagarule: whether tags is a rule: a comparison over tags, those that an offering asks for
     capacitybytes: its size in bytes, where it cannot be measured
     capacityiops: how many operations a second it can do
     details: free key-value pairs
@@ -90,13 +93,13 @@ def create(
         path=path,
         port=2049 if type_ == "NetworkFilesystem" else 0,
         url=url,
-        tags=tags,
         capacity=capacitybytes or (simulator.POOL_SIZE if simulated else 0),
         capacity_iops=capacityiops,
         overprovision=FACTOR.fraction(Scope("Zone", zoneid.id)) or 1.0,
         details=details or {},
         **where,
     )
+    fitting.put(pool, tags or "", rule=istagarule)
     _refuse_second(ctx, pool)
     tried = None if simulated else _try(ctx, pool)
     try:
@@ -140,14 +143,14 @@ def update(
     id: the pool
     name: its new name
     tags: tags by which offerings choose it
-    istagarule: false; tags are names
+    istagarule: whether tags is a rule
     enabled: false to put no more disks on it
     capacitybytes: its size in bytes, where it cannot be measured
     capacityiops: how many operations a second it can do
     details: free key-value pairs
     """
-    if istagarule:
-        raise InvalidValue("istagarule=true is not supported: tags are names")
+    if istagarule and not ctx.sent.get("tags"):
+        raise InvalidValue("istagarule=true needs tags: the rule")
     if capacitybytes is not None and capacitybytes < id.allocated / id.overprovision:
         raise InvalidValue(f"capacitybytes={capacitybytes} is less than what is promised of it: {id.allocated} bytes")
     if name is not None and name != id.name:
@@ -158,8 +161,8 @@ def update(
         STATES.move(ctx.session, id.id, (id.state,), "Up" if enabled else "Disabled")
     id.name, id.capacity = name or id.name, capacitybytes or id.capacity
     id.capacity_iops = capacityiops or id.capacity_iops
-    if tags is not None or ctx.sent.get("tags") == "":
-        id.tags = ",".join(tags or []) or None
+    if "tags" in ctx.sent:
+        fitting.put(id, ctx.sent["tags"] if istagarule else ",".join(tags or []), rule=istagarule)
     id.details = {**id.details, **(details or {})}
     ctx.describe(f"changing primary storage {id.name}")
     ctx.event("UPDATE.PS" if enabled is None else "ENABLE.PS" if enabled else "DISABLE.PS", id)
@@ -175,7 +178,8 @@ def delete(ctx: Context, id: Operate[Pool], forced: bool = False) -> None:
     """
     alone(ctx, id)
     if id.state != "Maintenance":
-        raise InvalidValue(f"pool {id.name} is {id.state}: call enableStorageMaintenance first")
+        way = "enable it with updateStoragePool, then " if id.state == "Disabled" else ""
+        raise InvalidValue(f"pool {id.name} is {id.state}: {way}call enableStorageMaintenance first")
     disks = rows.held_on(ctx.session, id.id)
     if disks:
         raise Failed(f"disks are on pool {id.name} ({', '.join(disks)}): delete them, or move them, first")

@@ -62,7 +62,8 @@ def closing(tx: Session, pool_id: int) -> None:
     """No more disks come to it."""
     pool = tx.get_one(Pool, pool_id)
     if pool.state not in ("Up", "ErrorInMaintenance"):
-        raise Failed(f"pool {pool.name} is {pool.state}: only one that is Up goes into maintenance")
+        way = ", enable it with updateStoragePool first" if pool.state == "Disabled" else ""
+        raise Failed(f"pool {pool.name} is {pool.state}: only one that is Up goes into maintenance{way}")
     STATES.move(tx, pool_id, (pool.state,), "PrepareForMaintenance", stopped=list(pool.stopped or []))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import func
+
 from mgmt_server.api.view import View, always, shown
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
@@ -43,8 +45,8 @@ pool_view = View(
     disksizeallocated=Pool.allocated,
     disksizeused=Pool.used,
     capacityiops=Pool.capacity_iops,
-    tags=Pool.tags,
-    istagarule=always(False),
+    tags=func.coalesce(Pool.tag_rule, Pool.tags),
+    istagarule=shown(bool, Pool.tag_rule),
     state=Pool.state,
     scope=Pool.scope,
     overprovisionfactor=Pool.overprovision,

@@ -1,10 +1,10 @@
-"""Templates in pools: cached there before anybody deploys, and taken away when they are gone and no disk needs them."""
+"""Templates and ISOs in pools: cached before anybody needs them, taken away when they are gone and nothing does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import pools
@@ -16,12 +16,13 @@ from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import Pool, TemplateOnPool
 from mgmt_server.model.template import Template
-from mgmt_server.model.vm import Volume
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Disk, Image
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.template import pooled
+from mgmt_server.resources.template.pooled import Fetch
 from mgmt_server.resources.template.stored import image_in
-from mgmt_server.resources.vm.start import cached
 from mgmt_server.resources.volume.places import host_of
 
 CLEAN = Setting(
@@ -35,8 +36,7 @@ class Preparation:
     """A template that a host is to fetch into a pool."""
 
     host: HostRef
-    disk: Disk  # in the pool, for its address there
-    image: Image
+    fetch: Fetch
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,8 @@ def start_preparing(tx: Session, template: Template, zone: Zone, pool: Pool | No
 def prepare(job: Job, template_id: int, pool_id: int) -> None:
     """Cache a template in a pool."""
     told = job.write(begin_prepare, template_id, pool_id)
-    if told is None:
-        return
-    name = job.call(disks.cache_template, told.host, told.disk.pool, told.image)
-    job.write(cached, template_id, pool_id, name, told.image.virtual_size)
+    if told is not None:
+        pooled.bring(job, told.host, told.fetch)
 
 
 def begin_prepare(tx: Session, template_id: int, pool_id: int) -> Preparation | None:
@@ -98,14 +96,16 @@ def begin_prepare(tx: Session, template_id: int, pool_id: int) -> Preparation | 
     host = host_of(tx, pool)
     if host.hypervisor != template.hypervisor:
         return None
-    return Preparation(storage.ref(host), Disk("", storage.as_seen(pool), 0), image_of(tx, template, pool.zone_id))
+    fetch = Fetch(template_id, pool_id, storage.as_seen(pool), image_of(tx, template, pool.zone_id))
+    return Preparation(storage.ref(host), fetch)
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
 
 
 def unused(tx: Session) -> list[tuple[int, str]]:
-    """Templates (number, uuid) that were deleted, are cached in a pool, and that no disk in the pool stands on."""
+    """Templates and ISOs (number, uuid) that were deleted, are cached in a pool, and that no disk in the pool stands on
+    and no drive holds."""
     if not CLEAN.flag():
         return []
     rows = select(Template.id, Template.uuid).join(TemplateOnPool, TemplateOnPool.template_id == Template.id)
@@ -113,9 +113,11 @@ def unused(tx: Session) -> list[tuple[int, str]]:
     return [(number, uuid) for number, uuid in tx.execute(rows.distinct())]
 
 
-def _needed() -> object:
+def _needed() -> ColumnElement[bool]:
     mine = Volume.template_id == TemplateOnPool.template_id, Volume.pool_id == TemplateOnPool.pool_id
-    return select(Volume.id).where(*mine, Volume.removed.is_(None)).correlate(TemplateOnPool).exists()
+    disks = select(Volume.id).where(*mine, Volume.removed.is_(None)).correlate(TemplateOnPool).exists()
+    drives = select(Vm.id).where(Vm.iso_id == TemplateOnPool.template_id, Vm.removed.is_(None))
+    return disks | drives.correlate(TemplateOnPool).exists()
 
 
 def start_dropping(tx: Session, template_id: int, uuid: str) -> None:
@@ -140,7 +142,7 @@ def leftovers(tx: Session, template_id: int) -> list[Leftover]:
         return []
     rows = select(TemplateOnPool, Pool).join(Pool, Pool.id == TemplateOnPool.pool_id)
     found = []
-    for row, pool in tx.execute(rows.where(TemplateOnPool.template_id == template_id, ~_needed())).all():  # type: ignore[operator]
+    for row, pool in tx.execute(rows.where(TemplateOnPool.template_id == template_id, ~_needed())).all():
         disk = Disk(row.name, storage.as_seen(pool), row.size)
         if pool.removed is not None:
             found.append(Leftover(row.id, None, disk))

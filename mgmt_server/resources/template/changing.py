@@ -21,12 +21,14 @@ def renewed(details: dict[str, str] | None, forgotten: bool) -> dict[str, str] |
 
 
 def machines_with(ctx: Context, uses: ColumnElement[bool], zone: Zone | None) -> str:
-    """Names of machines, in a zone or anywhere, that use it: the first few, empty for none."""
-    rows = select(Vm.name).where(uses, Vm.removed.is_(None), Vm.state != "Expunging")
+    """Machines, in a zone or anywhere, that use it: the caller's by name, a few of them; empty for none."""
+    mine = Vm.usable_by(ctx.caller)
+    rows = select(Vm.name, mine).where(uses, Vm.removed.is_(None), Vm.state != "Expunging").order_by(mine.desc())
     if zone is not None:
         rows = rows.where(Vm.zone_id == zone.id)
-    names = list(ctx.session.scalars(rows.limit(4)))
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    found = ctx.session.execute(rows.limit(4)).all()
+    names = [name if known else "machines of other accounts" for name, known in found[:3]]
+    return ", ".join(dict.fromkeys(names)) + (", ..." if len(found) > 3 else "")
 
 
 def remove(ctx: Context, template: Template, zone: Zone | None) -> Accepted:

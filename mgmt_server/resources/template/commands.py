@@ -19,10 +19,11 @@ from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import one_of
+from mgmt_server.protocol.checksum import digest_of
+from mgmt_server.resources.checks import assign, one_of
 from mgmt_server.resources.offering.rules import absent
+from mgmt_server.resources.template import appliance, direct
 from mgmt_server.resources.template.adding import add, fetched
-from mgmt_server.resources.template.bring import digest_of
 from mgmt_server.resources.template.changing import machines_with, remove, renewed
 from mgmt_server.resources.template.rules import (
     ARCHITECTURES,
@@ -57,7 +58,7 @@ def register(
     displaytext: Text | None = None,
     ostypeid: Use[OsType] | None = None,
     zoneid: str | None = None,
-    zoneids: list[Use[Zone]] | None = None,
+    zoneids: list[str] | None = None,
     checksum: str | None = None,
     ispublic: bool = False,
     isfeatured: bool = False,
@@ -88,7 +89,7 @@ def register(
     displaytext: what users read; the name by default
     ostypeid: the guest's operating system
     zoneid: the zone that it is for; -1 for all
-    zoneids: the zones that it is for
+    zoneids: the zones that it is for; -1 alone for all
     checksum: hexadecimal digest of the file, or {SHA-256}digest
     ispublic: whether everybody may use it
     isfeatured: whether it is shown first
@@ -103,14 +104,14 @@ def register(
     templatetag: tag of the hosts that run it
     templatetype: USER, VNF for a network appliance, BUILTIN (root administrators; it counts against no limit)
     isrouting: not supported; false is accepted
-    directdownload: not supported; false is accepted
+    directdownload: hosts fetch its image from the URL at the first use; it is on no secondary storage. QCOW2 and RAW
     deployasis: not supported; false is accepted
     forcks: not supported; false is accepted
     account: whose it shall be; with domainid
     domainid: that account's domain
     projectid: the project that it is for
     """
-    absent(directdownload=directdownload, deployasis=deployasis, forcks=forcks)
+    absent(deployasis=deployasis, forcks=forcks)
     whose = owner(ctx, account, domainid, projectid)
     check_visibility(ctx, whose, ispublic, isfeatured)
     type = check_type(ctx, templatetype, isrouting)
@@ -121,6 +122,9 @@ def register(
         digest_of(checksum)
     if kind != "Simulator":  # whose images are never fetched
         check_host(url_of(url))
+    kept = format_of(kind, format)
+    if directdownload:
+        direct.check(kept)
     zones, everywhere = zones_of(ctx, zoneid, zoneids)
     template = add(
         ctx,
@@ -128,7 +132,8 @@ def register(
         name=name,
         display_text=displaytext,
         type=type,
-        format=format_of(kind, format),
+        format=kept,
+        direct_download=directdownload,
         hypervisor=kind,
         url=url_of(url),
         checksum=checksum or None,
@@ -216,9 +221,7 @@ def update(
         "sort_key": sortkey,
         "tag": templatetag,
     }
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
     ctx.describe(f"changing template {id.name}")
     return id
 
@@ -238,7 +241,7 @@ def delete(
     forced: even when machines were deployed from it
     issystem: whether a template of system VMs is meant
     """
-    template_alone(id)
+    appliance.alone(template_alone(id), "deleted")
     if id.type == "SYSTEM" and not issystem:
         raise InvalidValue(f"{id.name} is what system VMs start from: send issystem=true if that is meant")
     names = machines_with(ctx, Vm.template_id == id.id, zoneid)
@@ -255,7 +258,7 @@ def retype(ctx: Context, template: Template, type: str | None) -> None:
     """Give a template another type; what it counts for follows."""
     if type is None or type == template.type:
         return
-    not_system(template)
+    not_system(appliance.alone(template, "given another type"))
     sizes = select(TemplateOnStore.physical_size).where(TemplateOnStore.template_id == template.id)
     stored = sum(ctx.session.scalars(sizes))
     counted.image_goes(ctx.session, template, stored)

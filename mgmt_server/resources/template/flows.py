@@ -6,9 +6,11 @@ known to hold the system VM image, and `store_added` when a secondary storage wa
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import or_, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, limits
@@ -22,8 +24,9 @@ from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import Template, TemplateInZone
 from mgmt_server.model.zone import Cluster, Zone
-from mgmt_server.resources.template import bring
+from mgmt_server.resources.template import appliance, bring, direct
 from mgmt_server.resources.template.bring import Brought, Order, Stored
+from mgmt_server.resources.template.rows import add, elsewhere, folder, in_zone, on_store
 from mgmt_server.resources.template.seeds import BUILTIN_SIMULATOR, SYSTEM_KVM, SYSTEM_SIMULATOR
 from mgmt_server.resources.template.telling import tell
 from mgmt_server.resources.transfer.links import expire_links
@@ -38,76 +41,33 @@ COPIES = Setting(
     "copy.templates.from.other.secondary.storages",
     "Whether a secondary storage that lacks a template gets it from another one instead of from its URL",
 )
+ALGORITHM = Setting(
+    "image.store.allocation.algorithm",
+    "Which secondary storage is written to first: firstfitleastconsumed the one with most room, random any",
+)
 SIMULATED = (BUILTIN_SIMULATOR, SYSTEM_SIMULATOR)
-SIMULATED_SIZE = 5 * 2**20  # bytes of a simulated image, of which nothing is known
-
-
-def folder(template: Template) -> str:
-    """Where a template's image stands below a store."""
-    return f"template/tmpl/{template.account_id}/{template.id}"
 
 
 def stores_of(tx: Session, zone_id: int) -> list[ImageStore]:
-    """The secondary storage that a zone may write to, the one with most room first."""
+    """The secondary storage that a zone may write to, in the order to try it."""
     mine = select(ImageStore).where(
         or_(ImageStore.zone_id == zone_id, ImageStore.zone_id.is_(None)),
         ImageStore.removed.is_(None),
         ImageStore.readonly.is_(False),
         or_(ImageStore.capacity == 0, ImageStore.used < ImageStore.capacity * FULL.fraction()),
     )
-    return list(tx.scalars(mine.order_by((ImageStore.capacity - ImageStore.used).desc(), ImageStore.id)))
-
-
-def in_zone(tx: Session, template: Template, zone_id: int, *, again: bool = False) -> bool:
-    """Have an entry for the template in the zone. One that was deleted there stays so unless `again`."""
-    mine = TemplateInZone.template_id == template.id, TemplateInZone.zone_id == zone_id
-    found = tx.scalar(select(TemplateInZone).where(*mine))
-    if found is not None:
-        found.removed = None if again else found.removed
-        return found.removed is None
-    row = TemplateInZone(
-        template_id=template.id, zone_id=zone_id, account_id=template.account_id, domain_id=template.domain_id
-    )
-    _add(tx, row)
-    return True
-
-
-def _add(tx: Session, row: TemplateInZone | TemplateOnStore) -> bool:
-    """Add a row unless another call did so meanwhile: whether this one did."""
-    try:
-        with tx.begin_nested():
-            tx.add(row)
-    except IntegrityError:
-        return False
-    return True
-
-
-def on_store(tx: Session, template: Template, store: ImageStore, zone_id: int, state: str) -> TemplateOnStore | None:
-    """The new row of a template on a store; None when there is one already."""
-    mine = TemplateOnStore.template_id == template.id, TemplateOnStore.store_id == store.id
-    if tx.scalar(select(TemplateOnStore.id).where(*mine)) is not None:
-        return None
-    size = template.size or SIMULATED_SIZE
-    ready = state == "Ready"
-    row = TemplateOnStore(
-        template_id=template.id,
-        store_id=store.id,
-        zone_id=zone_id,
-        state=state,
-        path=f"{folder(template)}/{template.uuid}.{bring.kept_as(template.hypervisor, template.format).lower()}",
-        size=size if ready else 0,
-        physical_size=size if ready else 0,
-        progress=100 if ready else 0,
-    )
-    if not _add(tx, row):
-        return None
-    counted.image_comes(tx, template, row.physical_size)
-    return row
+    found = list(tx.scalars(mine.order_by((ImageStore.capacity - ImageStore.used).desc(), ImageStore.id)))
+    return random.sample(found, len(found)) if ALGORITHM.text() == "random" else found
 
 
 def start_download(tx: Session, template: Template, zone_id: int, store: ImageStore | None = None) -> None:
     """Have a template in a zone: at once where hosts are simulated, else by a job. InvalidValue without a store."""
     in_zone(tx, template, zone_id)
+    if template.direct_download:
+        fresh = direct.have(tx, template, zone_id, is_simulated(tx, template, zone_id))
+        if fresh is not None:
+            _bring(tx, template, fresh, download)
+        return
     stores = [store] if store is not None else stores_of(tx, zone_id)
     simulated = is_simulated(tx, template, zone_id)
     if not stores and not simulated:
@@ -116,20 +76,27 @@ def start_download(tx: Session, template: Template, zone_id: int, store: ImageSt
             "register again"
         )
     for target in stores[:1]:
-        source = elsewhere(tx, template, zone_id)
-        if template.url is None and source is None:
+        copies = is_copied(tx, template, zone_id)
+        if template.url is None and not copies:
             continue  # made here, and its only image is gone: there is nothing to fetch
         row = on_store(tx, template, target, zone_id, "Ready" if simulated else "Creating")
-        if row is not None and not simulated:
+        if row is not None and simulated:
+            appliance.simulate(tx, row)
+        elif row is not None:
             tx.flush()
-            copies = source is not None and (template.url is None or COPIES.flag(Scope("Zone", zone_id)))
-            enqueue(
-                tx,
-                copy if copies else download,
-                (row.id,),
-                lock=f"template:{template.id}",
-                instance=("Template", template.uuid),
-            )
+            _bring(tx, template, row.id, copy if copies else download)
+            for part in appliance.family(tx, template) if copies else ():
+                if part is not template:
+                    start_download(tx, part, zone_id, target)
+
+
+def is_copied(tx: Session, template: Template, zone_id: int) -> bool:
+    """Whether its image comes to the zone from another secondary storage, and not from its URL."""
+    return (template.url is None or COPIES.flag(Scope("Zone", zone_id))) and elsewhere(tx, template) is not None
+
+
+def _bring(tx: Session, template: Template, row: int, flow: Callable[..., None]) -> None:
+    enqueue(tx, flow, (row,), lock=f"template:{template.family}", instance=("Template", template.uuid))
 
 
 def is_simulated(tx: Session, template: Template, zone_id: int) -> bool:
@@ -142,15 +109,6 @@ def is_simulated(tx: Session, template: Template, zone_id: int) -> bool:
 def zone_is_simulated(tx: Session, zone_id: int) -> bool:
     rows = select(Cluster.hypervisor).where(Cluster.zone_id == zone_id, Cluster.removed.is_(None)).distinct()
     return set(tx.scalars(rows)) == {"Simulator"}
-
-
-def elsewhere(tx: Session, template: Template, zone_id: int | None = None) -> TemplateOnStore | None:
-    """A ready image of the template, in the given zone if there is one."""
-    rows = select(TemplateOnStore).join(ImageStore, ImageStore.id == TemplateOnStore.store_id)
-    rows = rows.where(
-        TemplateOnStore.template_id == template.id, TemplateOnStore.state == "Ready", ImageStore.removed.is_(None)
-    )
-    return tx.scalar(rows.order_by(TemplateOnStore.zone_id != (zone_id or 0), TemplateOnStore.id).limit(1))
 
 
 def have_builtin(tx: Session, zone_id: int) -> None:
@@ -181,7 +139,7 @@ def have_system_template(
         "physical_size": physical_size,
     }
     if found is None:
-        _add(tx, TemplateOnStore(template_id=template.id, store_id=store_id, zone_id=zone_id, **values))
+        add(tx, TemplateOnStore(template_id=template.id, store_id=store_id, zone_id=zone_id, **values))
     else:
         tx.execute(
             update(TemplateOnStore)
@@ -247,6 +205,9 @@ def download(job: Job, on_store_id: int) -> None:
     order = job.write(begin, on_store_id, undo=broke)
     if order is None:
         return
+    if not order.store:
+        job.write(arrived, order, job.call(direct.look, order))
+        return
     brought = job.call(bring.bring, order, undo=bring.take_away)
     if job.write(arrived, order, brought):
         job.call(bring.take_away, order)
@@ -275,10 +236,10 @@ def source_of(tx: Session, order: Order, zone_id: int | None) -> Stored | None:
 def begin(tx: Session, on_store_id: int) -> Order | None:
     """What is to be brought where; None when the template was deleted meanwhile."""
     row = tx.get_one(TemplateOnStore, on_store_id)
-    template, store = tx.get_one(Template, row.template_id), tx.get_one(ImageStore, row.store_id)
-    if template.removed is not None or store.removed is not None or row.state != "Creating":
+    template, store = tx.get_one(Template, row.template_id), tx.get(ImageStore, row.store_id or 0)
+    if template.removed is not None or (store and store.removed is not None) or row.state != "Creating":
         return None
-    tell(tx, row.id, "START", f"its image comes to {store.name}")
+    tell(tx, row.id, "START", f"its image comes to {store.name}" if store else "its URL is looked at")
     return Order(
         on_store=row.id,
         template=template.id,
@@ -286,19 +247,19 @@ def begin(tx: Session, on_store_id: int) -> Order | None:
         url=template.url or "",
         format=template.format,
         checksum=template.checksum or "",
-        store=store.url,
+        store=store.url if store else "",
         path=row.path,
     )
 
 
 def broke(tx: Session, on_store_id: int) -> None:
-    _fail(tx, on_store_id, "the download met an internal error: the server's log tells which; register it again")
+    fail(tx, on_store_id, "the download met an internal error: the server's log tells which; register it again")
 
 
 def arrived(tx: Session, order: Order, brought: Brought) -> bool:
     """Note the image as ready. True when its account has no room for it: then it has to be taken away."""
     if brought.error:
-        _fail(tx, order.on_store, brought.error)
+        fail(tx, order.on_store, brought.error)
         return False
     values = {"state": "Ready", "progress": 100, "size": brought.size, "physical_size": brought.physical_size}
     ready = (
@@ -311,11 +272,14 @@ def arrived(tx: Session, order: Order, brought: Brought) -> bool:
         with tx.begin_nested():
             if changed(tx.execute(ready)) == 1:
                 counted.image_comes(tx, tx.get_one(Template, order.template), brought.physical_size)
+                if brought.parts or brought.nics:  # a copy has neither: its parts are copied by themselves
+                    appliance.come(tx, tx.get_one(TemplateOnStore, order.on_store), brought.parts, brought.nics)
                 limits.settle(tx)
     except LimitExceeded as exceeded:
-        _fail(tx, order.on_store, str(exceeded))
+        fail(tx, order.on_store, str(exceeded))
         return True
-    tell(tx, order.on_store, "SUCCESS", f"its image of {brought.physical_size} bytes is there")
+    there = f"its image of {brought.physical_size} bytes is there" if order.store else "hosts can fetch its image"
+    tell(tx, order.on_store, "SUCCESS", there)
     changes = {"size": brought.size} | ({"checksum": brought.checksum} if brought.checksum else {})
     tx.execute(
         update(Template)
@@ -326,7 +290,8 @@ def arrived(tx: Session, order: Order, brought: Brought) -> bool:
     return False
 
 
-def _fail(tx: Session, on_store_id: int, text: str) -> None:
+def fail(tx: Session, on_store_id: int, text: str) -> None:
+    """Its image did not come: why is told in the row, and by an event."""
     tell(tx, on_store_id, "FAILED", text)
     tx.execute(
         update(TemplateOnStore)
@@ -348,7 +313,7 @@ def delete(job: Job, template_id: int, zone_id: int | None) -> None:
 
 def leaving(tx: Session, template_id: int, zone_id: int | None) -> list[Order]:
     rows = select(TemplateOnStore, Template, ImageStore).where(
-        TemplateOnStore.template_id == template_id,
+        TemplateOnStore.template_id.in_(_family(template_id)),
         Template.id == TemplateOnStore.template_id,
         ImageStore.id == TemplateOnStore.store_id,
         ImageStore.removed.is_(None),
@@ -363,18 +328,26 @@ def leaving(tx: Session, template_id: int, zone_id: int | None) -> list[Order]:
     return found
 
 
+def _family(template_id: int) -> Select[tuple[int]]:
+    return select(Template.id).where((Template.id == template_id) | (Template.parent_id == template_id))
+
+
 def left(tx: Session, template_id: int, zone_id: int | None) -> None:
-    mine = [TemplateOnStore.template_id == template_id]
+    mine = [TemplateOnStore.template_id.in_(_family(template_id))]
     if zone_id is not None:
         mine.append(TemplateOnStore.zone_id == zone_id)
-    template = tx.get_one(Template, template_id)
     for row in tx.scalars(select(TemplateOnStore).where(*mine).with_for_update()).all():
-        counted.image_goes(tx, template, row.physical_size)
+        counted.image_goes(tx, tx.get_one(Template, row.template_id), row.physical_size)
     tx.execute(delete_rows(TemplateOnStore).where(*mine).execution_options(synchronize_session=False))
 
 
 def forget(tx: Session, template: Template, zone_id: int | None) -> None:
-    """Take a template out of lists at once; `delete` does the rest."""
+    """Take a template out of lists at once, with the further disks of its OVA; `delete` does the rest."""
+    for each in list(appliance.family(tx, template)):
+        _forget(tx, each, zone_id)
+
+
+def _forget(tx: Session, template: Template, zone_id: int | None) -> None:
     mine = [TemplateInZone.template_id == template.id, TemplateInZone.removed.is_(None)]
     if zone_id is not None:
         mine.append(TemplateInZone.zone_id == zone_id)

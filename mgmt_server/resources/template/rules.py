@@ -11,7 +11,6 @@ from sqlalchemy import select
 
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import no_entity
-from mgmt_server.drivers.image.download import refuse
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account
 from mgmt_server.model.scopes import of_account
@@ -19,6 +18,7 @@ from mgmt_server.model.settings import Setting
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ADMINS
 from mgmt_server.model.zone import Zone
+from mgmt_server.protocol.download import refuse
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.template.bring import INSIDE
 
@@ -84,24 +84,25 @@ def check_host(url: str) -> None:
         )
 
 
-def zones_of(ctx: Context, zoneid: str | None, zoneids: Sequence[Zone] | None) -> tuple[list[Zone], bool]:
-    """The zones that a template shall be in, and whether it is for all, those to come included (zoneid -1)."""
+def zones_of(ctx: Context, zoneid: str | None, zoneids: Sequence[str] | None) -> tuple[list[Zone], bool]:
+    """The zones that a template shall be in, and whether it is for all, those to come included (-1 alone)."""
     if zoneid is not None and zoneids:
         raise InvalidValue("zoneid and zoneids exclude each other: send one of them")
-    if zoneids:
-        return list(zoneids), False
-    if zoneid is None:
+    name, keys = ("zoneids", [k.strip() for k in zoneids]) if zoneids else ("zoneid", [(zoneid or "").strip()])
+    if not any(keys):
         raise InvalidValue("zoneid is missing: name a zone, or -1 for all")
     usable = select(Zone).where(Zone.usable_by(ctx.caller), Zone.removed.is_(None)).order_by(Zone.id)
-    if zoneid.strip() == "-1":
+    if keys == ["-1"]:
         if not ctx.caller.is_root:
-            raise InvalidValue("zoneid=-1 is for root administrators: name a zone")
+            raise InvalidValue(f"{name}=-1 is for root administrators: name a zone")
         return list(ctx.session.scalars(usable)), True
-    one = usable.where(_key(ctx, zoneid.strip()))
-    found = ctx.session.scalar(one)
-    if found is None:
-        raise no_entity("zoneid", zoneid)
-    return [found], False
+    found = {}
+    for key in keys:
+        zone = ctx.session.scalar(usable.where(_key(ctx, key)))
+        if zone is None:
+            raise no_entity(name, key)
+        found[zone.id] = zone
+    return list(found.values()), False
 
 
 def _key(ctx: Context, text: str) -> Any:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any, ClassVar, cast
 
 from sqlalchemy import case, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from mgmt_server.api.view import View, always, many, only, shown
+from mgmt_server.api.view import PerPage, View, always, many, only, shown
 from mgmt_server.model.storage import ImageStore, Pool, TemplateOnPool, TemplateOnStore
 from mgmt_server.model.template import OsType, Template, TemplateInZone
 from mgmt_server.model.tenancy import ADMIN, Caller
 from mgmt_server.model.userdata import UserData
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.annotation.marks import has_annotations
+from mgmt_server.resources.template import appliance
 from mgmt_server.resources.views import owner_fields, owner_joins
 
+Parent, Part = aliased(Template, name="parent"), aliased(Template, name="part")
 COMPLETE, INSTALLED = "Download Complete", "Successfully Installed"
 
 
@@ -26,7 +28,7 @@ def _best() -> Any:
         TemplateOnStore.template_id == TemplateInZone.template_id,
         TemplateOnStore.zone_id == TemplateInZone.zone_id,
         TemplateOnStore.state != "Destroying",
-        TemplateOnStore.store_id.in_(select(ImageStore.id).where(ImageStore.removed.is_(None))),
+        TemplateOnStore.reachable(),
     )
     return mine.order_by(ranked, TemplateOnStore.id).limit(1).correlate(TemplateInZone).scalar_subquery()
 
@@ -110,6 +112,32 @@ def _details(details: dict[str, Any]) -> dict[str, str]:
     return {k: str(v) for k, v in details.items()}
 
 
+class _Parts:
+    """The further disks of templates' OVAs. `number`: the column that holds the template of a row of the view."""
+
+    def __init__(self, table: Any, number: Any) -> None:
+        self.table, self.number = table, number
+
+    def __call__(self, session: Session, caller: Caller, ids: list[int]) -> dict[int, dict[str, Any]]:
+        rows = (
+            select(self.table.id, Part.uuid, Part.name, Part.size, Part.type)
+            .join(Part, Part.parent_id == self.number)
+            .where(self.table.id.in_(ids), Part.removed.is_(None))
+        )
+        found: dict[int, dict[str, Any]] = {}
+        for number, uuid, name, size, kind in session.execute(rows.order_by(Part.id)):
+            told = {"id": uuid, "name": name, "size": size, "templatetype": kind}
+            found.setdefault(number, {"childtemplates": []})["childtemplates"].append(told)
+        return found
+
+
+# what the list of ISOs does not tell: they are for every hypervisor, and clients use the one that they are told
+OF_TEMPLATES = (
+    "hypervisor", "templatetype", "sshkeyenabled", "details", "deployasis", "deployasisdetails", "forcks",
+    "requireshvm", "parenttemplateid",
+)  # fmt: skip
+
+
 def _fields(kind: str) -> dict[str, Any]:
     """What is the same in all zones. `kind`: TEMPLATE or ISO."""
     return {
@@ -130,10 +158,12 @@ def _fields(kind: str) -> dict[str, Any]:
         "checksum": Template.checksum,
         "details": shown(_details, Template.details),
         "arch": Template.arch,
-        "bits": always(0),
+        "bits": always(64 if kind == "ISO" else 0),
         "isdynamicallyscalable": Template.dynamically_scalable,
         "directdownload": Template.direct_download,
         "deployasis": Template.deploy_as_is,
+        "deployasisdetails": shown(appliance.told, Template.appliance),
+        "parenttemplateid": Parent.uuid,
         "forcks": always(False),
         "requireshvm": Template.requires_hvm,
         "bootable": Template.bootable,
@@ -149,6 +179,9 @@ def _fields(kind: str) -> dict[str, Any]:
 
 def _in_zones(key: str, tagged: str, kind: str, told: Any) -> View:
     """Once for each zone."""
+    same = {name: value for name, value in _fields(kind).items() if kind != "ISO" or name not in OF_TEMPLATES}
+    parent = ((Parent, Parent.id == Template.parent_id),) if kind != "ISO" else ()
+    more = (PerPage(("childtemplates",), _Parts(TemplateInZone, TemplateInZone.template_id)),) if kind != "ISO" else ()
     return View(
         key,
         TemplateInZone,
@@ -166,8 +199,10 @@ def _in_zones(key: str, tagged: str, kind: str, told: Any) -> View:
             (OsType, OsType.id == Template.os_type_id),
             (UserData, UserData.id == Template.user_data_id),
             (Zone, Zone.id == TemplateInZone.zone_id),
+            *parent,
             *owner_joins(TemplateInZone),
         ),
+        more=more,
         created=TemplateInZone.created,
         zoneid=Zone.uuid,
         zonename=Zone.name,
@@ -177,7 +212,7 @@ def _in_zones(key: str, tagged: str, kind: str, told: Any) -> View:
         physicalsize=shown(_physical, TemplateOnStore.state, TemplateOnStore.physical_size),
         downloaddetails=only(ADMIN, many(cast(View, _Downloads()), None)),
         **owner_fields(),
-        **_fields(kind),
+        **same,
     )
 
 
@@ -191,8 +226,10 @@ def _alone(key: str, tagged: str, kind: str) -> View:
         joins=(
             (OsType, OsType.id == Template.os_type_id),
             (UserData, UserData.id == Template.user_data_id),
+            (Parent, Parent.id == Template.parent_id),
             *owner_joins(Template),
         ),
+        more=(PerPage(("childtemplates",), _Parts(Template, Template.id)),),
         created=Template.created,
         **owner_fields(),
         **_fields(kind),

@@ -14,6 +14,7 @@ from mgmt_server.model.template import OsCategory, OsType, Template, TemplateInZ
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.offering.rules import absent
+from mgmt_server.resources.template import appliance
 from mgmt_server.resources.template.rules import template_alone
 from mgmt_server.resources.template.views import template_view
 from mgmt_server.resources.templateaccess import permissions
@@ -56,7 +57,7 @@ def list_templates(
     name: those of this name
     hypervisor: those for this hypervisor
     zoneid: those in this zone
-    isready: those whose image is, or is not, on secondary storage
+    isready: true leaves those whose image is on secondary storage
     arch: x86_64 or aarch64
     templatetype: USER, VNF, BUILTIN or SYSTEM
     oscategoryid: those with an operating system of this category
@@ -67,7 +68,7 @@ def list_templates(
     details: accepted; all details are answered
     showicon: accepted; there are no icons
     isvnf: network appliances, or what is none
-    parenttemplateid: lists nothing: templates hold one disk, and have no others that belong to them
+    parenttemplateid: the further disks of this template's OVA
     forcks: not supported; false is accepted
     """
     absent(forcks=forcks)
@@ -81,6 +82,7 @@ def list_templates(
         conditions.append((Template.type == "VNF") == isvnf)
     equal = (
         (Template.id, id and id.id),
+        (Template.parent_id, parenttemplateid and parenttemplateid.id),
         (Template.name, name),
         (Template.hypervisor, hypervisor),
         (Template.arch, arch),
@@ -89,7 +91,8 @@ def list_templates(
         (OsType.category_id, oscategoryid and oscategoryid.id),
     )
     conditions += [column == value for column, value in equal if value is not None]
-    conditions += [Template.id == -1] if parenttemplateid is not None else []
+    if templatefilter.lower().endswith("executable") and parenttemplateid is None:
+        conditions.append(Template.type != appliance.KIND)  # no machine starts from them
     return Rows(template_view, scope=scope(ctx), narrow=False, removed=showremoved).where(*conditions)
 
 
@@ -124,6 +127,6 @@ def update_permissions(
     isextractable: whether it may be downloaded
     """
     flags = {"public": ispublic, "featured": isfeatured, "extractable": isextractable}
-    permissions.change(ctx, template_alone(id), op, accounts, projectids, **flags)
+    permissions.change(ctx, appliance.alone(template_alone(id), "shared"), op, accounts, projectids, **flags)
     ctx.describe(f"changing who may use template {id.name}")
     ctx.event("TEMPLATE.UPDATE", id)

@@ -12,6 +12,8 @@ from mgmt_server.api.context import Context
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account, Domain, Project
 from mgmt_server.model.template import LaunchPermission, Template
+from mgmt_server.resources.checks import assign
+from mgmt_server.resources.template import appliance
 from mgmt_server.resources.template.commands import account_named
 from mgmt_server.resources.template.rules import check_visibility
 
@@ -54,16 +56,16 @@ def change(
         raise InvalidValue("accounts and projectids need op=add or op=remove")
     if not named and op in ("add", "remove"):
         raise InvalidValue(f"op={op} needs accounts or projectids")
-    if op == "reset":
-        mine = LaunchPermission.template_id == template.id
-        ctx.session.execute(delete(LaunchPermission).where(mine).execution_options(synchronize_session=False))
-        template.public = template.featured = False
     whom = [account_named(ctx, template, name).id for name in accounts or []]
-    for number in whom + [p.account_id for p in projects or []]:
-        _permit(ctx, template.id, number, allowed=op == "add")
-    for column, value in (("public", public), ("featured", featured), ("extractable", extractable)):
-        if value is not None:
-            setattr(template, column, value)
+    whom += [p.account_id for p in projects or []]
+    for each in appliance.family(ctx.session, template):
+        if op == "reset":
+            mine = LaunchPermission.template_id == each.id
+            ctx.session.execute(delete(LaunchPermission).where(mine).execution_options(synchronize_session=False))
+            each.public = each.featured = False
+        for number in whom:
+            _permit(ctx, each.id, number, allowed=op == "add")
+        assign(each, {"public": public, "featured": featured, "extractable": extractable})
 
 
 def _permit(ctx: Context, template: int, account: int, *, allowed: bool) -> None:

@@ -30,8 +30,8 @@ def chosen_by(
     conditions = filtered(ctx, parameter, chosen)
     if chosen.endswith("executable") and isready is None and parameter == "templatefilter":
         isready = True
-    if isready is not None:
-        conditions.append(on_store("Ready") if isready else ~on_store("Ready"))
+    if isready:  # false asks for no more than it does when it is left out: clients send it with all they look for
+        conditions.append(on_store("Ready"))
     if store is not None:
         conditions.append(on_store(None, store.id))
     if pool is not None:
@@ -83,5 +83,4 @@ def on_store(state: str | None, store: int | None = None) -> ColumnElement[bool]
         rows = rows.where(TemplateOnStore.state == state)
     if store is not None:
         rows = rows.where(TemplateOnStore.store_id == store)
-    there = select(ImageStore.id).where(ImageStore.removed.is_(None))
-    return rows.where(TemplateOnStore.store_id.in_(there)).correlate(TemplateInZone).exists()
+    return rows.where(TemplateOnStore.reachable()).correlate(TemplateInZone).exists()

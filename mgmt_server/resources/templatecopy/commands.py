@@ -13,7 +13,7 @@ from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import EVERYONE, ROOT
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.template import caches
+from mgmt_server.resources.template import appliance, caches, direct
 from mgmt_server.resources.template.adding import in_zones
 from mgmt_server.resources.template.rules import iso_alone, not_system, template_alone
 from mgmt_server.resources.template.views import template_alone_view, template_view
@@ -35,7 +35,7 @@ def copy_template(
     destzoneid: to this zone
     destzoneids: to these zones
     """
-    not_system(template_alone(id))
+    not_system(appliance.alone(template_alone(id), "copied"))
     return _copy(ctx, id, sourcezoneid, destzoneid, destzoneids)
 
 
@@ -67,8 +67,10 @@ def _copy(
         raise ParameterError("destzoneid is missing: name the zone to copy to")
     if source is not None and source.id in {z.id for z in targets}:
         raise InvalidValue("Please specify different source and destination zones.")
+    direct.refuse(template, "copied")
     flows.check_source(ctx.session, template, source.id if source is not None else None)
-    rows = [number for zone in targets for number in flows.prepared(ctx.session, template, zone)]
+    together = list(appliance.family(ctx.session, template))
+    rows = [number for zone in targets for each in together for number in flows.prepared(ctx.session, each, zone)]
     names = ", ".join(z.name for z in targets)
     ctx.describe(f"copying {'ISO' if template.format == 'ISO' else 'template'} {template.name} to {names}")
     return ctx.start(flows.copy_all, template, rows, source.id if source is not None else None)
@@ -85,6 +87,7 @@ def prepare(
     storageid: in this pool alone
     """
     template_alone(templateid, "templateid")
-    caches.start_preparing(ctx.session, templateid, zoneid, storageid)
+    for each in appliance.family(ctx.session, templateid):
+        caches.start_preparing(ctx.session, each, zoneid, storageid)
     ctx.describe(f"preparing template {templateid.name} in zone {zoneid.name}")
     return in_zones(ctx, templateid, template_view)

@@ -23,8 +23,8 @@ from mgmt_server.resources.snapshot.rows import lock_of, usable_in
 from mgmt_server.resources.template import flows as templates
 from mgmt_server.resources.template.adding import add, store_for
 from mgmt_server.resources.template.rules import ARCHITECTURES, check_visibility
-from mgmt_server.resources.template.views import template_alone_view
 from mgmt_server.resources.templatemaking import flows
+from mgmt_server.resources.templatemaking.views import made_template_view
 from mgmt_server.resources.volume.places import place_of
 
 Text = Annotated[str, Length(4096)]
@@ -33,7 +33,7 @@ Text = Annotated[str, Length(4096)]
 @command(
     "createTemplate",
     roles=EVERYONE,
-    answers=template_alone_view,
+    answers=made_template_view,
     event="TEMPLATE.CREATE",
     unsupported=("url", "virtualmachineid"),
 )

@@ -14,11 +14,12 @@ from mgmt_server.model.account import Account, Domain, Project
 from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.zone import Zone
+from mgmt_server.protocol.checksum import digest_of
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.offering.rules import absent
+from mgmt_server.resources.template import direct
 from mgmt_server.resources.template import flows as templates
 from mgmt_server.resources.template.adding import add, store_for
-from mgmt_server.resources.template.bring import digest_of
 from mgmt_server.resources.template.rules import (
     ARCHITECTURES,
     NO_HYPERVISOR,
@@ -39,6 +40,7 @@ Text = Annotated[str, Length(4096)]
 
 def _extract(ctx: Context, template: Template, mode: str, zone: Zone | None) -> Accepted:
     check_extraction(mode)
+    direct.refuse(template, "extracted")
     if not template.extractable and not ctx.caller.is_root:
         raise InvalidValue(f"{template.name} is not extractable: its owner can change that (isextractable)")
     zone_id = zone.id if zone is not None else None

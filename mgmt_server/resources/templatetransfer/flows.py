@@ -15,21 +15,13 @@ from mgmt_server.model.template import Template
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.template import flows as templates
 from mgmt_server.resources.template.bring import LARGEST, Brought, Order
-from mgmt_server.resources.transfer.links import make_link
+from mgmt_server.resources.transfer.links import Holder, make_link
 from mgmt_server.resources.transfer.tickets import Expected, receivers
 
 WAITING = "waiting for the upload"
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Whose a link is: its client's, not the template's."""
-
-    account_id: int
-    domain_id: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +85,7 @@ class Form:
             row.path,
             LARGEST.number() << 30,
             templates.is_simulated(tx, template, row.zone_id),
+            several=True,
         )
 
     def progress(self, tx: Session, subject: str, percent: int) -> None:

@@ -48,6 +48,14 @@ class Owned(Protocol):
 
 
 @dataclass(frozen=True)
+class Holder:
+    """Whose a link is, where that is its client and not the image's owner."""
+
+    account_id: int
+    domain_id: int
+
+
+@dataclass(frozen=True)
 class Link:
     """What the client is told. The URL is a secret: it stands in no log and no event."""
 

@@ -29,7 +29,9 @@ from mgmt_server.errors import ApiError, InvalidValue, ParameterError
 from mgmt_server.model.account import Account
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.transfer import UploadTicket
-from mgmt_server.resources.template.bring import Brought, checked, made_sound
+from mgmt_server.protocol.checksum import checked
+from mgmt_server.resources.template.bring import Brought, clear, keep
+from mgmt_server.resources.template.sound import made_sound
 from mgmt_server.resources.transfer.flows import StoredFile, take_away
 from mgmt_server.resources.transfer.links import Owned, base, hash_of
 
@@ -57,6 +59,7 @@ class Expected:
     path: str
     most: int
     simulated: bool = False  # nothing is kept of it but a number
+    several: bool = False  # all disks of an OVA are kept
 
 
 class Receiver(Protocol):
@@ -208,6 +211,8 @@ def _kept(coming: Coming) -> Brought:
         size, checksum = coming.file.stat().st_size, checked(coming.file, expected.checksum)
         write(simulator.put, expected.store, expected.path, size)
         return Brought(size=size, physical_size=size, checksum=checksum)
+    if expected.several:
+        return keep(coming.file, expected, expected.most)
     sound = made_sound(coming.file, coming.folder, expected.format, expected.checksum, expected.most)
     nfs.put(sound.file, expected.store, expected.path)
     return Brought(size=sound.seen.virtual_size, physical_size=sound.seen.physical_size, checksum=sound.checksum)
@@ -215,6 +220,9 @@ def _kept(coming: Coming) -> Brought:
 
 def _clear(coming: Coming) -> None:
     expected = coming.expected
+    if expected.several and not expected.simulated:
+        clear(expected)
+        return
     take_away(uuid4(), StoredFile(expected.store, expected.path, expected.simulated))
 
 

@@ -11,7 +11,7 @@ from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import page_of_objects
 from mgmt_server.api.owner import owner
-from mgmt_server.api.parameters import Operate, Use
+from mgmt_server.api.parameters import Use
 from mgmt_server.db import write
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
@@ -21,16 +21,18 @@ from mgmt_server.model.network import Network
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import ROOT
-from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster
 from mgmt_server.protocol.machine import Unmanaged
-from mgmt_server.resources.checks import LABEL, hold_names
+from mgmt_server.resources.checks import LABEL, hold_names, pairs
 from mgmt_server.resources.checks import address as checked_address
 from mgmt_server.resources.storage.rows import ref
-from mgmt_server.resources.unmanaged import flows
+from mgmt_server.resources.unmanaged import disks as of_disks  # noqa: F401  the folder's other command
+from mgmt_server.resources.unmanaged import fitting, flows
+from mgmt_server.resources.unmanaged import leaving as letting_go  # noqa: F401  the folder's other command
 from mgmt_server.resources.unmanaged.adopting import Adoption, adopt
 from mgmt_server.resources.unmanaged.seeing import found_on, shown
-from mgmt_server.resources.vm.lifecycle import only_users
+from mgmt_server.resources.vm import details as rules
+from mgmt_server.resources.vm.networks import unready_of
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vm.views import vm_view
 
@@ -47,14 +49,7 @@ def list_unmanaged(ctx: Context, clusterid: Use[Cluster], name: str | None = Non
     return page_of_objects(ctx, "unmanagedinstance", objects)
 
 
-@command(
-    "importUnmanagedInstance",
-    roles=ROOT,
-    answers=vm_view,
-    event="VM.IMPORT",
-    outside=True,
-    unsupported=("migrateallowed",),
-)
+@command("importUnmanagedInstance", roles=ROOT, answers=vm_view, event="VM.IMPORT", outside=True)
 def import_unmanaged(
     ctx: Context,
     clusterid: Use[Cluster],
@@ -71,12 +66,15 @@ def import_unmanaged(
     nicipaddresslist: list[dict[str, str]] | None = None,
     details: dict[str, str] | None = None,
     forced: bool = False,
+    migrateallowed: bool = False,
 ) -> Accepted:
-    """Take over a stopped machine of a host, with its disks where they are and its MACs.
+    """Take over a machine of a host, with its disks where they are and its MACs.
+
+    One that runs goes on, and keeps the name that its host gives it.
 
     clusterid: the cluster of its host
     name: what its host calls it
-    serviceofferingid: what it gets when it starts
+    serviceofferingid: what it gets when it starts; one that runs has that size already
     templateid: the template that it is said to be from
     account: whose it shall be; needs domainid
     domainid: the account's domain
@@ -88,18 +86,21 @@ def import_unmanaged(
     nicipaddresslist: addresses of its NICs: nicipaddresslist[0].nic and .ip4Address; auto for one that is free
     details: free key-value pairs; cpuNumber, cpuSpeed and memory where the offering leaves them open
     forced: whether a MAC that another NIC has is replaced
+    migrateallowed: whether disks and a machine that are not where their offerings want them are moved
     """
     host, machine = _the_one(found_on(ctx.session, clusterid, name), name, clusterid)
     host_name = hostname or (machine.name if LABEL.fullmatch(machine.name) else "")
     if not LABEL.fullmatch(host_name) or host_name.isdecimal():
         raise InvalidValue("hostname is missing: letters, digits and hyphens, as guests have them")
     root = ctx.session.get_one(DiskOffering, serviceofferingid.disk_offering_id)
-    pairs = _pairs("datadiskofferinglist", datadiskofferinglist, "disk", "diskoffering")
-    disks = {k: _row(ctx, DiskOffering, "datadiskofferinglist", v) for k, v in pairs.items()}
-    pairs = _pairs("nicnetworklist", nicnetworklist, "nic", "network")
-    networks = {k.lower(): _row(ctx, Network, "nicnetworklist", v) for k, v in pairs.items()}
-    pairs = _pairs("nicipaddresslist", nicipaddresslist, "nic", "ip4address")
-    wanted = {k.lower(): str(checked_address("ip4Address", v)) for k, v in pairs.items() if v.lower() != "auto"}
+    found = pairs("datadiskofferinglist", datadiskofferinglist, "disk", "diskoffering")
+    disks = {k: _row(ctx, DiskOffering, "datadiskofferinglist", v) for k, v in found.items()}
+    found = pairs("nicnetworklist", nicnetworklist, "nic", "network")
+    networks = {k.lower(): _row(ctx, Network, "nicnetworklist", v) for k, v in found.items()}
+    found = pairs("nicipaddresslist", nicipaddresslist, "nic", "ip4address")
+    wanted = {k.lower(): str(checked_address("ip4Address", v)) for k, v in found.items() if v.lower() != "auto"}
+
+    given = rules.given(ctx, details)
 
     def take(tx: Session) -> Accepted:
         ctx.session = tx
@@ -109,11 +110,15 @@ def import_unmanaged(
             tx,
             Adoption(
                 host, machine, whose, ctx.caller.user_id, serviceofferingid, root, templateid, host_name,
-                displayname or host_name, dict(details or {}), disks, networks, wanted, forced,
+                displayname or host_name, given, disks, networks, wanted, forced, migrateallowed,
             ),
         )  # fmt: skip
         ctx.describe(f"taking over {machine.name} of {host.name} as {spoken(vm)}")
-        return ctx.start(flows.import_machine, vm, ref(host), machine.name)
+        leaves = vm.state == "Running" and bool(fitting.misfit_of(host, serviceofferingid))
+        places = fitting.places_for(tx, vm, host, stays=vm.state == "Running" and not leaves)
+        if vm.state == "Running":
+            return ctx.start(flows.adopt_running, vm, unready_of(tx, vm), places, leaves)
+        return ctx.start(flows.import_machine, vm, ref(host), machine.name, places)
 
     return write(take)
 
@@ -125,22 +130,9 @@ def _the_one(found: list[tuple[Host, Unmanaged]], name: str, cluster: Cluster) -
         places = ", ".join(h.name for h, _ in found)
         raise InvalidValue(f"Several hosts have a machine {name[:100]}: {places}. Remove it from all but one")
     host, machine = found[0]
-    if machine.state != "Stopped":
-        raise InvalidValue(
-            f"{machine.name} runs on {host.name}: shut it down first. It is called otherwise here, and a host can "
-            "change the name of a stopped machine alone"
-        )
+    if machine.state not in ("Running", "Stopped"):
+        raise InvalidValue(f"{machine.name} is {machine.state} on {host.name}: let it run, or shut it down first")
     return host, machine
-
-
-def _pairs(parameter: str, entries: list[dict[str, str]] | None, key: str, value: str) -> dict[str, str]:
-    found = {}
-    for entry in entries or []:
-        lower = {k.lower(): v for k, v in entry.items()}
-        if not lower.get(key) or not lower.get(value):
-            raise InvalidValue(f"{parameter} is incomplete: each entry has {key} and {value}")
-        found[lower[key]] = lower[value]
-    return found
 
 
 def _row(ctx: Context, table: Any, parameter: str, uuid: str) -> Any:
@@ -149,17 +141,3 @@ def _row(ctx: Context, table: Any, parameter: str, uuid: str) -> Any:
     if found is None:
         raise InvalidValue(f"{parameter} names something that there is not: {uuid[:100]}")
     return found
-
-
-@command("unmanageVirtualMachine", roles=ROOT, event="VM.UNMANAGE", unsupported=("forced", "hostid"))
-def unmanage(ctx: Context, id: Operate[Vm]) -> Accepted:
-    """Let a machine go: this cloud forgets it, its host and its disks are left as they are.
-
-    id: the machine, running or stopped
-    """
-    only_users(id)
-    flows.check_leaves(ctx.session, id)
-    if id.delete_protection:
-        raise InvalidValue(f"{spoken(id)} is protected: switch deleteprotection off first")
-    ctx.describe(f"letting {spoken(id)} go")
-    return ctx.start(flows.let_go, id)

@@ -14,7 +14,7 @@ from mgmt_server.drivers.hypervisor import dispatch
 from mgmt_server.errors import ApiError
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Cluster
 from mgmt_server.protocol.machine import Unmanaged, UnmanagedDisk, UnmanagedNic
 from mgmt_server.resources.storage.rows import ref
@@ -39,15 +39,15 @@ def found_on(session: Session, cluster: Cluster, name: str | None = None) -> lis
         seen += [(host, m) for m in machines if name is None or m.name == name]
     with reading() as fresh:
         ours = _ours(fresh, [m for _, m in seen])
-    return [(h, m) for h, m in seen if m.name not in ours]
+    return [(h, m) for h, m in seen if (m.name, m.uuid) not in ours]
 
 
-def _ours(session: Session, machines: list[Unmanaged]) -> set[str]:
-    """Names of those that a row knows. One that was let go is known no more, whatever it is called."""
+def _ours(session: Session, machines: list[Unmanaged]) -> set[tuple[str, str]]:
+    """Names and uuids of those that a row knows. One that was let go is known no more, whatever it is called."""
     numbers = {int(match[1]) for m in machines if (match := re.fullmatch(r"[irvs](?:-\d+)?-(\d+)-VM", m.name))}
     rows = select(Vm).where(Vm.removed.is_(None), Vm.id.in_(numbers) | Vm.uuid.in_([m.uuid for m in machines]))
-    known = {key for v in session.scalars(rows) for key in (v.uuid, instance_name(v.kind, v.account_id, v.id))}
-    return {m.name for m in machines if m.name in known or m.uuid in known}
+    known = {key for v in session.scalars(rows) for key in (v.uuid, None if v.called else v.instance)}
+    return {(m.name, m.uuid) for m in machines if m.name in known or m.uuid in known}
 
 
 def shown(session: Session, cluster: Cluster, host: Host, machine: Unmanaged) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mgmt_server.model.account import SYSTEM_USER, Account, Domain, User
 from mgmt_server.model.tenancy import ADMINS, EVERYONE, ROOT
 from mgmt_server.resources.account.rights import OfAccounts, check_account, check_not_default, check_rank
 from mgmt_server.resources.account.rows import the_account
+from mgmt_server.resources.checks import assign
 from mgmt_server.resources.physicalnetwork.flows import done
 from mgmt_server.resources.user import flows, keys, rows  # noqa: F401  keys: the commands about them
 from mgmt_server.resources.user.rows import access, known_timezone
@@ -135,13 +136,11 @@ def update(
     if userapikey is not None or usersecretkey is not None:
         _given_keys(ctx, id, userapikey, usersecretkey)
     if apikeyaccess is not None:
-        id.api_key_access = access(apikeyaccess)
+        rows.set_access(ctx, id, apikeyaccess)
     if mandate2fa:
         id.two_factor_mandated = True
     changes = {"username": username, "firstname": firstname, "lastname": lastname, "email": email, "timezone": timezone}
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
     after_commit(callers.forget)
     ctx.describe(f"changing user {id.username}")
     return id

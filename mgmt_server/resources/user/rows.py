@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import UUID_TEXT
 from mgmt_server.api.passwords import give
 from mgmt_server.errors import InvalidValue
@@ -32,6 +33,16 @@ _SPOKEN = {meant: word.upper() for word, meant in ACCESS.items()}
 
 def spoken_access(value: bool | None) -> str:
     return _SPOKEN[value]
+
+
+def set_access(ctx: Context, row: User | Account, text: str) -> None:
+    """Say whether the keys of a user, or of an account's users, may be used. A change has an event of its own."""
+    meant = access(text)
+    if meant is row.api_key_access:
+        return
+    row.api_key_access = meant
+    what = f"user {row.username}" if isinstance(row, User) else f"account {row.name}"
+    ctx.event("API.KEY.ACCESS.UPDATE", row, text=f"API key access of {what} is {spoken_access(meant)}")
 
 
 def given_uuid(session: Session, table: type[Account | User | Domain], parameter: str, text: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from netaddr import IPNetwork
+from sqlalchemy.orm import aliased
 
 from mgmt_server.api.view import View, shown
 from mgmt_server.model.account import Account, Domain, Project
 from mgmt_server.model.network import Network
 from mgmt_server.model.zone import PhysicalNetwork, Pod, VlanRange, Zone
 from mgmt_server.resources.views import spoken_path
+
+Public = aliased(Network, name="public_network")  # which every public range of a zone is of
 
 
 def _vlan(tag: str, type: str) -> str:
@@ -33,6 +36,13 @@ def _view(key: str) -> View:
             (PhysicalNetwork, PhysicalNetwork.id == VlanRange.physical_network_id),
             (Pod, Pod.id == VlanRange.pod_id),
             (Zone, Zone.id == VlanRange.zone_id),
+            (
+                Public,
+                (Public.zone_id == VlanRange.zone_id)
+                & (VlanRange.type == "VirtualNetwork")
+                & Public.is_system
+                & (Public.traffic_type == "Public"),
+            ),
         ),
         id=VlanRange.uuid,
         forvirtualnetwork=shown(lambda type: type == "VirtualNetwork", VlanRange.type),
@@ -49,7 +59,7 @@ def _view(key: str) -> View:
         endipv6=VlanRange.end_ip6,
         podid=Pod.uuid,
         podname=Pod.name,
-        networkid=Network.uuid,
+        networkid=shown(lambda own, public: own or public, Network.uuid, Public.uuid),
         physicalnetworkid=PhysicalNetwork.uuid,
         forsystemvms=VlanRange.for_system_vms,
         account=shown(lambda name, project: None if project else name, Account.name, Project.id),

@@ -13,7 +13,6 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.projects import check_allowed
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account
-from mgmt_server.model.affinity import AffinityGroup
 from mgmt_server.model.network import Network
 from mgmt_server.model.snapshot import Snapshot
 from mgmt_server.model.template import Template
@@ -21,6 +20,7 @@ from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import one_of
 from mgmt_server.resources.snapshot.rows import usable_in
+from mgmt_server.resources.template import appliance
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 BIOS, UEFI = "BIOS", "UEFI"
@@ -36,7 +36,12 @@ class Networks:
     macs: dict[int, str] = field(default_factory=dict)
 
 
-def networks_asked(ctx: Context, ids: Sequence[Network] | None, rows: Sequence[Mapping[str, str]] | None) -> Networks:
+def networks_asked(
+    ctx: Context,
+    ids: Sequence[Network] | None,
+    rows: Sequence[Mapping[str, str]] | None,
+    parameter: str = "iptonetworklist",
+) -> Networks:
     """Those of networkids, or those of iptonetworklist with what is wished for in them."""
     if ids and rows:
         raise InvalidValue("networkids and iptonetworklist exclude each other: send one of them")
@@ -46,7 +51,7 @@ def networks_asked(ctx: Context, ids: Sequence[Network] | None, rows: Sequence[M
         mine = select(Network).where(Network.uuid == uuid, Network.removed.is_(None), Network.usable_by(ctx.caller))
         network = ctx.session.scalar(mine)
         if network is None:
-            raise InvalidValue(f"iptonetworklist names no network that can be used: networkid={uuid[:100]}")
+            raise InvalidValue(f"{parameter} names no network that can be used: {uuid[:100]}")
         check_allowed(ctx, network)
         if row.get("ipv6"):
             raise InvalidValue("iptonetworklist: ipv6 is not supported in this version: leave it out")
@@ -83,27 +88,6 @@ def check_setup(into_setup: bool) -> None:
         raise InvalidValue("bootintosetup=true: hypervisors here do not stop in the firmware's set-up: leave it out")
 
 
-def affinity_of(
-    ctx: Context, owner: Account, ids: Sequence[AffinityGroup] | None, names: Sequence[str] | None
-) -> list[AffinityGroup]:
-    """The affinity groups that a machine of the owner shall be in."""
-    if ids and names:
-        raise InvalidValue("affinitygroupids and affinitygroupnames exclude each other: send one of them")
-    found = list(ids or ())
-    if names:
-        rows = select(AffinityGroup).where(
-            AffinityGroup.account_id == owner.id, AffinityGroup.name.in_(names), AffinityGroup.removed.is_(None)
-        )
-        found = list(ctx.session.scalars(rows.order_by(AffinityGroup.id)))
-        missing = sorted(set(names) - {g.name for g in found})
-        if missing:
-            raise InvalidValue(f"There is no affinity group {', '.join(missing)[:200]} in the account {owner.name}")
-    for group in found:
-        if group.account_id != owner.id:
-            raise InvalidValue(f"The affinity group {group.name} belongs to another account than the machine would")
-    return found
-
-
 def root_of_volume(tx: Session, volume: Volume, zone: Zone, owner: Account) -> Template:
     """The template or ISO behind a disk that shall be a machine's root disk. Raises InvalidValue where it cannot be."""
     tx.refresh(volume, with_for_update=True)  # nobody else takes it now
@@ -126,4 +110,4 @@ def root_of_snapshot(tx: Session, snapshot: Snapshot, zone: Zone, owner: Account
 def _source(tx: Session, number: int | None, what: str) -> Template:
     if number is None:
         raise InvalidValue(f"No machine starts from {what}: it was never a root disk")
-    return tx.get_one(Template, number)
+    return appliance.alone(tx.get_one(Template, number), "deployed")

@@ -23,10 +23,10 @@ from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
 from mgmt_server.model.snapshot import Snapshot, SnapshotPolicy
 from mgmt_server.model.template import LaunchPermission, Template
-from mgmt_server.model.tenancy import ADMINS, ancestors
-from mgmt_server.model.vm import Vm, Volume, instance_name
+from mgmt_server.model.tenancy import ADMINS
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.network.nics import add_nic, served_by_router
+from mgmt_server.resources.network.nics import add_nic, is_for, served_by_router
 from mgmt_server.resources.router import document
 from mgmt_server.resources.vm.deploy import free_host_name, networks_for
 from mgmt_server.resources.vm.lifecycle import only_users
@@ -61,7 +61,7 @@ def assign(
     tx.refresh(vm, with_for_update=True)
     disks = _disks(tx, vm)
     _check(ctx, vm, whose, disks)
-    before = instance_name(vm.kind, vm.account_id, vm.id)
+    before = vm.instance
     old_networks = [n.id for n in _networks_of(tx, vm) if served_by_router(tx, n)]
     _move(tx, vm, whose, disks)
     zone = tx.get_one(Zone, vm.zone_id)
@@ -136,15 +136,11 @@ def _check_offered(tx: Session, vm: Vm, whose: Account, disks: Sequence[Volume])
 
 def _check_networks(tx: Session, networks: Sequence[Network], zone: Zone, whose: Account) -> None:
     """Its new networks are the new owner's, or offered to its domain."""
-    path = tx.scalars(select(Domain.path).where(Domain.id == whose.domain_id)).one()
-    above = set(tx.scalars(select(Domain.id).where(Domain.path.in_(ancestors(path)))))
     if len({n.id for n in networks}) < len(networks):
         raise InvalidValue("networkids names a network twice")
     for network in networks:
-        mine = network.account_id == whose.id
-        wide = network.domain_id in above if network.subdomain_access else network.domain_id == whose.domain_id
-        offered = network.acl_type == "Domain" and wide
-        if network.zone_id != zone.id or network.is_system or not (mine or offered):
+        mine = is_for(tx, network, whose.id, whose.domain_id)
+        if network.zone_id != zone.id or network.is_system or not mine:
             raise InvalidValue(f"The network {network.name} is not one that {whose.name} has in the zone {zone.name}")
 
 

@@ -22,21 +22,26 @@ from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.userdata import UserData
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.affinity import members as affinity
 from mgmt_server.resources.checks import LABEL, one_of
+from mgmt_server.resources.nic import dhcp
+from mgmt_server.resources.template import appliance
 from mgmt_server.resources.userdata.rules import Given
 from mgmt_server.resources.vm import (  # noqa: F401  the folder's commands
     assign,
     first,
     flows,
+    leases,
     lifecycle,
     listing,
+    parts,
     resets,
     restore,
     scale,
+    tuning,
     updating,
 )
 from mgmt_server.resources.vm.asking import (
-    affinity_of,
     firmware,
     mac_of,
     networks_asked,
@@ -51,6 +56,7 @@ from mgmt_server.resources.vm.placing import PLANNER, Options
 from mgmt_server.resources.vm.views import vm_view
 
 Text = Annotated[str, Length(1_048_576)]
+Extra = Annotated[str, Length(5120)]
 
 
 @command(
@@ -59,9 +65,7 @@ Text = Annotated[str, Length(1_048_576)]
     answers=vm_view,
     event="VM.CREATE",
     unsupported=(
-        "datadiskofferinglist", "dhcpoptionsnetworklist", "externaldetails", "extraconfig", "iodriverpolicy",
-        "iothreadsenabled", "ip6address", "leaseduration", "leaseexpiryaction", "nicmultiqueuenumber",
-        "nicnetworklist", "nicpackedvirtqueuesenabled", "properties", "securitygroupids", "securitygroupnames",
+        "externaldetails", "ip6address", "properties", "securitygroupids", "securitygroupnames",
     ),
 )  # fmt: skip
 def deploy(
@@ -83,6 +87,8 @@ def deploy(
     diskofferingid: Use[DiskOffering] | None = None,
     size: int | None = None,
     datadisksdetails: list[dict[str, str]] | None = None,
+    datadiskofferinglist: list[dict[str, str]] | None = None,
+    nicnetworklist: list[dict[str, str]] | None = None,
     overridediskofferingid: Use[DiskOffering] | None = None,
     rootdisksize: int | None = None,
     userdata: Text | None = None,
@@ -109,6 +115,14 @@ def deploy(
     dynamicscalingenabled: bool = True,
     copyimagetags: bool = False,
     customid: str | None = None,
+    leaseduration: int | None = None,
+    leaseexpiryaction: str | None = None,
+    extraconfig: Extra | None = None,
+    nicmultiqueuenumber: int | None = None,
+    nicpackedvirtqueuesenabled: bool | None = None,
+    iothreadsenabled: bool | None = None,
+    iodriverpolicy: str | None = None,
+    dhcpoptionsnetworklist: list[dict[str, str]] | None = None,
 ) -> Accepted:
     """Deploy a machine from a template, an ISO, a disk or a snapshot, and start it.
 
@@ -129,6 +143,8 @@ def deploy(
     diskofferingid: adds a data disk; of a machine from an ISO it is the root disk's
     size: that disk's size in GiB, where its offering leaves it open
     datadisksdetails: several data disks: datadisksdetails[0].diskofferingid, .size, .deviceid, .miniops and .maxiops
+    datadiskofferinglist: of its template's disks: datadiskofferinglist[0].datadisktemplateid and .diskofferingid
+    nicnetworklist: networks of the NICs that its OVA describes, in their order: nicnetworklist[0].nic and .network
     overridediskofferingid: the root disk's offering, instead of the service offering's
     rootdisksize: the root disk's size in GiB, instead of the template's
     userdata: what the machine reads at its first start, base64
@@ -155,12 +171,25 @@ def deploy(
     dynamicscalingenabled: whether it may be scaled while it runs, where zone, template and offering let it
     copyimagetags: whether it gets the tags of its template
     customid: its uuid
+    leaseduration: after how many days its lease ends, instead of its offering's; -1 for no lease
+    leaseexpiryaction: what is done then: STOP or DESTROY
+    extraconfig: pieces of libvirt's XML, URL-encoded, with blank lines between; where settings let it
+    nicmultiqueuenumber: queues of each NIC; -1 for as many as CPUs
+    nicpackedvirtqueuesenabled: whether its NICs have packed queues
+    iothreadsenabled: whether its disks are served by a thread of their own
+    dhcpoptionsnetworklist: what DHCP tells it besides the usual: dhcpoptionsnetworklist[0].networkid and .dhcp:66
+    iodriverpolicy: how its disks are read and written: native, threads, io_uring or storage_specific
     """
     if name is not None and (not LABEL.fullmatch(name) or name.isdecimal()):
         raise bad_name(name)
     whose = owner(ctx, account, domainid, projectid)
     source = _source(ctx, templateid, volumeid, snapshotid, zoneid, whose)
-    asked = networks_asked(ctx, networkids, iptonetworklist)
+    if nicnetworklist and (networkids or iptonetworklist):
+        raise InvalidValue("nicnetworklist excludes networkids and iptonetworklist: send one of them")
+    if nicnetworklist:
+        asked = parts.networks_of(ctx, source, nicnetworklist)
+    else:
+        asked = networks_asked(ctx, networkids, iptonetworklist)
     if not asked.networks:
         asked.networks = networks_for(ctx, zoneid, whose)
     if ipaddress:
@@ -175,8 +204,13 @@ def deploy(
         root, root_size = overridediskofferingid or diskofferingid, rootdisksize or size
     elif diskofferingid is not None:
         disks = [Disk(diskofferingid, size)]
+    elif size is not None:
+        raise InvalidValue("size is that of a data disk: send diskofferingid with it, or rootdisksize instead")
+    if (source.appliance and templateid is not None) or datadiskofferinglist:
+        disks = parts.disks_of(ctx, source, zoneid, datadiskofferinglist) + disks
     boot_type, boot_mode = firmware(boottype, bootmode, bootintosetup)
-    more = {"keyboard": keyboard} if keyboard else {}
+    more = tuning.asked(nicmultiqueuenumber, nicpackedvirtqueuesenabled, iothreadsenabled, iodriverpolicy)
+    more |= {"keyboard": keyboard.lower()} if keyboard else {}
     own = {PLANNER: one_of("deploymentplanner", deploymentplanner, planners.names())} if deploymentplanner else {}
     wanted = Request(
         zone=zoneid,
@@ -204,8 +238,11 @@ def deploy(
         dynamic=dynamicscalingenabled,
         boot_type=boot_type,
         boot_mode=boot_mode,
-        affinity=affinity_of(ctx, whose, affinitygroupids, affinitygroupnames),
+        affinity=affinity.chosen(ctx.session, whose, affinitygroupids, affinitygroupnames),
         copies_tags=copyimagetags,
+        extra=extraconfig,
+        dhcp_options=dhcp.of_networks(ctx.session, asked.networks, dhcpoptionsnetworklist),
+        lease=leases.first(leaseduration, leaseexpiryaction, serviceofferingid.details),
     )
     vm = add_machine(ctx, wanted)
     ctx.describe(f"deploying machine {vm.display_name}")
@@ -231,10 +268,10 @@ def _source(
     """The template or ISO that the machine is of, whatever its root disk is made from."""
     if sum(given is not None for given in (template, volume, snapshot)) != 1:
         raise InvalidValue("Send one of templateid, volumeid and snapshotid: what the machine starts from")
+    if template is not None:
+        return appliance.alone(template, "deployed")
     if volume is not None:
         return root_of_volume(ctx.session, volume, zone, whose)
     if snapshot is not None:
         return root_of_snapshot(ctx.session, snapshot, zone, whose)
-    if template is None:
-        raise AssertionError("unreachable")
-    return template
+    raise AssertionError("unreachable")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, select, true
+from sqlalchemy import Select, bindparam, select, true
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
@@ -15,6 +16,7 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import UUID_TEXT
 from mgmt_server.api.passwords import generated
 from mgmt_server.db import new_uuid
+from mgmt_server.db.prepared import among
 from mgmt_server.errors import InvalidValue, ParameterError
 from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.affinity import AffinityGroup, AffinityMember
@@ -24,21 +26,28 @@ from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, NetworkOffering, OfferedTo, ServiceOffering
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.snapshot import Snapshot
-from mgmt_server.model.storage import ImageStore, TemplateOnStore
+from mgmt_server.model.storage import TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import SshKeyPair, Vm, Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import hold_names
+from mgmt_server.resources.detail.options import OF_MACHINES
 from mgmt_server.resources.instancegroup.rows import group_named
 from mgmt_server.resources.network.create import Wish, create_network
-from mgmt_server.resources.network.nics import add_nic
+from mgmt_server.resources.network.nics import add_nic, is_for
 from mgmt_server.resources.template.views import status
 from mgmt_server.resources.userdata.rules import Given, compose
-from mgmt_server.resources.vm.firstdisks import Disk, Root, add_data, add_root
+from mgmt_server.resources.vm import extra
+from mgmt_server.resources.vm.firstdisks import Disk, Root, add_data, add_root, check_open
+from mgmt_server.resources.vm.leases import Lease
 from mgmt_server.resources.vm.shape import grows, shape_of
 
 PASSWORD_LENGTH = Setting(
     "vm.password.length", "Characters of generated passwords of machines", default="8", least=8, most=100
+)
+ANYWHERE = Setting(
+    "admin.is.allowed.to.deploy.anywhere",
+    "Whether root administrators deploy machines into networks that are not for the machine's account",
 )
 SCOPE = Setting(
     "vm.distinct.hostname.scope",
@@ -78,6 +87,9 @@ class Request:
     boot_mode: str = "LEGACY"
     affinity: Sequence[AffinityGroup] = ()
     copies_tags: bool = False
+    lease: Lease | None = None
+    extra: str | None = None
+    dhcp_options: dict[int, dict[str, str]] = field(default_factory=dict)  # by network
 
     @property
     def is_iso(self) -> bool:
@@ -102,6 +114,7 @@ def add_machine(ctx: Context, asked: Request) -> Vm:
         free_host_name(tx, vm.name, asked.owner, asked.networks)
     tx.add(vm)
     tx.flush()
+    check_open(asked.root)
     add_root(tx, vm, asked.root)
     add_data(tx, vm, asked.disks)
     if asked.macs:
@@ -109,6 +122,8 @@ def add_machine(ctx: Context, asked: Request) -> Vm:
     for device, network in enumerate(asked.networks):
         wanted = asked.addresses.get(network.id)
         nic = add_nic(tx, vm, network, zone, device=device, default=device == 0, wanted=wanted)
+        if network.id in asked.dhcp_options:
+            nic.dhcp_options = asked.dhcp_options[network.id]
         if network.id in asked.macs:
             nic.mac = _free_mac(tx, network, asked.macs[network.id])
     tx.add_all(AffinityMember(group_id=group.id, vm_id=vm.id) for group in asked.affinity)
@@ -123,6 +138,8 @@ def _row(ctx: Context, asked: Request) -> Vm:
     shape = shape_of(asked.offering, asked.details)
     names, keys = key_pairs(tx, owner, asked.keys)
     reads = compose(tx, asked.user_data, asked.template, owner)
+    hypervisor = _hypervisor(tx, asked)
+    of_template = {k: str(v) for k, v in (asked.template.details or {}).items() if k in OF_MACHINES}
     return Vm(
         **({"uuid": asked.uuid} if asked.uuid else {}),
         name=asked.name or "",
@@ -137,7 +154,7 @@ def _row(ctx: Context, asked: Request) -> Vm:
         template_id=asked.template.id,
         iso_id=asked.template.id if asked.is_iso else None,
         os_type_id=asked.template.os_type_id,
-        hypervisor=_hypervisor(tx, asked),
+        hypervisor=hypervisor,
         cpus=shape.cpus,
         speed=shape.speed,
         memory=shape.memory,
@@ -154,7 +171,8 @@ def _row(ctx: Context, asked: Request) -> Vm:
         vnc_password=secrets.token_urlsafe(6),
         boot_type=asked.boot_type,
         boot_mode=asked.boot_mode,
-        details=dict(asked.details),
+        details={**of_template, **asked.details, **extra.given(tx, owner.id, hypervisor, asked.extra)},
+        **(asked.lease.columns() if asked.lease is not None else {}),
     )
 
 
@@ -167,14 +185,13 @@ def _check_zone(ctx: Context, asked: Request) -> None:
             raise InvalidValue(f"The network {network.name} is not in the zone {zone.name}")
         if network.is_system:
             raise InvalidValue(f"The network {network.name} is the system's own")
+        anywhere = ctx.caller.is_root and ANYWHERE.flag()
+        if not anywhere and not is_for(ctx.session, network, asked.owner.id, asked.owner.domain_id):
+            raise InvalidValue(f"The network {network.name} is not for the account {asked.owner.name}")
     offerings = (asked.offering, asked.root_disk, *(d.offering for d in asked.disks))
     chosen = {o.uuid: o.name for o in offerings if o is not None}
-    theirs = OfferedTo.offering.in_(chosen) & OfferedTo.zone_id.is_not(None)
-    rows = select(
-        _images(asked).where(TemplateOnStore.state == "Ready").exists(), OfferedTo.offering, OfferedTo.zone_id
-    )
-    rows = rows.select_from(Template).outerjoin(OfferedTo, theirs).where(Template.id == asked.template.id)
-    found = ctx.session.execute(rows).all()
+    sent = {"template": asked.template.id, "zone": zone.id, "offerings": list(chosen)}
+    found = ctx.session.execute(_fit(), sent).all()
     for uuid, name in chosen.items():
         zones = {z for _, offering, z in found if offering == uuid}
         if zones and zone.id not in zones:
@@ -191,18 +208,28 @@ def _check_zone(ctx: Context, asked: Request) -> None:
         raise _not_ready(ctx.session, asked)
 
 
-def _images(asked: Request) -> Select[Any]:
-    """The template's images in the zone."""
+@cache
+def _fit() -> Select[Any]:
+    """Whether a template can be had in a zone, and the zones that each of some offerings is for."""
+    ready = _images().where(TemplateOnStore.state == "Ready").exists()
+    theirs = OfferedTo.offering.in_(bindparam("offerings", expanding=True)) & OfferedTo.zone_id.is_not(None)
+    rows = select(ready, OfferedTo.offering, OfferedTo.zone_id).select_from(Template).outerjoin(OfferedTo, theirs)
+    return rows.where(Template.id == bindparam("template"))
+
+
+def _images() -> Select[Any]:
+    """The images of a `template` in a `zone`."""
     return select(TemplateOnStore.state, TemplateOnStore.progress, TemplateOnStore.error).where(
-        TemplateOnStore.template_id == asked.template.id,
-        TemplateOnStore.zone_id == asked.zone.id,
-        TemplateOnStore.store_id.in_(select(ImageStore.id).where(ImageStore.removed.is_(None))),
+        TemplateOnStore.template_id == bindparam("template"),
+        TemplateOnStore.zone_id == bindparam("zone"),
+        TemplateOnStore.reachable(),
     )
 
 
 def _not_ready(tx: Session, asked: Request) -> InvalidValue:
     """Said at the call: the job could only fail."""
-    row = tx.execute(_images(asked).order_by(TemplateOnStore.id.desc()).limit(1)).first()
+    newest = _images().order_by(TemplateOnStore.id.desc()).limit(1)
+    row = tx.execute(newest, {"template": asked.template.id, "zone": asked.zone.id}).first()
     state, told = (row.state, status(*row)) if row else ("Absent", status(None, None, None))
     return InvalidValue(
         f"The {'ISO' if asked.is_iso else 'template'} {asked.template.name} is not ready in the zone "
@@ -259,22 +286,31 @@ def first_password(template: Template | None, wished: str | None) -> str | None:
 def free_host_name(tx: Session, name: str, owner: Account, networks: Sequence[Network]) -> None:
     """Two machines of one name in one network could not be told apart by its name service; a setting forbids more."""
     wide = SCOPE.text()
-    rows = select(Network.name).join(Nic, Nic.network_id == Network.id).join(Vm, Vm.id == Nic.vm_id)
-    rows = rows.where(Vm.name == name, Vm.kind == "User", Vm.removed.is_(None), Nic.removed.is_(None))
-    near = Nic.network_id.in_([n.id for n in networks])
-    if wide == "account":
-        near |= Vm.account_id == owner.id
-    elif wide == "domain":
-        near |= Vm.domain_id == owner.domain_id
-    elif wide == "subdomain":
+    sent = {"name": name, "networks": [n.id for n in networks], "account": owner.id, "domain": owner.domain_id}
+    if wide == "subdomain":
         path = tx.scalars(select(Domain.path).where(Domain.id == owner.domain_id)).one()
-        near |= Vm.domain_id.in_(select(Domain.id).where(Domain.path.startswith(path, autoescape=True)))
-    elif wide == "global":
-        near = true()
-    taken = tx.scalar(rows.where(near).limit(1))
+        sent["below"] = path.replace("/", "//").replace("%", "/%").replace("_", "/_") + "%"
+    taken = tx.scalar(_namesake(wide), sent)
     if taken is not None:
         where = f"the network {taken}" if wide == "network" else f"the same {wide} scope ({SCOPE.name})"
         raise InvalidValue(f"The vm with hostName {name} already exists in {where}: choose another name")
+
+
+@cache
+def _namesake(wide: str) -> Select[tuple[str]]:
+    """The network of a machine of this `name`, in one of these `networks` or as near as the scope says."""
+    near = among(Nic.network_id, "networks")
+    if wide == "account":
+        near |= Vm.account_id == bindparam("account")
+    elif wide == "domain":
+        near |= Vm.domain_id == bindparam("domain")
+    elif wide == "subdomain":
+        near |= Vm.domain_id.in_(select(Domain.id).where(Domain.path.like(bindparam("below"), escape="/")))
+    elif wide == "global":
+        near = true()
+    rows = select(Network.name).join(Nic, Nic.network_id == Network.id).join(Vm, Vm.id == Nic.vm_id)
+    rows = rows.where(Vm.name == bindparam("name"), Vm.kind == "User", Vm.removed.is_(None), Nic.removed.is_(None))
+    return rows.where(near).limit(1)
 
 
 def own_uuid(ctx: Context, text: str | None) -> str | None:
@@ -311,24 +347,17 @@ def networks_for(ctx: Context, zone: Zone, owner: Account) -> list[Network]:
     An account without one gets the default isolated network, as it always has.
     """
     tx = ctx.session
-    rows = select(Network).where(Network.zone_id == zone.id, Network.removed.is_(None), ~Network.is_system)
     if zone.network_type == "Basic" or zone.security_groups:
+        rows = select(Network).where(Network.zone_id == zone.id, Network.removed.is_(None), ~Network.is_system)
         shared = list(tx.scalars(rows.where(Network.guest_type == "Shared").order_by(Network.id).limit(1)))
         if not shared:
             raise InvalidValue(f"The zone {zone.name} has no guest network yet: create a shared one first")
         return shared
-    offerings = select(NetworkOffering).where(
-        NetworkOffering.availability == "Required",
-        NetworkOffering.guest_type == "Isolated",
-        NetworkOffering.state == "Enabled",
-        NetworkOffering.removed.is_(None),
-        ~NetworkOffering.is_system,
-    )
-    required = list(tx.scalars(offerings.order_by(NetworkOffering.id)))
+    required = list(tx.scalars(_required()))
     if not required:
         raise InvalidValue("No default isolated network offering is enabled: send networkids")
-    own = rows.where(Network.account_id == owner.id, Network.guest_type == "Isolated")
-    found = list(tx.scalars(own.where(Network.offering_id.in_([o.id for o in required])).limit(2)))
+    sent = {"zone": zone.id, "account": owner.id, "offerings": [o.id for o in required]}
+    found = list(tx.scalars(_default_ones(), sent))
     if len(found) > 1:
         raise InvalidValue("The account has several default isolated networks: say with networkids which one is meant")
     if found:
@@ -336,6 +365,21 @@ def networks_for(ctx: Context, zone: Zone, owner: Account) -> list[Network]:
     name = f"{owner.name}-network"
     wish = Wish(name=name, text=name, is_default=True)
     return [create_network(tx, wish, required[0], zone, None, owner, None)]
+
+
+@cache
+def _required() -> Select[tuple[NetworkOffering]]:
+    kind = (NetworkOffering.availability == "Required") & (NetworkOffering.guest_type == "Isolated")
+    there = (NetworkOffering.state == "Enabled") & NetworkOffering.removed.is_(None) & ~NetworkOffering.is_system
+    return select(NetworkOffering).where(kind, there).order_by(NetworkOffering.id)
+
+
+@cache
+def _default_ones() -> Select[tuple[Network]]:
+    """An account's networks of these offerings: two where there are several."""
+    mine = (Network.zone_id == bindparam("zone")) & (Network.account_id == bindparam("account"))
+    there = Network.removed.is_(None) & ~Network.is_system & (Network.guest_type == "Isolated")
+    return select(Network).where(mine, there, among(Network.offering_id, "offerings")).limit(2)
 
 
 def bad_name(name: str) -> ParameterError:

@@ -9,7 +9,9 @@ from mgmt_server.api.context import Context
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.vm import Vm
+from mgmt_server.resources.detail import options
 from mgmt_server.resources.detail.flows import INTERNAL
+from mgmt_server.resources.vm import extra, tuning
 from mgmt_server.resources.vm.shape import CHOSEN
 
 DENIED = Setting("user.vm.denied.details", "Details of machines that only root administrators set and see")
@@ -19,6 +21,10 @@ READ_ONLY = Setting("user.vm.readonly.details", "Details of machines that users 
 def given(ctx: Context, details: Mapping[str, str] | None) -> dict[str, str]:
     """Details of a new machine. Raises InvalidValue for such as are not the caller's to set."""
     found = dict(details or {})
+    _refuse(found, [k for k in found if extra.is_one(k)], "is told with the parameter extraconfig")
+    _refuse(found, ["rootdisksize"], "is told with the parameter of that name")
+    tuning.check(found)
+    options.check(found)
     _refuse(found, INTERNAL, "is the server's own")
     if not ctx.caller.is_root:
         _refuse(found, DENIED.words(), "is for root administrators")
@@ -35,6 +41,8 @@ def changed(ctx: Context, vm: Vm, details: Mapping[str, str] | None, cleanup: bo
     if not ctx.caller.is_root:
         fixed = [k for k in READ_ONLY.words() if k in wished and wished[k] != vm.details.get(k)]
         _refuse(dict.fromkeys(fixed, ""), fixed, "is not to be changed by users")
+    if not cleanup:
+        kept |= {k for k in vm.details if extra.is_one(k)}
     return {k: v for k, v in wished.items() if k not in kept} | {k: v for k, v in vm.details.items() if k in kept}
 
 

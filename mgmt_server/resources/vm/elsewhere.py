@@ -10,13 +10,12 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
-from mgmt_server.jobs import Job
-from mgmt_server.model.account import SYSTEM_USER
-from mgmt_server.model.event import Event
+from mgmt_server.jobs import Job, enqueue
 from mgmt_server.model.host import Host
-from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.model.vm import Vm
 from mgmt_server.resources.alert.telling import tell
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.vm.telling import note
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def about(tx: Session, vm_id: int, seen_id: int) -> Both | None:
         return None
     home = tx.get_one(Host, vm.host_id)
     stale = vm.last_host_id == seen_id  # it was laid down there, and started at home since
-    name = instance_name(vm.kind, vm.account_id, vm.id)
+    name = vm.instance
     return Both(storage.ref(home), storage.ref(seen), name, home.state == "Up", stale)
 
 
@@ -81,9 +80,7 @@ def moved(tx: Session, vm_id: int, seen_id: int) -> None:
         mine = update(Host).where(Host.id == host.id).values(changes)
         tx.execute(mine.execution_options(synchronize_session=False))
     vm.host_id, vm.last_host_id, vm.pod_id, vm.state_changed = seen.id, home.id, seen.pod_id, now()
-    _event(
-        tx, vm, "VM.MIGRATE", f"{vm.display_name or vm.name} was moved from {home.name} to {seen.name} by nobody here"
-    )
+    note(tx, vm, "VM.MIGRATE", f"{vm.display_name or vm.name} was moved from {home.name} to {seen.name} by nobody here")
 
 
 def end(call: UUID, both: Both) -> None:
@@ -95,7 +92,7 @@ def end(call: UUID, both: Both) -> None:
 def ended(tx: Session, vm_id: int, seen_id: int) -> None:
     vm, seen = tx.get_one(Vm, vm_id), tx.get_one(Host, seen_id)
     text = f"{vm.display_name or vm.name} still ran on {seen.name} when that came back: the copy there was ended"
-    _event(tx, vm, "VM.STOP", text)
+    note(tx, vm, "VM.STOP", text)
     _alert(tx, seen, text, "Have a look at what is on its disks: both copies may have written to them.")
 
 
@@ -103,17 +100,40 @@ def twice(tx: Session, vm_id: int, seen_id: int) -> None:
     vm, seen = tx.get_one(Vm, vm_id), tx.get_one(Host, seen_id)
     home = tx.get_one(Host, vm.host_id)
     text = f"{vm.display_name or vm.name} runs on {home.name} and on {seen.name} at the same time"
-    _event(tx, vm, "VM.START", text)
+    note(tx, vm, "VM.START", text)
     _alert(tx, seen, text, f"Stop the one on {seen.name} by hand: nobody here knows which of the two is right.")
 
 
-def _event(tx: Session, vm: Vm, type: str, text: str) -> None:
-    tx.add(
-        Event(
-            type=type, description=text, level="WARN", user_id=SYSTEM_USER, account_id=vm.account_id,
-            domain_id=vm.domain_id, resource_type="VirtualMachine", resource_uuid=vm.uuid,
-        )
-    )  # fmt: skip
+def take_away(tx: Session, vm: Vm, host: Host) -> None:
+    """A host has a machine that does not run: have it forgotten where it runs elsewhere, or is expunged.
+
+    That is left where a host died and came back, or a machine was started on another one than before.
+    """
+    if _left(vm, host):
+        kind = "VirtualMachine" if vm.kind == "User" else "DomainRouter"
+        enqueue(tx, tidy, (vm.id, host.id), lock=f"vm:{vm.id}", instance=(kind, vm.uuid))
+
+
+def _left(vm: Vm, host: Host) -> bool:
+    if vm.removed is not None:
+        return vm.state == "Expunging"  # others were let go, and are their owners'
+    return vm.state == "Running" and vm.host_id not in (None, host.id)
+
+
+def tidy(job: Job, vm_id: int, seen_id: int) -> None:
+    left = job.write(_left_where, vm_id, seen_id)
+    if left is not None:
+        job.call(forget, *left)
+
+
+def _left_where(tx: Session, vm_id: int, seen_id: int) -> tuple[HostRef, str] | None:
+    vm, seen = tx.get_one(Vm, vm_id), tx.get_one(Host, seen_id)
+    return (storage.ref(seen), vm.instance) if _left(vm, seen) and seen.state == "Up" else None
+
+
+def forget(call: UUID, host: HostRef, name: str) -> None:
+    if any(m.name == name and m.state == "Stopped" for m in dispatch.machines(host)):
+        dispatch.forget(call, host, name)
 
 
 def _alert(tx: Session, host: Host, subject: str, content: str) -> None:

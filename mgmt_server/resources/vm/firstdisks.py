@@ -26,13 +26,19 @@ MOST = 63  # data disks that one call may ask for
 
 @dataclass(frozen=True)
 class Disk:
-    """A data disk that was asked for. `size` in GiB, where its offering leaves it open."""
+    """A data disk that was asked for. `size` in GiB, where its offering leaves it open; `template`: what it holds."""
 
     offering: DiskOffering
     size: int | None = None
     device: int | None = None
     least_operations: int | None = None
     most_operations: int | None = None
+    template: Template | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Raises InvalidValue for a size that is missing, or not the caller's to choose."""
+        return sizes.size_of(self.offering, self.size, self.template.size if self.template is not None else 0)
 
 
 def wished(ctx: Context, rows: Sequence[Mapping[str, str]] | None) -> list[Disk]:
@@ -78,6 +84,24 @@ class Root:
     @property
     def disk_offering_id(self) -> int:
         return self.disk.id if self.disk is not None else self.offering.disk_offering_id
+
+
+def check_open(root: Root) -> None:
+    """Raises InvalidValue for a size of the root disk that is not the caller's to choose."""
+    if root.existing is not None and (root.size is not None or root.disk is not None):
+        raise InvalidValue(
+            f"The disk {root.existing.name} keeps its size and offering: leave rootdisksize and "
+            "overridediskofferingid out"
+        )
+    if root.disk is not None:
+        name, own = root.disk.name, 0 if root.disk.customized else root.disk.size
+    else:
+        name, own = root.offering.name, root.offering.root_disk_size or 0
+    if own and root.size is not None and root.size * GIB != own:
+        raise InvalidValue(
+            f"The offering {name} gives a root disk of {own // GIB} GiB: leave rootdisksize out, or choose another "
+            "offering"
+        )
 
 
 def root_size(root: Root) -> int:
@@ -136,7 +160,8 @@ def add_data(tx: Session, vm: Vm, disks: Sequence[Disk]) -> None:
         volume = Volume(
             name=f"DATA-{vm.id}" if number == 0 else f"DATA-{vm.id}-{number}",
             kind="DATADISK",
-            size=sizes.size_of(disk.offering, disk.size),
+            size=disk.bytes,
+            template_id=disk.template.id if disk.template is not None else None,
             device=device,
             slot=device,
             disk_offering_id=disk.offering.id,

@@ -15,20 +15,27 @@ from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Job, gives_up
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network
+from mgmt_server.model.scopes import of_domain
 from mgmt_server.model.settings import Setting
-from mgmt_server.model.storage import Pool, PoolHost
-from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
+from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Machine
 from mgmt_server.resources.affinity import members as affinity
+from mgmt_server.resources.alert.telling import STRAY, is_told, over
 from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.network.nics import served_by_router
 from mgmt_server.resources.router import document
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.template import pooled
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.start import Options
 from mgmt_server.resources.vmsnapshot import rows as vm_snapshots
+from mgmt_server.resources.volume.places import Place, gone
 
+ROOT_TOO = Setting(
+    "destroy.root.volume.on.vm.destruction",
+    "Whether the root disk of a machine that is destroyed is destroyed too, and counts no more against limits",
+)
 FORCED = Setting(
     "vm.destroy.forcestop", "Whether a machine that is destroyed loses its power instead of being asked to shut down"
 )
@@ -47,7 +54,10 @@ def start(job: Job, vm_id: int, options: Options, networks: list[int], told: lis
         refusal = job.call(starting.attempt, plan.host, create, machine, undo=starting.unmake)
         if not refusal.text:
             break
-        job.call(starting.clear, plan.host, create, machine, refusal)
+        left = job.call(starting.clear, plan.host, create, machine)
+        if left:
+            job.write(starting.doubt, vm_id)
+            raise refusal.error(left)
         plan, options = job.write(starting.retry, vm_id, options, plan.host, refusal, undo=starting.abandon_again)
     if machine.kind == "DomainRouter":
         job.call(document.tell_router, vm_id)
@@ -57,21 +67,19 @@ def start(job: Job, vm_id: int, options: Options, networks: list[int], told: lis
 
 
 def _with_templates(job: Job, plan: starting.Plan) -> tuple[tuple[Disk, ...], Machine]:
-    """The disks to be made and the machine, once the templates that they stand on are in their pools."""
+    """The disks to be made and the machine, once the templates that they stand on, and its disc, are in their pools."""
     create, machine = plan.create, plan.machine
     for fetch in plan.fetch:
-        name = job.call(disks.cache_template, plan.host, fetch.pool, fetch.image)
-        job.write(starting.cached, fetch.template_id, fetch.pool_id, name, fetch.image.virtual_size)
-        create = _on(create, name, fetch.pool.uuid)
-        machine = replace(machine, disks=_on(machine.disks, name, fetch.pool.uuid))
-    return create, machine
+        name = pooled.bring(job, plan.host, fetch)
+        create = _on(create, name, fetch)
+        machine = replace(machine, disks=_on(machine.disks, name, fetch))
+    return create, pooled.with_disc(job, plan.host, machine, plan.disc)
 
 
-def _on(disks: tuple[Disk, ...], backing: str, pool: str) -> tuple[Disk, ...]:
-    """The disks of a pool whose template has just been fetched, cloned from it."""
-    return tuple(
-        replace(d, backing=backing) if d.pool.uuid == pool and d.device == 0 and not d.backing else d for d in disks
-    )
+def _on(disks: tuple[Disk, ...], backing: str, fetch: pooled.Fetch) -> tuple[Disk, ...]:
+    """The disks, those of the template that has just been fetched cloned from it."""
+    asked = fetch.image.uuid, fetch.pool.uuid
+    return tuple(replace(d, backing=backing) if (d.backing, d.pool.uuid) == asked else d for d in disks)
 
 
 def password_of(tx: Session, vm_id: int) -> str:
@@ -120,9 +128,11 @@ def expunge(job: Job, vm_id: int) -> None:
     """Remove a machine for good: what is outside first, then its addresses and rows."""
     plan = job.write(begin_expunge, vm_id)
     if plan.machine is not None:
+        if plan.again:  # it may be running after all, and is forgotten in no other way
+            job.call(dispatch.stop, plan.machine.host, plan.machine.name, True)
         job.call(dispatch.forget, plan.machine.host, plan.machine.name)
-    for gone in plan.disks:
-        job.call(disks.delete_disk, gone.host, gone.disk)
+    for place in plan.disks:
+        job.call(disks.delete_disk, place.host, place.disk)
     for network in job.write(expunged, vm_id):
         job.call(document.tell, network)
 
@@ -131,8 +141,10 @@ def expunge(job: Job, vm_id: int) -> None:
 
 
 def begin_stop(tx: Session, vm_id: int) -> Where | None:
-    """Running -> Stopping; None when it does not run."""
+    """Running -> Stopping; None when it does not run. A Stopped one that was seen running is stopped where it was."""
     vm = tx.get_one(Vm, vm_id)
+    if vm.state == "Stopped" and vm.last_host_id is not None and is_told(tx, f"{STRAY}:{vm_id}"):
+        return Where(storage.ref(tx.get_one(Host, vm.last_host_id)), vm.instance)
     if vm.state not in ("Running", "Stopping"):
         return None
     if vm.state == "Running":
@@ -142,7 +154,7 @@ def begin_stop(tx: Session, vm_id: int) -> Where | None:
 
 def _where(tx: Session, vm: Vm) -> Where:
     host = tx.get_one(Host, vm.host_id)
-    return Where(storage.ref(host), instance_name(vm.kind, vm.account_id, vm.id))
+    return Where(storage.ref(host), vm.instance)
 
 
 def forcing(tx: Session) -> bool:
@@ -157,6 +169,9 @@ def still_running(tx: Session, vm_id: int) -> None:
 
 def stopped(tx: Session, vm_id: int) -> None:
     vm = tx.get_one(Vm, vm_id)
+    if vm.state == "Stopped":
+        over(tx, f"{STRAY}:{vm_id}")
+        return
     hosts.give_back(tx, vm)
     STATES.move(
         tx, vm_id, ("Stopping", "Running"), "Stopped", host_id=None, last_host_id=vm.host_id, state_changed=now()
@@ -177,18 +192,32 @@ def destroyed(tx: Session, vm_id: int) -> None:
         STATES.move(tx, vm_id, before, "Destroyed", state_changed=now())
         if before == "Stopped":  # one in Error gave back what it counted for when it got there
             counted.machine_goes(tx, vm)
+        if vm.kind == "User" and ROOT_TOO.flag(*of_domain(tx, vm.domain_id)):
+            _give_up_root(tx, vm_id)
 
 
-@dataclass(frozen=True)
-class Gone:
-    host: HostRef
-    disk: Disk
+def _give_up_root(tx: Session, vm_id: int) -> None:
+    """Its root disk counts no more. It stays the machine's, so that both are recovered, or expunged, together."""
+    mine = select(Volume).where(Volume.vm_id == vm_id, Volume.kind == "ROOT", Volume.removed.is_(None))
+    for volume in tx.scalars(mine.where(Volume.state.in_(("Ready", "Allocated")))).all():
+        VOLUME_STATES.move(tx, volume.id, volume.state, "Destroy", state_changed=now())
+        counted.volumes_go(tx, [volume])
+
+
+def take_back_root(tx: Session, vm_id: int) -> None:
+    """The machine is recovered, and its root disk with it."""
+    mine = select(Volume).where(Volume.vm_id == vm_id, Volume.kind == "ROOT", Volume.removed.is_(None))
+    for volume in tx.scalars(mine.where(Volume.state == "Destroy")).all():
+        state = "Ready" if volume.pool_id is not None else "Allocated"
+        VOLUME_STATES.move(tx, volume.id, "Destroy", state, state_changed=now())
+        counted.volumes_come(tx, [volume])
 
 
 @dataclass(frozen=True)
 class Expunge:
     machine: Where | None
-    disks: tuple[Gone, ...]
+    disks: tuple[Place, ...]
+    again: bool = False
 
 
 def begin_expunge(tx: Session, vm_id: int) -> Expunge:
@@ -204,25 +233,10 @@ def begin_expunge(tx: Session, vm_id: int) -> Expunge:
     last = tx.get(Host, vm.last_host_id) if vm.last_host_id else None
     machine = None
     if last is not None and last.removed is None and last.state == "Up":
-        machine = Where(storage.ref(last), instance_name(vm.kind, vm.account_id, vm.id))
-    disks = []
-    for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.removed.is_(None))):
-        if volume.pool_id is None or volume.kind != "ROOT":
-            continue
-        pool = tx.get_one(Pool, volume.pool_id)
-        host = _reaching(tx, pool)
-        if host is not None and volume.path:
-            disk = Disk(volume.path, storage.as_seen(pool), volume.size, volume.device or 0)
-            disks.append(Gone(storage.ref(host), disk))
-    return Expunge(machine, tuple(disks))
-
-
-def _reaching(tx: Session, pool: Pool) -> Host | None:
-    """A host that can delete something in the pool. None when none is left: then there is nothing to delete from."""
-    rows = select(Host).where(Host.removed.is_(None)).order_by(Host.state != "Up", Host.id).limit(1)
-    if pool.host_id is not None:
-        return tx.scalar(rows.where(Host.id == pool.host_id))
-    return tx.scalar(rows.join(PoolHost, PoolHost.host_id == Host.id).where(PoolHost.pool_id == pool.id))
+        machine = Where(storage.ref(last), vm.instance)
+    mine = select(Volume).where(Volume.vm_id == vm_id, Volume.kind == "ROOT", Volume.removed.is_(None))
+    places = tuple(g for volume in tx.scalars(mine) if (g := gone(tx, volume)) is not None)
+    return Expunge(machine, places, before == "Expunging")
 
 
 def expunged(tx: Session, vm_id: int) -> list[int]:
@@ -234,8 +248,9 @@ def expunged(tx: Session, vm_id: int) -> list[int]:
             continue
         if volume.pool_id is not None:
             pools.give_back(tx, volume.pool_id, volume.size)
+        counts = vm.kind == "User" and volume.state not in counted.LEFT
         VOLUME_STATES.move(tx, volume.id, volume.state, "Expunged", removed=now(), slot=None)
-        if vm.kind == "User":
+        if counts:
             counted.volumes_go(tx, [volume])
     vm_snapshots.gone_with(tx, vm_id)
     networks = free_nics(tx, vm_id)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
-
 from mgmt_server.allocation import counted, planners
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
@@ -14,16 +12,16 @@ from mgmt_server.api.projects import check_active
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.host import Host
-from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.scopes import of_account
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.model.vm import STATES, Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod
 from mgmt_server.resources.checks import one_of
-from mgmt_server.resources.vm import ending, flows
+from mgmt_server.resources.vm import ending, flows, restore
 from mgmt_server.resources.vm.asking import check_setup
-from mgmt_server.resources.vm.networks import to_implement
+from mgmt_server.resources.vm.networks import unready_of
+from mgmt_server.resources.vm.release import only_users
 from mgmt_server.resources.vm.start import Options
 from mgmt_server.resources.vm.views import vm_view
 
@@ -61,11 +59,8 @@ def start(
     options = Options(
         hostid and hostid.id, clusterid and clusterid.id, podid and podid.id, considerlasthost, planner=planner
     )
-    networks = ctx.session.scalars(
-        select(Network).join(Nic, Nic.network_id == Network.id).where(Nic.vm_id == id.id, Nic.removed.is_(None))
-    )
     ctx.describe(f"starting machine {id.display_name}")
-    return ctx.start(flows.start, id, options, to_implement(ctx.session, list(networks)), [])
+    return ctx.start(flows.start, id, options, unready_of(ctx.session, id), [])
 
 
 @command("stopVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.STOP")
@@ -84,7 +79,7 @@ def stop(ctx: Context, id: Operate[Vm], forced: bool = False) -> Accepted:
 
 @command("rebootVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.REBOOT")
 def reboot(ctx: Context, id: Operate[Vm], forced: bool = False, bootintosetup: bool = False) -> Accepted:
-    """Reboot a running machine.
+    """Reboot a running machine. One of a volatile offering comes back with a new root disk.
 
     id: the machine
     forced: stop it hard and start it anew
@@ -95,7 +90,8 @@ def reboot(ctx: Context, id: Operate[Vm], forced: bool = False, bootintosetup: b
     if id.state != "Running":
         raise InvalidValue(f"The machine {id.display_name} is {id.state}: only a running one can be rebooted")
     ctx.describe(f"rebooting machine {id.display_name}")
-    return ctx.start(flows.reboot, id, forced)
+    flow, arguments = restore.rebooting(ctx.session, id, forced)
+    return ctx.start(flow, id, *arguments)
 
 
 @command("destroyVirtualMachine", roles=EVERYONE, answers=vm_view, event="VM.DESTROY")
@@ -143,6 +139,7 @@ def recover(ctx: Context, id: Operate[Vm]) -> Vm:
     check_active(ctx.session, id)
     STATES.move(ctx.session, id.id, "Destroyed", "Stopped")
     counted.machine_comes(ctx.session, id)
+    flows.take_back_root(ctx.session, id.id)
     ctx.session.expire(id)
     ctx.describe(f"recovering machine {id.display_name}")
     return id
@@ -160,11 +157,6 @@ def expunge(ctx: Context, id: Operate[Vm]) -> Accepted:
         raise InvalidValue(f"The machine {id.display_name} is {id.state}: destroy it first")
     ctx.describe(f"expunging machine {id.display_name}")
     return ctx.start(flows.expunge, id)
-
-
-def only_users(vm: Vm) -> None:
-    if vm.kind != "User":
-        raise InvalidValue(f"{vm.name} is a system VM: it has commands of its own")
 
 
 def _may_expunge(ctx: Context) -> None:

@@ -22,6 +22,7 @@ from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.model.userdata import InstanceGroup, UserData
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
+from mgmt_server.resources.vm import leases
 from mgmt_server.resources.vm.views import PARTS, vm_view, vm_view_of
 
 DESTROYED_SHOWN = Setting(
@@ -31,12 +32,17 @@ STATS_BY_DEFAULT = Setting(
     "list.vm.default.details.stats", "Whether lists of machines hold their statistics when no details are asked for"
 )
 
+INCREMENT = Setting(
+    "vm.stats.increment.metrics",
+    "Whether statistics of machines are those since their start where accumulate does not say it",
+)
+
 
 @command(
     "listVirtualMachines",
     roles=EVERYONE,
     answers=vm_view,
-    unsupported=("accumulate", "extensionid", "gpuenabled", "leased"),
+    unsupported=("extensionid", "gpuenabled"),
 )
 def list_machines(
     ctx: Context,
@@ -69,6 +75,8 @@ def list_machines(
     userdataid: Use[UserData] | None = None,
     vpcid: str | None = None,
     isvnf: bool | None = None,
+    leased: bool = False,
+    accumulate: bool | None = None,
     userdata: bool = False,
     showicon: bool = False,
     retrieveonlyresourcecount: bool = False,
@@ -104,11 +112,13 @@ def list_machines(
     userdataid: those with this registered user data
     vpcid: lists nothing: there are no VPCs
     isvnf: true lists nothing: there are no network appliances
+    leased: those with a lease that has not ended
+    accumulate: whether statistics are those since its start, and not between the last two readings alone
     userdata: whether to list what each machine reads at its start too
     showicon: accepted; there are no icons
     retrieveonlyresourcecount: accepted; the count is always there
     """
-    rows = Rows(vm_view_of(_parts(details), userdata)).where(
+    rows = Rows(vm_view_of(_parts(details), userdata, INCREMENT.flag() if accumulate is None else accumulate)).where(
         Vm.kind == "User",
         id=id and id.id,
         zone_id=zoneid,
@@ -122,7 +132,7 @@ def list_machines(
         service_offering_id=serviceofferingid,
         user_id=userid,
         ha_enabled=haenable,
-        display=displayvm,
+        display=displayvm if ctx.caller.is_root else True,
     )
     rows = rows.where(Vm.id.in_([v.id for v in ids]) if ids else None)
     if name:
@@ -149,6 +159,8 @@ def list_machines(
         rows = rows.where(Vm.id.in_(isolated) if forvirtualnetwork else Vm.id.not_in(isolated))
     if arch and arch != "x86_64":
         rows = rows.where(Vm.id == -1)
+    if leased:
+        rows = rows.where(Vm.lease_expires.is_not(None) if leases.ENABLED.flag() else Vm.id == -1)
     absent = (autoscalevmgroupid, backupofferingid, securitygroupid, vpcid, isvnf)
     return rows.where(Vm.id == -1) if any(absent) else rows
 

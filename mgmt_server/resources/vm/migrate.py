@@ -17,11 +17,15 @@ from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Machine, Move
+from mgmt_server.resources.router import document
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.template import pooled
+from mgmt_server.resources.template.pooled import Fetch
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm import target as targets
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vm.target import Wish
+from mgmt_server.resources.vm.telling import routed
 from mgmt_server.resources.volume.places import disk_in
 
 __all__ = ["Wish", "migrate"]
@@ -36,6 +40,7 @@ class Trip:
     target: HostRef
     machine: Machine
     moves: tuple[Move, ...]
+    disc: Fetch | None = None  # in its drive, to be fetched by the target first
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ def migrate(job: Job, vm_id: int, wish: Wish) -> None:
     Start it under the machine's lock, `vm:ID`. Raises NoCapacity when nothing has room, with the reasons of each host.
     """
     trip = job.write(begin, vm_id, wish, undo=stay)
-    outcome = job.call(go, trip.source, trip.target, trip.machine, trip.moves, undo=tidy)
+    machine = pooled.with_disc(job, trip.target, trip.machine, trip.disc)
+    outcome = job.call(go, trip.source, trip.target, machine, trip.moves, undo=tidy)
     if outcome.doubtful:
         job.write(doubt, vm_id)
         raise Unavailable(
@@ -61,7 +67,8 @@ def migrate(job: Job, vm_id: int, wish: Wish) -> None:
         )
     if outcome.error:
         raise Failed(outcome.error)
-    job.write(arrived, vm_id)
+    for network in job.write(arrived, vm_id) or ():
+        job.call(document.tell, network)
     for move in trip.moves:
         job.call(drop, trip.source, move.source)
 
@@ -76,11 +83,11 @@ def begin(tx: Session, vm_id: int, wish: Wish) -> Trip:
     source = storage.ref(tx.get_one(Host, vm.host_id))
     found = targets.take(tx, vm, wish)
     lying = {d.volume.id: d for d in targets.lying(tx, vm_id)}
-    machine = starting.described(
+    machine, disc = starting.described(
         tx, vm_id, {n: found.moves.get(n, d.pool) for n, d in lying.items()}, found.host.hypervisor
     )
     moves = [Move(disk_in(lying[n].pool, lying[n].volume), disk_in(p, lying[n].volume)) for n, p in found.moves.items()]
-    return Trip(source, storage.ref(found.host), machine, tuple(moves))
+    return Trip(source, storage.ref(found.host), machine, tuple(moves), disc)
 
 
 def go(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> Outcome:
@@ -131,8 +138,8 @@ def stay(tx: Session, vm_id: int, wish: Wish) -> None:
         STATES.move(tx, vm_id, "Migrating", "Running", state_changed=now())
 
 
-def arrived(tx: Session, vm_id: int) -> None:
-    """Migrating -> Running on the target; the source is free."""
+def arrived(tx: Session, vm_id: int) -> list[int]:
+    """Migrating -> Running on the target; the source is free. The networks whose routers tell where machines run."""
     vm = tx.get_one(Vm, vm_id)
     source, host = vm.host_id, tx.get_one(Host, vm.target_host_id)
     STATES.move(
@@ -143,6 +150,8 @@ def arrived(tx: Session, vm_id: int) -> None:
         targets.untake(tx, source, vm)
     for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.target_pool_id.is_not(None))):
         targets.disk_moved(tx, volume)
+    tx.flush()
+    return routed(tx, vm_id) if document.tells_host(tx, vm) else []
 
 
 def drop(call: UUID, host: HostRef, disk: Disk) -> None:

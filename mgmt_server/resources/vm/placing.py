@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import hosts, implicit, planners, pools, refusal
-from mgmt_server.allocation.counted import words
+from mgmt_server.allocation.counted import host_tags, words
 from mgmt_server.allocation.hosts import Need
 from mgmt_server.allocation.pools import Space
 from mgmt_server.errors import Failed, InvalidValue, NoCapacity
+from mgmt_server.model.account import ACCOUNT_TYPES, Account
 from mgmt_server.model.affinity import AffinityMember
 from mgmt_server.model.host import Host
 from mgmt_server.model.offering import DiskOffering, ServiceOffering
@@ -24,6 +27,14 @@ from mgmt_server.model.zone import Zone
 from mgmt_server.resources.network.nics import move_to_pod, pod_of
 from mgmt_server.resources.vm.release import spoken
 
+ROOT_ON_DISABLED = Setting(
+    "allow.admin.vm.on.disabled.resources",
+    "Whether machines of root administrators may start on disabled hosts, and in disabled clusters and pods",
+)
+ROUTERS_ON_DISABLED = Setting(
+    "allow.router.on.disabled.resources",
+    "Whether virtual routers may start on disabled hosts, and in disabled clusters and pods",
+)
 RETRIES = Setting(
     "start.retry",
     "On how many hosts a machine is tried, one after the other, when hosts fail to start it",
@@ -61,28 +72,41 @@ class Parts:
     os: OsType | None
     zone_type: str
     grouped: bool  # whether it is in affinity groups
+    of_root: bool  # whether its account is a root administrator's
     volumes: list[tuple[Volume, DiskOffering | None]]
 
 
-def parts_of(tx: Session, vm_id: int) -> Parts:
+@cache
+def _machine() -> Select[Any]:
     grouped = select(AffinityMember.id).where(AffinityMember.vm_id == Vm.id).exists()
-    row = tx.execute(
-        select(Vm, ServiceOffering, DiskOffering, Template, OsType, Zone.network_type, grouped)
+    of_root = Account.type == ACCOUNT_TYPES["Admin"]
+    return (
+        select(Vm, ServiceOffering, DiskOffering, Template, OsType, Zone.network_type, grouped, of_root)
         .join(Zone, Zone.id == Vm.zone_id)
+        .join(Account, Account.id == Vm.account_id)
         .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
         .join(DiskOffering, DiskOffering.id == ServiceOffering.disk_offering_id)
         .outerjoin(Template, Template.id == Vm.template_id)
         .outerjoin(OsType, OsType.id == Vm.os_type_id)
-        .where(Vm.id == vm_id, Vm.removed.is_(None))
-    ).first()
-    if row is None:
-        raise InvalidValue("the machine is gone")
-    volumes = tx.execute(
+        .where(Vm.id == bindparam("vm"), Vm.removed.is_(None))
+    )
+
+
+@cache
+def _volumes() -> Select[Any]:
+    return (
         select(Volume, DiskOffering)
         .outerjoin(DiskOffering, DiskOffering.id == Volume.disk_offering_id)
-        .where(Volume.vm_id == vm_id, Volume.removed.is_(None))
+        .where(Volume.vm_id == bindparam("vm"), Volume.removed.is_(None))
         .order_by(Volume.device)
-    ).all()
+    )
+
+
+def parts_of(tx: Session, vm_id: int) -> Parts:
+    row = tx.execute(_machine(), {"vm": vm_id}).first()
+    if row is None:
+        raise InvalidValue("the machine is gone")
+    volumes = tx.execute(_volumes(), {"vm": vm_id}).all()
     if not any(v.kind == "ROOT" for v, _ in volumes):
         raise InvalidValue(f"{spoken(row[0])} has no root disk: attach one with deviceid=0")
     return Parts(*row, volumes=[(v, o) for v, o in volumes])
@@ -112,9 +136,15 @@ def wants(tx: Session, parts: Parts, options: Options) -> Wants:
 
 
 def place(tx: Session, parts: Parts, options: Options) -> tuple[Host, dict[int, Pool]]:
-    """A host with room, and a pool for each disk: volume id -> pool. Raises NoCapacity, Failed after an attempt."""
+    """A host with room, and a pool for each disk: volume id -> pool.
+
+    Raises NoCapacity, Failed after an attempt, Unavailable where storage of a disk is in maintenance.
+    """
     vm, wanted = parts.vm, wants(tx, parts, options)
     need, spaces, usable = wanted.need, wanted.spaces, wanted.usable
+    for volume, _ in parts.volumes:
+        if volume.pool_id is not None:
+            pools.check_open(wanted.known[volume.pool_id], volume, f"{spoken(vm)} cannot start")
     found = hosts.candidates(tx, need)
     if options.last_host and vm.last_host_id and not need.planner:
         found.sort(key=lambda h: h.id != vm.last_host_id)
@@ -139,7 +169,7 @@ def storage_of(host: Host, spaces: dict[int, Space], usable: Sequence[Pool]) -> 
     """Why a host with room cannot have the disks."""
     near = [p for p in usable if pools.reachable(p, host)]
     told = sorted({r for s in spaces.values() for r in pools.refusals(near, s)} if near else ())
-    return "has room, but no storage for its disks: " + ("; ".join(told) or "it reaches no pool")
+    return "has room, but no storage for its disks: " + ("; ".join(told) or "it reaches no pool that takes new ones")
 
 
 def _refused(
@@ -149,8 +179,10 @@ def _refused(
     none = refusal.error(tx, wanted.need, what, met=met)
     if any(rule == "storage" for rule, _ in met.values()):
         begin = f"No pool can take the disks of {what}: "
-        told = "; ".join(dict.fromkeys(r for s in wanted.spaces.values() for r in pools.refusals(wanted.usable, s)))
-        text = begin + pools.words(wanted.usable, list(wanted.spaces.values()))
+        spaces = list(wanted.spaces.values())
+        asked = pools.with_closed(tx, parts.vm.zone_id, wanted.usable, spaces)
+        told = "; ".join(dict.fromkeys(r for s in spaces for r in pools.refusals(asked, s)))
+        text = begin + pools.words(asked, spaces)
         none = NoCapacity(text, inventory=f"{begin}{told}. {none.inventory}")
     if not options.failed:
         return none
@@ -163,7 +195,7 @@ def need_of(parts: Parts, options: Options, known: Sequence[Pool]) -> Need:
     vm = parts.vm
     own = str(vm.details.get(PLANNER) or "")
     planner = options.planner or own or parts.offering.deployment_planner or ""
-    need = Need(
+    return Need(
         zone_id=vm.zone_id,
         hypervisor=vm.hypervisor,
         cpu=vm.cpus * vm.speed,
@@ -171,27 +203,38 @@ def need_of(parts: Parts, options: Options, known: Sequence[Pool]) -> Need:
         pod_id=options.pod_id,
         cluster_id=options.cluster_id,
         host_id=options.host_id,
-        tags=words(parts.offering.host_tag),
+        disk_clusters=tuple(sorted({p.cluster_id for p in known if p.scope == "CLUSTER" and p.cluster_id is not None})),
+        disk_hosts=tuple(sorted({p.host_id for p in known if p.scope == "HOST" and p.host_id is not None})),
+        tags=host_tags(parts.offering, parts.template),
+        named=options.host_id is not None,
         arch=parts.template.arch or "" if parts.template else "",
         account_id=vm.account_id,
         vm_id=vm.id,
         grouped=parts.grouped,
+        serves=vm.kind == "DomainRouter",
         avoid=tuple(number for number, _ in options.failed),
         planner=planner if vm.kind == "User" else planners.FIRST_FIT,
         implicit=implicit.mode_of(parts.offering, planner),
         ha=options.ha,
+        disabled=on_disabled(vm.kind, parts.of_root),
         spare=options.ha or vm.kind != "User" or vm.state in ("Running", "Migrating"),
     )
-    for pool in known:  # a disk that is somewhere already decides where its machine may run
-        if pool.scope == "HOST":
-            need = replace(need, host_id=pool.host_id)
-        elif pool.scope == "CLUSTER":
-            need = replace(need, cluster_id=pool.cluster_id)
-    return need
+
+
+def on_disabled(kind: str, of_root: bool) -> bool:
+    """Whether a machine may start where administrators let nothing start."""
+    if kind == "DomainRouter":
+        return ROUTERS_ON_DISABLED.flag()
+    return kind == "User" and of_root and ROOT_ON_DISABLED.flag()
 
 
 def space_of(volume: Volume, offering: DiskOffering) -> Space:
-    return Space(volume.size, offering.storage_type == "local", words(offering.tags))
+    return space(volume.size, offering, volume.account_id)
+
+
+def space(size: int, offering: DiskOffering, account_id: int) -> Space:
+    """What a disk of an account needs."""
+    return Space(size, offering.storage_type == "local", words(offering.tags), account_id=account_id)
 
 
 def pools_of(tx: Session, parts: Parts) -> list[Pool]:

@@ -12,15 +12,14 @@ from sqlalchemy.orm import Session
 from mgmt_server.db import Conflict, write
 from mgmt_server.jobs import enqueue
 from mgmt_server.jobs.rows import OPEN, JobRow
-from mgmt_server.model.account import SYSTEM_USER
-from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
-from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.model.vm import Vm
 from mgmt_server.protocol.machine import MachineState
 from mgmt_server.resources.alert.telling import STRAY, Condition, lasts, over, tell
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.host.link import on_machines
 from mgmt_server.resources.vm import elsewhere
+from mgmt_server.resources.vm.telling import note
 
 log = logging.getLogger("cloudwright.power")
 UNMANAGED = "unmanaged"  # in the host's details: names of machines that are not ours
@@ -43,11 +42,11 @@ def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetim
     if host is None or (not states and asked is None):
         return
     uuids = [s.uuid for s in states if s.uuid]
-    numbers = [
-        n for n in (_number(s.name) for s in states if not s.uuid) if n
-    ]  # one that is gone has only its name left
-    rows = tx.scalars(select(Vm).where(Vm.uuid.in_(uuids) | Vm.id.in_(numbers)))
-    known = {key: v for v in rows for key in (v.uuid, instance_name(v.kind, v.account_id, v.id))}
+    names = [s.name for s in states if not s.uuid]  # of one that is gone its name alone is left
+    numbers = [n for n in map(_number, names) if n]
+    called = Vm.called.in_(names) & (Vm.host_id == host_id)
+    rows = tx.scalars(select(Vm).where(Vm.uuid.in_(uuids) | Vm.id.in_(numbers) | called).order_by(Vm.removed.is_(None)))
+    known = {key: v for v in rows for key in (v.uuid, v.instance)}
     missing = _missing(tx, host, set(known), asked) if asked is not None else []
     locks = sorted({f"vm:{v.id}" for v in (*known.values(), *missing)})
     busy = set(tx.scalars(select(JobRow.lock).where(JobRow.lock.in_(locks), JobRow.state.in_(OPEN))))
@@ -59,9 +58,13 @@ def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetim
         if vm is None or vm.removed is not None:
             if state.state != "Stopped":
                 strangers.append(state.name)
+            elif vm is not None and asked is not None and vm.uuid == state.uuid and f"vm:{vm.id}" not in busy:
+                elsewhere.take_away(tx, vm, host)
         elif f"vm:{vm.id}" not in busy and (asked is None or vm.state_changed is None or vm.state_changed < asked):
             if state.state == "Stopped" and vm.state == "Running" and vm.host_id == host.id:
                 dead.append(vm)
+            elif state.state == "Stopped" and asked is not None and vm.uuid == state.uuid:
+                elsewhere.take_away(tx, vm, host)
             else:
                 _align(tx, host, vm, state.state)
     guests.lay_down_all(tx, dead, host, f"stopped by itself on {host.name}")
@@ -94,25 +97,17 @@ def _align(tx: Session, host: Host, vm: Vm, state: str) -> None:
             if lasts(
                 tx, f"paused:{vm.id}", Condition("ALERT.USERVM", text, "Its storage may be full or away.", *where)
             ):
-                _event(tx, vm, "VM.STOP", text)
+                note(tx, vm, "VM.STOP", text)
         else:
             over(tx, f"paused:{vm.id}")
     elif vm.state == "Stopped" and state == "Running":
         text = f"{name} runs on {host.name} though it should be stopped"
-        if lasts(tx, f"{STRAY}:{vm.id}", Condition("ALERT.USERVM", text, "", *where)):
-            _event(tx, vm, "VM.START", text)
+        if lasts(tx, f"{STRAY}:{vm.id}", Condition("ALERT.USERVM", text, "Stop it, or destroy it.", *where)):
+            vm.last_host_id = host.id  # where whoever stops it finds it
+            note(tx, vm, "VM.START", text)
     elif vm.state == "Running" and state == "Running" and vm.host_id is not None:
         instance = ("VirtualMachine", vm.uuid)
         enqueue(tx, elsewhere.look, (vm.id, host.id), lock=f"vm:{vm.id}", instance=instance)
-
-
-def _event(tx: Session, vm: Vm, type: str, text: str) -> None:
-    tx.add(
-        Event(
-            type=type, description=text, level="WARN", user_id=SYSTEM_USER, account_id=vm.account_id,
-            domain_id=vm.domain_id, resource_type="VirtualMachine", resource_uuid=vm.uuid,
-        )
-    )  # fmt: skip
 
 
 def _alert(tx: Session, host: Host, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -11,19 +13,19 @@ from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.api.projects import check_active
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted, Job
-from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, OfferedTo, ServiceOffering
-from mgmt_server.model.storage import ImageStore, TemplateOnStore
+from mgmt_server.model.storage import TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm, Volume
+from mgmt_server.resources.template import appliance
 from mgmt_server.resources.vm import details as rules
 from mgmt_server.resources.vm import flows
 from mgmt_server.resources.vm.deploy import first_password
-from mgmt_server.resources.vm.firstdisks import GIB, Root, add_root, root_size
-from mgmt_server.resources.vm.lifecycle import only_users
-from mgmt_server.resources.vm.networks import to_implement
+from mgmt_server.resources.vm.firstdisks import GIB, Root, add_root, check_open, root_size
+from mgmt_server.resources.vm.networks import unready_of
 from mgmt_server.resources.vm.placing import Options
+from mgmt_server.resources.vm.release import only_users
 from mgmt_server.resources.vm.telling import tell_routers
 from mgmt_server.resources.vm.views import vm_view
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
@@ -58,27 +60,39 @@ def restore(
     source = templateid or (tx.get(Template, vm.template_id) if vm.template_id is not None else None)
     if source is None:
         raise InvalidValue("The machine has no template of its own: send templateid")
-    _check_source(ctx, vm, source, diskofferingid)
+    _check_source(tx, vm, source, diskofferingid)
     root = tx.scalars(select(Volume).where(Volume.vm_id == vm.id, Volume.slot == 0)).one()
+    if rootdisksize is not None:
+        check_open(_root(tx, vm, source, diskofferingid, rootdisksize, root))
     root_size(_root(tx, vm, source, diskofferingid, rootdisksize, root))
     if details:
         vm.details = {**vm.details, **rules.given(ctx, details)}
-    inside = select(Network).join(Nic, Nic.network_id == Network.id).where(Nic.vm_id == vm.id, Nic.removed.is_(None))
-    networks = to_implement(tx, list(tx.scalars(inside)))
     offering = diskofferingid.id if diskofferingid is not None else None
     ctx.describe(f"reinstalling machine {vm.display_name} from {source.name}")
-    return ctx.start(reinstall, vm, source.id, offering, rootdisksize, expunge, networks)
+    return ctx.start(reinstall, vm, source.id, offering, rootdisksize, expunge, unready_of(tx, vm))
 
 
-def _check_source(ctx: Context, vm: Vm, source: Template, disk: DiskOffering | None) -> None:
-    tx, iso = ctx.session, source.format == "ISO"
+def rebooting(tx: Session, vm: Vm, forced: bool) -> tuple[Any, tuple[Any, ...]]:
+    """The flow of a reboot and its arguments. A machine of a volatile offering comes back with a new root disk."""
+    if not tx.get_one(ServiceOffering, vm.service_offering_id).volatile:
+        return flows.reboot, (forced,)
+    refuse_with_snapshots(tx, vm.id, "it is volatile, and its root disk cannot be made anew")
+    source = tx.get(Template, vm.template_id) if vm.template_id is not None else None
+    if source is None:
+        raise InvalidValue(f"The machine {vm.display_name} is volatile and has no template to be made anew from")
+    _check_source(tx, vm, source, None)
+    return reinstall, (source.id, None, None, True, unready_of(tx, vm))
+
+
+def _check_source(tx: Session, vm: Vm, source: Template, disk: DiskOffering | None) -> None:
+    iso = appliance.alone(source, "installed").format == "ISO"
     if source.removed is not None or source.type == "SYSTEM":
         raise InvalidValue(f"The template {source.name} is gone or the system's own: send another templateid")
     if not iso and source.hypervisor not in ("None", "Any", "", vm.hypervisor):
         raise InvalidValue(f"The template {source.name} is for {source.hypervisor}, the machine is on {vm.hypervisor}")
-    ready = select(TemplateOnStore.id).join(ImageStore, ImageStore.id == TemplateOnStore.store_id)
+    ready = select(TemplateOnStore.id).where(TemplateOnStore.state == "Ready", TemplateOnStore.reachable())
     ready = ready.where(TemplateOnStore.template_id == source.id, TemplateOnStore.zone_id == vm.zone_id)
-    if tx.scalar(ready.where(TemplateOnStore.state == "Ready", ImageStore.removed.is_(None)).limit(1)) is None:
+    if tx.scalar(ready.limit(1)) is None:
         raise InvalidValue(f"The template {source.name} is not ready in the machine's zone: see listTemplates")
     if disk is not None:
         offering = tx.get_one(ServiceOffering, vm.service_offering_id)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import counted, growth
-from mgmt_server.allocation.hosts import tagged
+from mgmt_server.allocation import counted, growth, tags
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Operate, Use
@@ -20,7 +19,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.offering import DiskOffering, OfferedTo, ServiceOffering
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.tenancy import EVERYONE
-from mgmt_server.model.vm import Vm, Volume, instance_name
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.vm import details as rules
 from mgmt_server.resources.vm.lifecycle import only_users
@@ -172,8 +171,9 @@ def _check_running(tx: Session, vm: Vm, offering: ServiceOffering, after: Shape)
         )
     refuse_with_snapshots(tx, vm.id, "it cannot be scaled while it runs")
     host = tx.get_one(Host, vm.host_id)
-    if not tagged(host.tags, counted.words(offering.host_tag)):
-        raise InvalidValue(f"The host of the machine lacks the tag {offering.host_tag} of {offering.name}; {stop}")
+    lacking = tags.lacking_strict(host, counted.words(offering.host_tag))
+    if lacking:
+        raise InvalidValue(f"The host of the machine {lacking}, for which {offering.name} asks; {stop}")
 
 
 def _disk(
@@ -227,7 +227,7 @@ def take_on(tx: Session, vm_id: int, before: Size, after: Size) -> Growth | None
     if not running:
         return None
     host = tx.get_one(Host, vm.host_id)
-    return Growth(storage.ref(host), instance_name(vm.kind, vm.account_id, vm.id))
+    return Growth(storage.ref(host), vm.instance)
 
 
 def go_back(tx: Session, vm_id: int, before: Size, after: Size) -> None:

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from uuid import UUID, uuid5
 
-from sqlalchemy import select, update
+from sqlalchemy import Update, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, hosts, pools
 from mgmt_server.db import now
+from mgmt_server.db.prepared import change
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError, Failed, NoCapacity, Unavailable
 from mgmt_server.model.host import Host
-from mgmt_server.model.storage import Pool, TemplateOnPool
-from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume, instance_name
-from mgmt_server.protocol.machine import Disk, Image, Machine, MachineState, Nic
-from mgmt_server.protocol.machine import Pool as PoolAtHost
-from mgmt_server.resources.isodrive.drive import source_of
+from mgmt_server.model.storage import Pool
+from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume
+from mgmt_server.protocol.machine import Disk, Machine, MachineState, Nic
+from mgmt_server.resources.isodrive.drive import Disc, disc_of
 from mgmt_server.resources.network.nics import nics_of
 from mgmt_server.resources.storage import rows as storage
-from mgmt_server.resources.template.stored import image_in
+from mgmt_server.resources.template import pooled
+from mgmt_server.resources.template.pooled import Fetch
+from mgmt_server.resources.vm import extra
 from mgmt_server.resources.vm.details import shown
 from mgmt_server.resources.vm.placing import RETRIES, Options, place
 from mgmt_server.resources.vm.placing import Parts as _Parts
 from mgmt_server.resources.vm.placing import parts_of as _parts
-from mgmt_server.resources.vm.release import free_nics
+from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.shape import CPUS_AT_MOST, MEMORY_AT_MOST, most_of
+from mgmt_server.resources.vm.tuning import tuned_disk
 from mgmt_server.resources.volume.qos import limited
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """A template that has to be cached in a pool first."""
-
-    template_id: int
-    pool_id: int
-    pool: PoolAtHost
-    image: Image
 
 
 @dataclass(frozen=True)
@@ -50,13 +44,16 @@ class Plan:
     create: tuple[Disk, ...]  # disks that are not there yet; `backing` of those in `fetch` is filled in later
     fetch: tuple[Fetch, ...]
     tell: tuple[int, ...]  # networks whose router has to know the machine before it asks
+    disc: Fetch | None = None  # in its drive, to be fetched first
 
 
 def begin(tx: Session, vm_id: int, options: Options) -> Plan:
     """Stopped -> Starting: promise a host and pools. Raises NoCapacity with the reasons of each."""
     parts = _parts(tx, vm_id)
-    host, places = place(tx, parts, options)
     vm = parts.vm
+    if vm.doubted:
+        raise Unavailable(f"{spoken(vm)} may run: its host did not tell yet. Try again when it is no longer Starting")
+    host, places = place(tx, parts, options)
     STATES.move(
         tx, vm.id, ("Stopped", "Starting"), "Starting",
         host_id=host.id, pod_id=host.pod_id, reserved=True, state_changed=now(),
@@ -66,8 +63,9 @@ def begin(tx: Session, vm_id: int, options: Options) -> Plan:
     reference = storage.ref(host)
     disks, create, fetch = _disks(tx, parts, places)
     nics, tell = nics_of(tx, vm, host.hypervisor)
-    machine = _machine(tx, parts, tuple(disks), tuple(nics))
-    return Plan(reference, machine, tuple(create), tuple(fetch), tuple(tell))
+    disc = _disc(tx, parts, places)
+    machine = _machine(parts, tuple(disks), tuple(nics), disc)
+    return Plan(reference, machine, tuple(create), tuple(fetch), tuple(tell), disc.fetch)
 
 
 def _note_ceiling(vm: Vm, parts: _Parts, host: Host) -> None:
@@ -87,8 +85,10 @@ def _disks(tx: Session, parts: _Parts, places: dict[int, Pool]) -> tuple[list[Di
         at_host = storage.as_seen(pool)
         backing = ""
         if volume.state in ("Allocated", "Creating") and volume.template_id is not None:
-            backing, missing = _backing(tx, volume, pool, at_host)
-            fetch += missing
+            backing, missing = pooled.find(tx, volume.template_id, pool, at_host)
+            if missing is not None:
+                fetch.append(missing)
+                backing = missing.image.uuid  # until it is known what the pool calls it
         limits = offering or parts.root
         disk = Disk(
             name=volume.path or volume.uuid,
@@ -98,42 +98,27 @@ def _disks(tx: Session, parts: _Parts, places: dict[int, Pool]) -> tuple[list[Di
             backing=backing,
             serial=volume.uuid.replace("-", "")[:20],
         )
-        disk = limited(disk, volume, limits)
+        disk = tuned_disk(limited(disk, volume, limits), parts.vm.details)
         disks.append(disk)
         if volume.state in ("Allocated", "Creating"):
             create.append(disk)
             moved = {"pool_id": pool.id, "path": disk.name, "pod_id": pool.pod_id, "provisioning": limits.provisioning}
-            tx.execute(
-                update(Volume)
-                .where(Volume.id == volume.id)
-                .values(state="Creating", **moved)
-                .execution_options(synchronize_session=False)
-            )
+            change(tx, Volume, {"id": volume.id}, state="Creating", **moved)
     return disks, create, fetch
 
 
-def _backing(tx: Session, volume: Volume, pool: Pool, at_host: PoolAtHost) -> tuple[str, list[Fetch]]:
-    cached = tx.scalar(
-        select(TemplateOnPool.name).where(
-            TemplateOnPool.template_id == volume.template_id,
-            TemplateOnPool.pool_id == pool.id,
-            TemplateOnPool.state == "Ready",
-        )
-    )
-    if cached:
-        return cached, []
-    image = image_in(tx, volume.template_id, volume.zone_id)
-    if image is None or volume.template_id is None:
-        raise Unavailable(
-            "the template of this machine is not ready on the zone's secondary storage: see its status in listTemplates"
-        )
-    return "", [Fetch(volume.template_id, pool.id, at_host, image)]
+def _disc(tx: Session, parts: _Parts, places: dict[int, Pool]) -> Disc:
+    if parts.vm.iso_id is None:
+        return Disc()
+    root = next(v for v, _ in parts.volumes if v.kind == "ROOT")
+    return disc_of(tx, parts.vm.iso_id, places[root.id])
 
 
-def _machine(tx: Session, parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Nic, ...]) -> Machine:
+def _machine(parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Nic, ...], disc: Disc) -> Machine:
     vm = parts.vm
+    details = shown(vm.details) if vm.kind == "User" else {}
     return Machine(
-        name=instance_name(vm.kind, vm.account_id, vm.id),
+        name=vm.instance,
         uuid=vm.uuid,
         kind=vm.kind,
         cpus=vm.cpus,
@@ -142,34 +127,28 @@ def _machine(tx: Session, parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Ni
         disks=disks,
         nics=nics,
         os=(parts.os.platform or {}).get(vm.hypervisor, parts.os.name) if parts.os else "",
-        iso=source_of(tx, vm.iso_id, vm.zone_id) if vm.iso_id is not None else "",
+        iso=disc.iso,
+        iso_pool=disc.pool,
         boot_type=vm.boot_type,
         boot_mode=vm.boot_mode,
         most_cpus=int(vm.details.get(CPUS_AT_MOST, 0)),
         most_memory=int(vm.details.get(MEMORY_AT_MOST, 0)) * 2**20,
+        speed_limit=vm.speed if parts.offering.limit_cpu_use else 0,
         vnc_password=vm.vnc_password or "",
         boot_arguments=str(vm.details.get("boot_arguments", "")) if vm.kind != "User" else "",
-        details=shown(vm.details) if vm.kind == "User" else {},
+        details={k: v for k, v in details.items() if not extra.is_one(k)},
+        extra=tuple(v for k, v in sorted(details.items()) if extra.is_one(k)),
     )
 
 
-def cached(tx: Session, template_id: int, pool_id: int, name: str, size: int) -> None:
-    """Note that a pool has a template now."""
-    rows = select(TemplateOnPool).where(TemplateOnPool.template_id == template_id, TemplateOnPool.pool_id == pool_id)
-    row = tx.scalar(rows.with_for_update())
-    if row is None:
-        tx.add(TemplateOnPool(template_id=template_id, pool_id=pool_id, state="Ready", name=name, size=size))
-        tx.execute(update(Pool).where(Pool.id == pool_id).values(allocated=Pool.allocated + size))
-    else:
-        row.state, row.name = "Ready", name
-
-
-def described(tx: Session, vm_id: int, places: dict[int, Pool], hypervisor: str) -> Machine:
-    """A machine that runs already as another host is told of it: its disks in `places`, volume id -> pool."""
+def described(tx: Session, vm_id: int, places: dict[int, Pool], hypervisor: str) -> tuple[Machine, Fetch | None]:
+    """A machine that runs already as another host is told of it, its disks in `places`, volume id -> pool; and the
+    disc of its drive that the host has to fetch first."""
     parts = _parts(tx, vm_id)
     disks, _, _ = _disks(tx, parts, places)
     nics, _ = nics_of(tx, parts.vm, hypervisor)
-    return _machine(tx, parts, tuple(disks), tuple(nics))
+    disc = _disc(tx, parts, places)
+    return _machine(parts, tuple(disks), tuple(nics), disc), disc.fetch
 
 
 def make(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> MachineState:
@@ -199,13 +178,21 @@ def attempt(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machin
     return Refusal()
 
 
-def clear(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine, refusal: Refusal) -> None:
-    """Nothing is left on the host; without proof of that the machine is tried nowhere else."""
+def clear(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> str:
+    """Nothing is left on the host; or why that is not known: then the machine is tried nowhere else."""
     try:
         unmake(call, host, create, machine)
     except ApiError as error:
-        more = f". It is not tried elsewhere: {host.name} does not confirm that it does not run there ({error})"
-        raise refusal.error(more) from error
+        return (
+            f". It is not tried elsewhere: {host.name} does not confirm that it does not run there ({error}). It stays "
+            "Starting until that is known"
+        )
+    return ""
+
+
+def doubt(tx: Session, vm_id: int) -> None:
+    """It may run, or come to run: it stays Starting, with all that it holds, until the reconciler knows."""
+    tx.get_one(Vm, vm_id).doubted = True
 
 
 def retry(tx: Session, vm_id: int, options: Options, host: HostRef, refusal: Refusal) -> tuple[Plan, Options]:
@@ -225,8 +212,12 @@ def abandon_again(tx: Session, vm_id: int, options: Options, host: HostRef, refu
 
 
 def unmake(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> None:
-    """Leave nothing of `make` behind."""
-    dispatch.stop_forced(uuid5(call, "stop"), host, machine)
+    """Leave nothing of `make` behind. A host that cannot stop the machine may prove as well that it does not run it."""
+    try:
+        dispatch.stop_forced(uuid5(call, "stop"), host, machine)
+    except Failed:
+        if any(m.name == machine.name and m.state != "Stopped" for m in dispatch.machines(host)):
+            raise
     for disk in create:
         disks.delete_disk(uuid5(call, disk.name), host, disk)
 
@@ -234,19 +225,25 @@ def unmake(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine
 def started(tx: Session, vm_id: int) -> None:
     """Starting -> Running, its disks Ready."""
     STATES.move(tx, vm_id, "Starting", "Running", state_changed=now())
-    tx.execute(
-        update(Volume)
-        .where(Volume.vm_id == vm_id, Volume.state == "Creating")
-        .values(state="Ready", physical_size=Volume.size, attached=now())
-        .execution_options(synchronize_session=False)
-    )
+    tx.execute(_ready(), {"vm": vm_id, "moment": now()})
 
 
-def abandon(tx: Session, vm_id: int, options: Options) -> None:
-    """Undo of `begin`; nothing where a later attempt has been undone before."""
+@cache
+def _ready() -> Update:
+    made = update(Volume).where(Volume.vm_id == bindparam("vm"), Volume.state == "Creating")
+    made = made.values(state="Ready", physical_size=Volume.size, attached=bindparam("moment"))
+    return made.execution_options(synchronize_session=False)
+
+
+def abandon(tx: Session, vm_id: int, options: Options, *, known: bool = False) -> None:
+    """Undo of `begin`; nothing where a later attempt has been undone before.
+
+    One that is doubted is left alone, unless it is `known` by now that it runs nowhere.
+    """
     vm = tx.get_one(Vm, vm_id)
-    if vm.state != "Starting":
+    if vm.state != "Starting" or (vm.doubted and not known):
         return
+    vm.doubted = False
     hosts.give_back(tx, vm)
     for volume in tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.state == "Creating")):
         if volume.pool_id is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import hosts, pools
+from mgmt_server.allocation import hosts, hypervisors, pools
 from mgmt_server.allocation.hosts import Need
 from mgmt_server.allocation.pools import Space
 from mgmt_server.db import changed, now
@@ -95,6 +95,10 @@ def ways(disks: Iterable[Lying], host: Host, wish: Wish, usable: list[Pool]) -> 
             continue
         if wanted == disk.pool.id and pools.reachable(disk.pool, host):
             continue
+        stays = hypervisors.moves_disks(host.hypervisor)
+        if stays:
+            told.append(f"the disk {disk.volume.name} would have to move, and {stays}")
+            continue
         fitting = [p for p in usable if pools.reachable(p, host) and p.id != disk.pool.id]
         space = disk.space
         if wanted is not None:
@@ -119,7 +123,7 @@ def take(tx: Session, vm: Vm, wish: Wish) -> Target:
     guard = hosts.guard(tx, need)
     kept = bool(of_machine(tx, vm.id))
     told: list[str] = []
-    asking = _nearest_first(tx, vm, need)
+    asking = nearest_first(tx, vm, need)
     for host, moves in _ordered(tx, vm, asking, wish, disks, usable, told):
         if moves and kept:
             refuse_with_snapshots(tx, vm.id, GUARDED)
@@ -140,7 +144,7 @@ def take(tx: Session, vm: Vm, wish: Wish) -> Target:
     raise hosts.refused(tx, asking[-1], spoken(vm))
 
 
-def _nearest_first(tx: Session, vm: Vm, need: Need) -> list[Need]:
+def nearest_first(tx: Session, vm: Vm, need: Need) -> list[Need]:
     """Where to look: in its cluster, then in others where that is allowed."""
     here = tx.get(Host, vm.host_id) if vm.host_id is not None else None
     if here is None or need.cluster_id is not None or need.host_id is not None:

@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 from mgmt_server.api.context import Context
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.jobs import Asker, Job, enqueue
-from mgmt_server.model.account import Account
+from mgmt_server.model.account import SYSTEM_USER, Account
+from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.template import Template
-from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.model.vm import Vm
 from mgmt_server.resources.network.nics import served_by_router
 from mgmt_server.resources.router import document
 from mgmt_server.resources.storage import rows as storage
@@ -30,6 +31,16 @@ def routed(tx: Session, vm_id: int) -> list[int]:
     rows = select(Network).join(Nic, Nic.network_id == Network.id)
     networks = tx.scalars(rows.where(Nic.vm_id == vm_id, Nic.removed.is_(None)).order_by(Network.id))
     return [n.id for n in networks if served_by_router(tx, n)]
+
+
+def note(tx: Session, vm: Vm, type: str, text: str, level: str = "WARN") -> None:
+    """An event about a machine that nobody here asked for."""
+    tx.add(
+        Event(
+            type=type, description=text, level=level, user_id=SYSTEM_USER, account_id=vm.account_id,
+            domain_id=vm.domain_id, resource_type="VirtualMachine", resource_uuid=vm.uuid,
+        )
+    )  # fmt: skip
 
 
 def give_user_data(ctx: Context, vm: Vm, given: Given) -> None:
@@ -56,7 +67,7 @@ def forget_definition(ctx: Context, vm: Vm, name: str = "") -> None:
     """Have the host on which the machine ran last forget it: it will be another one when it starts again."""
     last = ctx.session.get(Host, vm.last_host_id) if vm.last_host_id is not None else None
     if last is not None and last.removed is None:
-        named = name or instance_name(vm.kind, vm.account_id, vm.id)
+        named = name or vm.instance
         later(ctx, forget, vm, storage.ref(last), named)
 
 

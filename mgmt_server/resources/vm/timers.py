@@ -19,8 +19,9 @@ from mgmt_server.jobs.worker import every
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.host import Host
 from mgmt_server.model.settings import Setting
-from mgmt_server.model.vm import Vm, instance_name
-from mgmt_server.resources.vm import flows, power  # noqa: F401  power listens to what hosts tell
+from mgmt_server.model.vm import Vm
+from mgmt_server.resources.vm import flows, leases, power  # noqa: F401  power listens to what hosts tell
+from mgmt_server.resources.vm.views import COUNTED, RECENT
 
 log = logging.getLogger("cloudwright.vm")
 EXPUNGE_DELAY = Setting("expunge.delay", "Seconds after which a destroyed machine is removed for good", least=1)
@@ -31,6 +32,30 @@ STATISTICS = Setting(
     "vm.stats.interval", "Milliseconds between two readings of machines' statistics; 0 for none", least=0
 )
 AT_ONCE = 20  # machines that one round expunges
+
+
+LEASES = Setting("instance.lease.scheduler.interval", "Seconds between two looks for leases that are over", least=1)
+LEASE_WARNINGS = Setting(
+    "instance.lease.eventscheduler.interval", "Seconds between two events about leases that end soon", least=1
+)
+
+
+@every(LEASES.number, "leases of machines")
+def end_leases() -> None:
+    if not leases.ENABLED.flag():
+        write(leases.disable)
+        return
+    write(leases.protected)
+    with reading() as session:
+        found = leases.expired(session)
+    for vm in found:
+        write(leases.expire, vm)
+
+
+@every(LEASE_WARNINGS.number, "leases that end soon")
+def tell_of_leases() -> None:
+    if leases.ENABLED.flag():
+        write(leases.warn)
 
 
 @every(EXPUNGE_INTERVAL.number, "expunge destroyed machines")
@@ -57,7 +82,7 @@ def read_statistics() -> None:
         found: dict[HostRef, dict[str, int]] = {}
         for host, vm in session.execute(rows.where(Vm.state == "Running", Vm.removed.is_(None))):
             reference = HostRef(host.uuid, host.name, host.hypervisor, host.agent or "")
-            found.setdefault(reference, {})[instance_name(vm.kind, vm.account_id, vm.id)] = vm.id
+            found.setdefault(reference, {})[vm.instance] = vm.id
     for reference, names in found.items():
         try:
             told = dispatch.machine_statistics(reference, list(names))
@@ -68,5 +93,14 @@ def read_statistics() -> None:
 
 
 def _keep(tx: Session, statistics: dict[int, dict[str, Any]]) -> None:
+    rows = tx.execute(select(Vm.id, Vm.statistics).where(Vm.id.in_(statistics))).all()
+    before = {number: found for number, found in rows}  # noqa: C416  rows are no pairs to dict
     for number, values in statistics.items():
-        tx.execute(update(Vm).where(Vm.id == number).values(statistics=values))
+        recent = {name: _since(name, values, before.get(number) or {}) for name in COUNTED}
+        tx.execute(update(Vm).where(Vm.id == number).values(statistics={**values, RECENT: recent}))
+
+
+def _since(name: str, values: dict[str, Any], before: dict[str, Any]) -> int:
+    """What came since the last reading. A machine that was started anew counts from nothing again."""
+    last = before.get(name, 0)
+    return int(values[name] - last if values[name] >= last else values[name])

@@ -18,18 +18,23 @@ from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.template import OsType, Template
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.userdata import UserData
-from mgmt_server.model.vm import Vm
-from mgmt_server.resources.checks import LABEL
+from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.resources.checks import LABEL, assign, hold_names
 from mgmt_server.resources.instancegroup.rows import group_named
+from mgmt_server.resources.nic import dhcp
+from mgmt_server.resources.nic.rows import nics_of_machine
 from mgmt_server.resources.userdata.rules import Given
 from mgmt_server.resources.vm import details as rules
+from mgmt_server.resources.vm import extra, leases
 from mgmt_server.resources.vm.deploy import bad_name, free_host_name, own_uuid
 from mgmt_server.resources.vm.lifecycle import only_users
+from mgmt_server.resources.vm.release import OURS, free_instance_name
 from mgmt_server.resources.vm.shape import grows
-from mgmt_server.resources.vm.telling import forget_definition, give_user_data
+from mgmt_server.resources.vm.telling import forget_definition, give_user_data, later, routed, tell_routers
 from mgmt_server.resources.vm.views import vm_view
 
 Text = Annotated[str, Length(1_048_576)]
+Extra = Annotated[str, Length(5120)]
 
 
 @command(
@@ -37,11 +42,8 @@ Text = Annotated[str, Length(1_048_576)]
     roles=EVERYONE,
     answers=vm_view,
     event="VM.UPDATE",
-    unsupported=(
-        "dhcpoptionsnetworklist", "extraconfig", "instancename", "leaseduration", "leaseexpiryaction",
-        "securitygroupids", "securitygroupnames",
-    ),
-)  # fmt: skip
+    unsupported=("securitygroupids", "securitygroupnames"),
+)
 def update(
     ctx: Context,
     id: Operate[Vm],
@@ -59,6 +61,11 @@ def update(
     deleteprotection: bool | None = None,
     isdynamicallyscalable: bool | None = None,
     customid: str | None = None,
+    leaseduration: int | None = None,
+    leaseexpiryaction: str | None = None,
+    extraconfig: Extra | None = None,
+    dhcpoptionsnetworklist: list[dict[str, str]] | None = None,
+    instancename: str | None = None,
 ) -> Vm:
     """Change a machine. What concerns its inside holds from its next start.
 
@@ -77,9 +84,14 @@ def update(
     deleteprotection: whether it is protected from being destroyed
     isdynamicallyscalable: whether it may be scaled while it runs, from its next start
     customid: its new uuid; while it is stopped
+    leaseduration: after how many days from now its lease ends; -1 cancels the lease
+    leaseexpiryaction: what is done then: STOP or DESTROY
+    instancename: what hosts call it; root administrators, while it is stopped
+    dhcpoptionsnetworklist: what DHCP tells it besides the usual, instead of what it told there before
+    extraconfig: pieces of libvirt's XML, URL-encoded, instead of those that it has; while it is stopped
     """
     only_users(id)
-    _check(ctx, id, name, details is not None or cleanupdetails or customid is not None)
+    _check(ctx, id, name, details is not None or cleanupdetails or customid or extraconfig)
     changes: dict[str, Any] = {
         "name": name,
         "display_name": displayname,
@@ -90,20 +102,49 @@ def update(
         "delete_protection": deleteprotection,
         "dynamically_scalable": _scalable(ctx, id, isdynamicallyscalable),
     }
+    added = extra.given(ctx.session, id.account_id, id.hypervisor, extraconfig)
     if details is not None or cleanupdetails:
         changes["details"] = rules.changed(ctx, id, details, cleanupdetails)
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
+    if added:
+        id.details = {k: v for k, v in id.details.items() if not extra.is_one(k)} | added
+    if dhcpoptionsnetworklist:
+        _tell_by_dhcp(ctx, id, dhcpoptionsnetworklist)
+    leases.change(ctx.session, id, leaseduration, leaseexpiryaction)
     if userdata or userdataid is not None or userdatadetails:
         give_user_data(ctx, id, Given(userdata, userdataid, userdatadetails or {}))
+    if instancename is not None and instancename != id.instance:
+        _recall(ctx, id, instancename)
     if customid is not None and customid.lower() != id.uuid:
         rename(ctx, id, own_uuid(ctx, customid) or id.uuid)
     ctx.describe(f"changing machine {id.display_name}")
     return id
 
 
-def _check(ctx: Context, vm: Vm, name: str | None, other: bool) -> None:
+def _recall(ctx: Context, vm: Vm, name: str) -> None:
+    """Have hosts call it so from its next start on; the last one forgets the definition under the old name."""
+    if vm.state != "Stopped":
+        raise InvalidValue(f"The machine {vm.display_name} is {vm.state}: stop it before hosts call it otherwise")
+    own = instance_name(vm.kind, vm.account_id, vm.id)
+    hold_names(ctx)
+    free_instance_name(ctx.session, name)
+    if OURS.fullmatch(name) and name != own:
+        raise InvalidValue(f"instancename={name} is of the form that the cloud itself gives: choose another one")
+    forget_definition(ctx, vm, vm.instance)
+    vm.called = name if name != own else None
+
+
+def _tell_by_dhcp(ctx: Context, vm: Vm, rows: list[dict[str, str]]) -> None:
+    tx = ctx.session
+    nics = {nic.network_id: nic for nic in nics_of_machine(tx, vm.id)}
+    for network, options in dhcp.of_networks(tx, [tx.get_one(Network, n) for n in nics], rows).items():
+        nics[network].dhcp_options = options
+    tx.flush()
+    if routed(tx, vm.id):
+        later(ctx, tell_routers, vm)
+
+
+def _check(ctx: Context, vm: Vm, name: str | None, other: object) -> None:
     if name is not None and name != vm.name:
         if not LABEL.fullmatch(name) or name.isdecimal():
             raise bad_name(name)

@@ -23,14 +23,31 @@ from mgmt_server.model.zone import Zone
 from mgmt_server.resources.annotation.marks import has_annotations
 from mgmt_server.resources.views import nic_view, owner_fields, owner_joins, pending_job
 from mgmt_server.resources.vm import details as rules
+from mgmt_server.resources.vm import leases
 
 Iso = aliased(Template, name="iso")
 Root = aliased(Volume, name="root")
 RootPool = aliased(Pool, name="root_pool")
 
 
+# of machines' statistics, those that only grow while a machine runs: the field of the answer
+COUNTED = {
+    "network_read": "networkkbsread",
+    "network_written": "networkkbswrite",
+    "disk_read": "diskkbsread",
+    "disk_written": "diskkbswrite",
+    "disk_reads": "diskioread",
+    "disk_writes": "diskiowrite",
+}
+RECENT = "recent"  # among the statistics: how much each of these grew between the last two readings
+
+
 def _statistic(name: str) -> Any:
     return shown(lambda found: found.get(name), Vm.statistics)
+
+
+def _recently(name: str) -> Any:
+    return shown(lambda found: (found.get(RECENT) or {}).get(name), Vm.statistics)
 
 
 def _percent(found: dict[str, Any]) -> str | None:
@@ -43,7 +60,15 @@ def _default_address() -> Any:
 
 
 def _values(values: dict[str, Any]) -> str | None:
-    return ",".join(f"{k}={v}" for k, v in sorted(values.items())) or None
+    return ",".join(f"{k}={v}" for k, v in sorted(values.items())) if values else None
+
+
+def _instance(called: str | None, kind: str, account_id: int, number: int) -> str:
+    return called or instance_name(kind, account_id, number)
+
+
+def _leased(value: Any) -> Any:
+    return value if value is not None and leases.ENABLED.flag() else None
 
 
 BETWEEN, AFTER = "\x1f", "\x1e"  # no text of ours holds control characters
@@ -57,7 +82,9 @@ def _affinity() -> Any:
 
 
 def _groups(told: str | None) -> list[dict[str, str]]:
-    found = [one.removeprefix(",").split(BETWEEN) for one in (told or "").split(AFTER) if one]
+    if not told:
+        return []
+    found = [one.removeprefix(",").split(BETWEEN) for one in told.split(AFTER) if one]
     return sorted(({"id": u, "name": n, "type": t} for u, t, n in found), key=lambda group: group["name"])
 
 
@@ -130,12 +157,15 @@ whole_view = View(
     nic=many(nic_view, Nic.vm_id),
     ipaddress=_default_address(),
     hypervisor=Vm.hypervisor,
-    instancename=only(ADMIN, shown(instance_name, Vm.kind, Vm.account_id, Vm.id)),
+    instancename=only(ADMIN, shown(_instance, Vm.called, Vm.kind, Vm.account_id, Vm.id)),
     details=only(ADMIN, shown(rules.shown, Vm.details), others=shown(rules.shown_to_users, Vm.details)),
     displayvm=only(ADMIN, Vm.display),
     isdynamicallyscalable=Vm.dynamically_scalable,
     deleteprotection=Vm.delete_protection,
     pooltype=RootPool.type,
+    leaseduration=shown(_leased, Vm.lease_days),
+    leaseexpirydate=shown(_leased, Vm.lease_expires),
+    leaseexpiryaction=shown(_leased, Vm.lease_action),
     keypairs=Vm.key_pairs,
     userdata=Vm.user_data,
     userdataid=UserData.uuid,
@@ -174,10 +204,11 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 
 @cache
-def vm_view_of(parts: frozenset[str], user_data: bool = False) -> View:
-    """Machines with these parts, and with what they read at their start."""
+def vm_view_of(parts: frozenset[str], user_data: bool = False, total: bool = True) -> View:
+    """Machines with these parts, and with what they read at their start. `total`: statistics since that start."""
+    whole = whole_view if total else whole_view.extended(**{field: _recently(n) for n, field in COUNTED.items()})
     gone = {name for part, names in PARTS.items() if part not in parts for name in names}
-    return whole_view.without(*gone, *(() if user_data else ("userdata",)))
+    return whole.without(*gone, *(() if user_data else ("userdata",)))
 
 
 vm_view = vm_view_of(frozenset(PARTS))

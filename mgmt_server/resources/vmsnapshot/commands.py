@@ -8,6 +8,7 @@ from typing import Annotated
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation.hypervisors import limits_of
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
@@ -20,7 +21,7 @@ from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.snapshot import VmSnapshot
 from mgmt_server.model.tenancy import EVERYONE
-from mgmt_server.model.vm import Vm, instance_name
+from mgmt_server.model.vm import Vm
 from mgmt_server.resources.checks import alone, one_of
 from mgmt_server.resources.offering.rules import absent
 from mgmt_server.resources.vm.lifecycle import only_users
@@ -63,6 +64,11 @@ def create(
     absent(quiescevm=quiescevm)
     check_active(ctx.session, vm)
     alone(ctx, vm)
+    if not limits_of(vm.hypervisor).vm_snapshots:
+        raise InvalidValue(
+            f"Machines on {vm.hypervisor} have none here (vmsnapshotenabled of its capabilities): keep snapshots "
+            "of their disks with createSnapshot"
+        )
     flows.check(vm, snapshotmemory)
     there = of_machine(ctx.session, vm.id)
     if len(there) >= MOST.number():
@@ -94,7 +100,7 @@ def create(
 def _name(session: Session, vm: Vm, moment: datetime) -> str:
     """What its host calls it. The name tells the second; two in one second get different ones."""
     while True:
-        name = f"{instance_name(vm.kind, vm.account_id, vm.id)}_VS_{moment:%Y%m%d%H%M%S}"
+        name = f"{vm.instance}_VS_{moment:%Y%m%d%H%M%S}"
         if session.scalar(select(VmSnapshot.id).where(VmSnapshot.vm_id == vm.id, VmSnapshot.name == name)) is None:
             return name
         moment += timedelta(seconds=1)

@@ -15,7 +15,7 @@ from mgmt_server.jobs import Job, gives_up
 from mgmt_server.model.host import Host
 from mgmt_server.model.snapshot import VM_SNAPSHOT_STATES, Snapshot, VmSnapshot
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import STATES, Vm, Volume, instance_name
+from mgmt_server.model.vm import STATES, Vm, Volume
 from mgmt_server.protocol.machine import Machine, MachineState
 from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.router import document
@@ -122,7 +122,7 @@ def _disks(tx: Session, vm_id: int) -> list[Volume]:
 
 
 def _name(vm: Vm) -> str:
-    return instance_name(vm.kind, vm.account_id, vm.id)
+    return vm.instance
 
 
 def _host(tx: Session, vm: Vm) -> HostRef:
@@ -132,7 +132,11 @@ def _host(tx: Session, vm: Vm) -> HostRef:
     if host is None or host.removed is not None or (host.state != "Up" and vm.state != "Running"):
         rows = select(Pool).join(Volume, Volume.pool_id == Pool.id)
         root = rows.where(Volume.vm_id == vm.id, Volume.kind == "ROOT", Volume.removed.is_(None))
-        host = host_of(tx, tx.scalars(root).one())
+        pool = tx.scalars(root).first()
+        if pool is None:
+            name = vm.display_name or vm.name
+            raise InvalidValue(f"The machine {name} has no root disk on a pool now: start it, then try again")
+        host = host_of(tx, pool)
     return storage.ref(host)
 
 
@@ -256,7 +260,8 @@ def begin_revert(tx: Session, snapshot_id: int) -> Back | None:
         return None
     host = _host(tx, vm)
     places = {v.id: tx.get_one(Pool, v.pool_id) for v in _disks(tx, vm.id)}
-    return Back(host, starting.described(tx, vm.id, places, host.hypervisor), snapshot.name)
+    machine, _ = starting.described(tx, vm.id, places, host.hypervisor)  # the drive has what the snapshot says
+    return Back(host, machine, snapshot.name)
 
 
 def halt(call: UUID, host: HostRef, machine: Machine, point: str) -> None:

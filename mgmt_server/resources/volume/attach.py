@@ -11,13 +11,16 @@ from mgmt_server.allocation import pools
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.drivers.storage import dispatch as disks
-from mgmt_server.errors import InvalidValue
+from mgmt_server.errors import InvalidValue, Unavailable
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume, instance_name
+from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Image
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.template.stored import image_in
+from mgmt_server.resources.vm.release import spoken
+from mgmt_server.resources.vm.tuning import tuned_disk
 from mgmt_server.resources.volume import moving, sites, stored
 from mgmt_server.resources.volume.fitting import check_attachable, check_detachable, check_machine, free_device
 from mgmt_server.resources.volume.locks import same_place
@@ -47,12 +50,12 @@ def attach(job: Job, volume_id: int, vm_id: int, device: int | None) -> None:
         elif plan.chain:
             job.call(disks.load_disk, plan.host, plan.disk, plan.chain, undo=unload)
         if plan.copy is not None:
-            job.call(disks.copy_disk, plan.copy.host, plan.copy.source, plan.copy.target, undo=moving.uncopied)
+            moving.carry(job, plan.copy)
         if plan.machine:
             job.call(dispatch.attach_disk, plan.host, plan.machine, plan.disk, undo=dispatch.detach_disk)
     job.write(attached, volume_id)
     if plan.copy is not None:
-        job.call(moving.drop, plan.copy.host, plan.copy.source)
+        moving.leave(job, plan.copy)
     if plan.chain:
         stored.forget(job, volume_id)
 
@@ -91,20 +94,27 @@ def _plan(tx: Session, volume: Volume, vm: Vm, slot: int) -> Attach:
         return _moved(tx, volume, vm, slot, hosts)
     if not running or near is None:
         return Attach()
+    pools.check_open(pool, volume, f"The disk cannot be attached to {spoken(vm)}, which runs")
     VOLUME_STATES.move(tx, volume.id, "Ready", "Attaching", state_changed=now())
     return _at(tx, volume, vm, slot, pool, near)
 
 
 def _at(tx: Session, volume: Volume, vm: Vm, slot: int, pool: Pool, host: Host) -> Attach:
-    disk = limited(disk_in(pool, volume), volume, sites.offering_of(tx, volume))
-    machine = instance_name(vm.kind, vm.account_id, vm.id) if vm.state == "Running" else ""
+    disk = tuned_disk(limited(disk_in(pool, volume), volume, sites.offering_of(tx, volume)), vm.details)
+    machine = vm.instance if vm.state == "Running" else ""
     return Attach(replace(disk, device=slot), storage.ref(host), machine)
 
 
 def _created(tx: Session, volume: Volume, vm: Vm, slot: int) -> Attach:
     pool, host = sites.take(tx, volume, sites.hosts_for(tx, vm), sites.offering_of(tx, volume))
     settle(tx, volume, pool, "Allocated", "Creating")
-    return replace(_at(tx, volume, vm, slot, pool, host), create=True)
+    plan = _at(tx, volume, vm, slot, pool, host)
+    if volume.template_id is None:
+        return replace(plan, create=True)
+    image = image_in(tx, volume.template_id, volume.zone_id)
+    if image is None:
+        raise Unavailable(f"The disk {volume.name} is made of a template that is not ready in its zone any more")
+    return replace(plan, chain=(image,))
 
 
 def _fetched(tx: Session, volume: Volume, vm: Vm, slot: int, hosts: list[Host]) -> Attach:
@@ -190,7 +200,7 @@ def begin_detach(tx: Session, volume_id: int, vm_id: int) -> Detach | None:
         raise InvalidValue(f"The disk {volume.name} is on no storage yet: start its machine first, or stop it")
     disk = disk_in(tx.get_one(Pool, volume.pool_id), volume)
     host = tx.get_one(Host, vm.host_id)
-    return Detach(storage.ref(host), instance_name(vm.kind, vm.account_id, vm.id), disk)
+    return Detach(storage.ref(host), vm.instance, disk)
 
 
 def detached(tx: Session, volume_id: int, vm_id: int) -> None:

@@ -15,7 +15,17 @@ from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.checks import one_of
-from mgmt_server.resources.volume import attaching, creating, extracting, placing, removing, resizing, uploading  # noqa: F401
+from mgmt_server.resources.volume import (  # noqa: F401  more commands
+    adopting,
+    attaching,
+    checking,
+    creating,
+    extracting,
+    placing,
+    removing,
+    resizing,
+    uploading,
+)
 from mgmt_server.resources.volume.views import volume_view
 
 
@@ -69,7 +79,7 @@ def list_volumes(
         pool_id=storageid,
         vm_id=virtualmachineid,
         disk_offering_id=diskofferingid,
-        display=displayvolume,
+        display=displayvolume if ctx.caller.is_root else True,
     )
     rows = rows.where(Volume.id.in_([v.id for v in ids]) if ids else None)
     if state is None:  # what is deleted is gone for whoever deleted it, though its file takes a while

@@ -14,7 +14,7 @@ from mgmt_server.db import new_uuid
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import Account, Domain, Project
-from mgmt_server.model.offering import DiskOffering, OfferedTo
+from mgmt_server.model.offering import DiskOffering
 from mgmt_server.model.snapshot import Snapshot
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.tenancy import EVERYONE
@@ -23,6 +23,7 @@ from mgmt_server.model.zone import Zone
 from mgmt_server.resources.snapshot.rows import usable_in
 from mgmt_server.resources.volume import flows, sites
 from mgmt_server.resources.volume.fitting import check_machine
+from mgmt_server.resources.volume.offerings import check_offering, open_offering
 from mgmt_server.resources.volume.sizes import operations, size_of
 from mgmt_server.resources.volume.views import volume_view
 
@@ -124,27 +125,10 @@ def _of_snapshot(ctx: Context, snapshot: Snapshot | None) -> DiskOffering:
     offering = sites.offering_of(ctx.session, volume) if volume is not None else None
     if offering is not None and not offering.compute_only and offering.removed is None:
         return offering
-    open_ones = select(DiskOffering).where(
-        DiskOffering.customized, ~DiskOffering.compute_only, DiskOffering.removed.is_(None),
-        DiskOffering.state == "Active", DiskOffering.tags.is_(None) | (DiskOffering.tags == ""),
-        DiskOffering.usable_by(ctx.caller), DiskOffering.customized_iops.is_not(True),
-    )  # fmt: skip
-    found = ctx.session.scalar(open_ones.order_by(DiskOffering.sort_key, DiskOffering.id).limit(1))
+    found = open_offering(ctx)
     if found is None:
         raise InvalidValue("There is no disk offering of a custom size to use: send diskofferingid")
     return found
-
-
-def check_offering(ctx: Context, offering: DiskOffering, zone: Zone) -> None:
-    """Raises InvalidValue for what is no offering of disks, or not one of this zone."""
-    if offering.compute_only:
-        raise InvalidValue(f"{offering.name} is the root disk of a service offering: choose a disk offering")
-    if offering.state != "Active":
-        raise InvalidValue(f"The disk offering {offering.name} is {offering.state}: choose another")
-    zones = select(OfferedTo.zone_id).where(OfferedTo.offering == offering.uuid, OfferedTo.zone_id.is_not(None))
-    found = set(ctx.session.scalars(zones))
-    if found and zone.id not in found:
-        raise InvalidValue(f"The offering {offering.name} is not for the zone {zone.name}")
 
 
 def _own_uuid(ctx: Context, text: str | None) -> str:

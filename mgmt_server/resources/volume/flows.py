@@ -19,10 +19,9 @@ from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Image
 from mgmt_server.resources.snapshot.rows import chain_of, usable_in
 from mgmt_server.resources.storage import rows as storage
-from mgmt_server.resources.vm.flows import Gone, _reaching
 from mgmt_server.resources.volume import attach, sites, stored
 from mgmt_server.resources.volume.locks import BUSY
-from mgmt_server.resources.volume.places import disk_in
+from mgmt_server.resources.volume.places import Place, disk_in, gone
 from mgmt_server.resources.volume.qos import limited
 
 __all__ = ["create", "delete", "destroy", "expunge"]
@@ -134,20 +133,14 @@ def expunge(job: Job, volume_id: int) -> None:
     job.write(deleted, volume_id)
 
 
-def begin_delete(tx: Session, volume_id: int) -> Gone | None:
+def begin_delete(tx: Session, volume_id: int) -> Place | None:
     """The file that goes with it, and a host that reaches it; None where there is none."""
     volume = tx.get_one(Volume, volume_id, with_for_update=True)
     if volume.removed is not None:
         return None
     check_free(volume)
     begin_removal(tx, volume)
-    if volume.pool_id is None or not volume.path:
-        return None
-    pool = tx.get_one(Pool, volume.pool_id)
-    host = _reaching(tx, pool)
-    if host is None:
-        return None
-    return Gone(storage.ref(host), Disk(volume.path, storage.as_seen(pool), volume.size, volume.device or 0))
+    return gone(tx, volume)
 
 
 def begin_removal(tx: Session, volume: Volume) -> None:
@@ -175,8 +168,13 @@ def deleted(tx: Session, volume_id: int) -> None:
         return
     if volume.pool_id is not None:
         pools.give_back(tx, volume.pool_id, volume.size)
-    policies = update(SnapshotPolicy).where(SnapshotPolicy.volume_id == volume_id, SnapshotPolicy.removed.is_(None))
-    tx.execute(policies.values(removed=now()).execution_options(synchronize_session=False))
+    end_policies(tx, volume_id)
     if volume.state != "Expunging":
         raise Conflict("Volume", volume_id, "Expunging")
     VOLUME_STATES.move(tx, volume_id, "Expunging", "Expunged", removed=now(), slot=None, state_changed=now())
+
+
+def end_policies(tx: Session, volume_id: int) -> None:
+    """No snapshots of a disk any more that is gone."""
+    policies = update(SnapshotPolicy).where(SnapshotPolicy.volume_id == volume_id, SnapshotPolicy.removed.is_(None))
+    tx.execute(policies.values(removed=now()).execution_options(synchronize_session=False))

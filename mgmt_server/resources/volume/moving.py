@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import counted, pools
+from mgmt_server.allocation import counted, hypervisors, pools
 from mgmt_server.db import now
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import dispatch as disks
@@ -18,36 +18,24 @@ from mgmt_server.model.offering import DiskOffering
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk
-from mgmt_server.resources.migration.flows import _copier, uncopied
-from mgmt_server.resources.storage import rows as storage
-from mgmt_server.resources.vm.migrate import drop
 from mgmt_server.resources.vm.target import GUARDED, disk_moved, disk_stays
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
 from mgmt_server.resources.volume import sites
+from mgmt_server.resources.volume.carrying import Copy, between, carry, leave, uncopied
 from mgmt_server.resources.volume.locks import check_state, same_place
 from mgmt_server.resources.volume.places import disk_in, place_of
 from mgmt_server.resources.volume.qos import limited
 
-__all__ = ["Copy", "drop", "hold", "migrate", "moved", "release", "uncopied"]
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A disk that goes from pool to pool, and the host that copies it. `machine`: that runs with it there."""
-
-    host: HostRef
-    source: Disk
-    target: Disk
-    machine: str = ""
+__all__ = ["Copy", "carry", "hold", "leave", "migrate", "moved", "release"]
 
 
 def hold(tx: Session, volume: Volume, target: Pool) -> Copy:
     """Ready -> Migrating, of a disk that no machine runs with. The target's space has been taken."""
     source = tx.get_one(Pool, volume.pool_id)
-    host = _copier(tx, source, target)
+    copy = between(tx, volume, source, target)
     VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=target.id, state_changed=now())
     tx.refresh(volume)
-    return Copy(storage.ref(host), disk_in(source, volume), disk_in(target, volume))
+    return copy
 
 
 def moved(tx: Session, volume: Volume) -> None:
@@ -64,9 +52,9 @@ def migrate(job: Job, volume_id: int, vm_id: int | None, pool_id: int, offering_
     if copy.machine:
         job.call(disks.move_disk, copy.host, copy.source, copy.target, copy.machine, undo=unmoved)
     else:
-        job.call(disks.copy_disk, copy.host, copy.source, copy.target, undo=uncopied)
+        carry(job, copy)
     job.write(arrived, volume_id, offering_id)
-    job.call(drop, copy.host, copy.source)
+    leave(job, copy)
 
 
 def unmoved(call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
@@ -88,6 +76,9 @@ def begin(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering
         if vm.state != "Running":
             raise InvalidValue(f"{vm.display_name or vm.name} is {vm.state}: wait until it runs, or is stopped")
         host = tx.get_one(Host, vm.host_id)
+        stays = hypervisors.moves_disks(host.hypervisor)
+        if stays:
+            raise InvalidValue(f"{stays}: stop {vm.display_name or vm.name} first")
         if not pools.reachable(pool, host):
             raise InvalidValue(f"The host {host.name} of the disk's machine does not reach {pool.name}: choose another")
     if vm_id is not None:

@@ -11,7 +11,7 @@ from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.errors import InvalidValue, Unavailable
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool, PoolHost
-from mgmt_server.model.vm import Vm, Volume, instance_name
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.protocol.machine import Disk
 from mgmt_server.resources.storage import rows as storage
 
@@ -34,7 +34,7 @@ def place_of(tx: Session, volume: Volume) -> Place:
     vm = tx.get(Vm, volume.vm_id) if volume.vm_id is not None else None
     if vm is not None and vm.host_id is not None and vm.state in ("Running", "Stopping", "Migrating"):
         host = tx.get_one(Host, vm.host_id)
-        return Place(storage.ref(host), disk, instance_name(vm.kind, vm.account_id, vm.id))
+        return Place(storage.ref(host), disk, vm.instance)
     return Place(storage.ref(host_of(tx, pool)), disk)
 
 
@@ -49,14 +49,26 @@ def disk_in(pool: Pool, volume: Volume) -> Disk:
     )
 
 
+def reaching(tx: Session, pool: Pool) -> Host | None:
+    """A host that reaches the pool, one that is up where there is one. None: none is left."""
+    rows = select(Host).where(Host.removed.is_(None)).order_by(Host.state != "Up", Host.id).limit(1)
+    if pool.host_id is not None:
+        return tx.scalar(rows.where(Host.id == pool.host_id))
+    return tx.scalar(rows.join(PoolHost, PoolHost.host_id == Host.id).where(PoolHost.pool_id == pool.id))
+
+
+def gone(tx: Session, volume: Volume) -> Place | None:
+    """Where the file of a disk that is to be deleted lies; None where there is none, or no host reaches it."""
+    if volume.pool_id is None or not volume.path:
+        return None
+    pool = tx.get_one(Pool, volume.pool_id)
+    host = reaching(tx, pool)
+    return None if host is None else Place(storage.ref(host), disk_in(pool, volume))
+
+
 def host_of(tx: Session, pool: Pool) -> Host:
     """A host that is up and reaches the pool. Raises Unavailable."""
-    rows = select(Host).where(Host.removed.is_(None), Host.state == "Up").order_by(Host.id).limit(1)
-    if pool.host_id is not None:
-        rows = rows.where(Host.id == pool.host_id)
-    else:
-        rows = rows.join(PoolHost, PoolHost.host_id == Host.id).where(PoolHost.pool_id == pool.id)
-    found = tx.scalar(rows)
-    if found is None:
+    found = reaching(tx, pool)
+    if found is None or found.state != "Up":
         raise Unavailable(f"No host that is up reaches the pool {pool.name}: see listHosts, and reconnectHost")
     return found

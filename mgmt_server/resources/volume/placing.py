@@ -15,19 +15,18 @@ from mgmt_server.api.projects import active
 from mgmt_server.errors import AccountError, InvalidValue
 from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain, Project
-from mgmt_server.model.host import Host
 from mgmt_server.model.offering import DiskOffering
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.tenancy import ADMINS, ROOT
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Zone
-from mgmt_server.resources.checks import alone
+from mgmt_server.resources.checks import alone, assign
 from mgmt_server.resources.snapshot.rows import of_volume
 from mgmt_server.resources.storage.views import pool_view
 from mgmt_server.resources.transfer.links import expire_links
 from mgmt_server.resources.volume import changes, moving, sites
-from mgmt_server.resources.volume.creating import check_offering
 from mgmt_server.resources.volume.locks import check_state, check_user_disk, lock_of
+from mgmt_server.resources.volume.offerings import check_offering
 from mgmt_server.resources.volume.views import volume_view
 
 
@@ -87,17 +86,12 @@ def find_pools(ctx: Context, id: Use[Volume]) -> dict[str, Any]:
     usable = {p.id for p in pools.usable(tx, id.zone_id, id.account_id)}
     found = []
     for pool in tx.scalars(rows.where(Pool.id != (id.pool_id or 0)).order_by(Pool.id)).all():
-        if _reached(pool, here, hosts, running=vm is not None and vm.host_id is not None):
+        if any(pools.reachable(pool, h) for h in hosts):
             told = pool_view.one(tx, ctx.caller, pool.id)
             suits = pool.id in usable and not pools.why_not(pool, space)
             found.append(told | {"suitableformigration": suits})
     found.sort(key=lambda one: not one["suitableformigration"])
     return page_of_objects(ctx, "storagepool", found)
-
-
-def _reached(pool: Pool, here: Pool | None, hosts: list[Host], *, running: bool) -> bool:
-    """Whether a host can bring the disk there: its machine's, or one that reaches both pools."""
-    return any(pools.reachable(pool, h) and (running or here is None or pools.reachable(here, h)) for h in hosts)
 
 
 @command("assignVolume", roles=ADMINS, answers=volume_view, event="VOLUME.CREATE")
@@ -183,8 +177,6 @@ def update_volume(
         if ctx.session.scalar(taken) is not None:
             raise InvalidValue(f"customid={customid} is the id of another disk: choose another")
         id.uuid = customid.lower()
-    for column, value in (("name", name), ("display", displayvolume), ("delete_protection", deleteprotection)):
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, {"name": name, "display": displayvolume, "delete_protection": deleteprotection})
     ctx.describe(f"changing disk {id.name}")
     return ctx.start(changes.changed, id, lock=lock_of(id))

@@ -12,7 +12,7 @@ RATES = {
     f"{what}_{way}{burst}": f"{what}_{way}_rate{burst}"
     for what in ("bytes", "iops")
     for way in ("read", "write")
-    for burst in ("", "_max")
+    for burst in ("", "_max", "_max_length")
 }
 
 

@@ -65,6 +65,8 @@ def recover_volume(ctx: Context, id: Operate[Volume]) -> Volume:
     alone(ctx, id)
     if id.state != "Destroy":
         raise InvalidValue(f"The disk {id.name} is {id.state}: only a destroyed one can be recovered")
+    if id.vm_id is not None:
+        raise InvalidValue(f"The disk {id.name} was destroyed with its machine: recover the machine")
     check_active(ctx.session, id)
     row = stored.row_of(ctx.session, id.id)
     if id.pool_id is None and row is not None and row.state != "Ready":

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
-from mgmt_server.allocation import counted, pools
-from mgmt_server.allocation.hosts import tagged
+from mgmt_server.allocation import counted, pools, tags
 from mgmt_server.db import now
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import InvalidValue, NoCapacity
@@ -76,7 +75,7 @@ def pool_for(tx: Session, volume_id: int, change: Change) -> int | None:
     if volume.pool_id is None or offering is None or offering.id == volume.disk_offering_id:
         return None
     pool, space = tx.get_one(Pool, volume.pool_id), sites.space_of(volume, offering)
-    if tagged(pool.tags, space.tags) and pool.is_local == space.local:
+    if not tags.lacking(pool, space.tags) and pool.is_local == space.local:
         return None
     if not change.migrate:
         raise InvalidValue(

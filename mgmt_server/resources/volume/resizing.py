@@ -12,8 +12,8 @@ from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.volume import resize, sites
-from mgmt_server.resources.volume.creating import check_offering
 from mgmt_server.resources.volume.locks import check_state, check_user_disk, lock_of
+from mgmt_server.resources.volume.offerings import check_offering
 from mgmt_server.resources.volume.resize import Change
 from mgmt_server.resources.volume.sizes import GIB, check_custom, checked, operations, size_of
 from mgmt_server.resources.volume.views import volume_view

@@ -21,7 +21,8 @@ AT_MOST = 50  # hosts that are tried
 def space_of(volume: Volume, offering: DiskOffering | None) -> Space:
     """What a disk needs of a pool."""
     tags = tuple(t.strip() for t in (offering.tags or "").split(",") if t.strip()) if offering is not None else ()
-    return Space(volume.size, offering is not None and offering.storage_type == "local", tags)
+    local = offering is not None and offering.storage_type == "local"
+    return Space(volume.size, local, tags, account_id=volume.account_id)
 
 
 def offering_of(tx: Session, volume: Volume) -> DiskOffering | None:
@@ -63,6 +64,8 @@ def take(
         pool = pools.choose(tx, usable, host, space)
         if pool is not None:
             return pool, host
+    if wanted is None:
+        usable = pools.with_closed(tx, volume.zone_id, usable, [space])
     raise no_room(volume, usable, space, bool(hosts))
 
 

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from mgmt_server.allocation import counted, limits
 from mgmt_server.db import changed, now, write
 from mgmt_server.drivers.image import nfs
-from mgmt_server.drivers.image.download import Limits, fetch
 from mgmt_server.drivers.storage import simulator
 from mgmt_server.errors import ApiError, Failed, LimitExceeded
 from mgmt_server.jobs import Job
@@ -22,7 +21,9 @@ from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import VOLUME_STATES, Volume
-from mgmt_server.resources.template.bring import INSIDE, TELL, Brought, kept_as, made_sound
+from mgmt_server.protocol.download import Limits, fetch
+from mgmt_server.resources.template.bring import FOLLOWED, INSIDE, TELL, Brought
+from mgmt_server.resources.template.sound import kept_as, made_sound
 from mgmt_server.resources.transfer.flows import StoredFile, take_away
 from mgmt_server.resources.transfer.tickets import Expected, receivers
 from mgmt_server.resources.volume import stored
@@ -112,7 +113,7 @@ def _bring(order: Order, folder: Path) -> Brought:
         if not write(note, order.volume, min(99, done * 100 // total) if total else 0):
             raise Failed("the disk was deleted while its image was fetched")
 
-    fetch(order.url, file, Limits(allowed=tuple(INSIDE.words()), size=most), tell)
+    fetch(order.url, file, Limits(allowed=tuple(INSIDE.words()), size=most, redirects=FOLLOWED.flag()), tell)
     sound = made_sound(file, folder, order.format, order.checksum, LARGEST.number() * GIB)
     nfs.put(sound.file, order.store, order.path)
     return Brought(sound.seen.virtual_size, sound.seen.physical_size, sound.checksum)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from sqlalchemy import select
-
 from mgmt_server.allocation import counted
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
@@ -20,13 +18,14 @@ from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Zone
+from mgmt_server.protocol.checksum import digest_of
 from mgmt_server.resources.checks import one_of
-from mgmt_server.resources.template.bring import digest_of, kept_as
 from mgmt_server.resources.template.flows import stores_of
 from mgmt_server.resources.template.rules import check_host, url_of
+from mgmt_server.resources.template.sound import kept_as
 from mgmt_server.resources.transfer.tickets import make_ticket
 from mgmt_server.resources.volume import stored, upload
-from mgmt_server.resources.volume.creating import check_offering
+from mgmt_server.resources.volume.offerings import check_offering, open_offering
 from mgmt_server.resources.volume.views import volume_view
 
 FORMATS = ("QCOW2", "RAW", "VHD", "VHDX", "OVA", "VMDK")  # hosts with KVM are given all but RAW as QCOW2
@@ -149,7 +148,7 @@ def _register(
         check_offering(ctx, offering, zone)
         if not offering.customized:
             raise InvalidValue(f"The offering {offering.name} has a size of its own: choose one that is customized")
-    chosen = offering if offering is not None else _open_offering(ctx)
+    chosen = offering if offering is not None else open_offering(ctx)
     volume = Volume(
         name=name,
         kind="DATADISK",
@@ -172,13 +171,3 @@ def _register(
     ctx.session.add(row)
     ctx.session.flush()
     return volume, row
-
-
-def _open_offering(ctx: Context) -> DiskOffering | None:
-    """An offering of any size, for a disk whose owner named none."""
-    rows = select(DiskOffering).where(
-        DiskOffering.customized, ~DiskOffering.compute_only, DiskOffering.removed.is_(None),
-        DiskOffering.state == "Active", DiskOffering.usable_by(ctx.caller),
-        DiskOffering.tags.is_(None) | (DiskOffering.tags == ""), DiskOffering.customized_iops.is_not(True),
-    )  # fmt: skip
-    return ctx.session.scalar(rows.order_by(DiskOffering.sort_key, DiskOffering.id).limit(1))

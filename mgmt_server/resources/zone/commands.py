@@ -8,21 +8,29 @@ from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.parameters import Operate, Use
+from mgmt_server.api.scopes import of_domain
 from mgmt_server.db import now
 from mgmt_server.errors import Failed, InvalidValue
 from mgmt_server.model.account import Domain
 from mgmt_server.model.network import Network
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.tenancy import ADMIN, EVERYONE, RESOURCE_ADMIN, ROOT
 from mgmt_server.model.zone import PhysicalNetwork, Pod, VlanRange, Zone
-from mgmt_server.resources.checks import address, alone, cidr, domain_name, free_name, one_of, unused
+from mgmt_server.resources.checks import address, alone, assign, cidr, domain_name, free_name, one_of, unused
 from mgmt_server.resources.dedication import rows as dedication
+from mgmt_server.resources.dedication.groups import Holder
 from mgmt_server.resources.physicalnetwork import rows as physicalnetwork
+from mgmt_server.resources.template import direct
 from mgmt_server.resources.vlan import rows as vlan
 from mgmt_server.resources.zone.views import zone_view, zone_with_capacity
 
 STATES = ("Enabled", "Disabled")
 OPERATORS = (ADMIN, RESOURCE_ADMIN)
+ALL = Setting(
+    "allow.user.view.all.zones",
+    "Whether resource administrators are listed all zones that are open to them, and not those of their domain alone",
+)
 
 
 @command("createZone", roles=ROOT, answers=zone_view, event="ZONE.CREATE", unsupported=("storageaccessgroups",))
@@ -96,7 +104,7 @@ def create(
     ctx.session.add(zone)
     if domainid is not None:
         ctx.session.flush()
-        dedication.dedicate(ctx.session, "Zone", zone, dedication.Holder(domainid))
+        dedication.dedicate(ctx.session, "Zone", zone, Holder(domainid))
     ctx.describe(f"creating zone {name}")
     return zone
 
@@ -167,9 +175,7 @@ def update(
         "details": details,
         "sort_key": sortkey,
     }
-    for column, value in changes.items():
-        if value is not None:
-            setattr(id, column, value)
+    assign(id, changes)
     ctx.describe(f"changing zone {id.name}")
     return id
 
@@ -196,6 +202,7 @@ def delete(ctx: Context, id: Operate[Zone]) -> None:
     ):
         physicalnetwork.remove(ctx.session, network)
     dedication.forget(ctx.session, "Zone", id.id)
+    direct.zone_goes(ctx.session, id.id)
     id.removed = now()
     ctx.describe(f"deleting zone {id.name}")
 
@@ -226,8 +233,11 @@ def list_zones(
     offered = None
     if domainid is not None:
         offered = (Zone.domain_id == domainid.id) | Zone.domain_id.is_(None)
+    operator = ctx.caller.role == RESOURCE_ADMIN  # the only ones whom the protocol's setting is about
+    narrow = operator and not ALL.flag(*of_domain(ctx.session, ctx.caller.domain_id))
     return (
         Rows(zone_with_capacity if showcapacities and ctx.caller.role in OPERATORS else zone_view)
         .where(offered, id=id and id.id, name=name, network_type=networktype)
         .where(Zone.id.in_([z.id for z in ids]) if ids else None)
+        .where(Zone.domain_id == ctx.caller.domain_id if narrow else None)
     )

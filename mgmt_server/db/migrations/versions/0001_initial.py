@@ -30,6 +30,8 @@ def upgrade() -> None:
         sa.Column("facts", LONG, nullable=False),
         sa.Column("serial", sa.String(length=64), nullable=False),
         sa.Column("next_serial", sa.String(length=64), nullable=False),
+        sa.Column("certified", MOMENT, nullable=True),
+        sa.Column("expires", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_agent")),
         sa.UniqueConstraint("uuid", name=op.f("uq_agent_uuid")),
         mysql_charset="utf8mb4",
@@ -124,6 +126,10 @@ def upgrade() -> None:
         sa.Column("bytes_write_rate_max", sa.BigInteger(), nullable=True),
         sa.Column("iops_read_rate_max", sa.BigInteger(), nullable=True),
         sa.Column("iops_write_rate_max", sa.BigInteger(), nullable=True),
+        sa.Column("bytes_read_rate_max_length", sa.Integer(), nullable=True),
+        sa.Column("bytes_write_rate_max_length", sa.Integer(), nullable=True),
+        sa.Column("iops_read_rate_max_length", sa.Integer(), nullable=True),
+        sa.Column("iops_write_rate_max_length", sa.Integer(), nullable=True),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_disk_offering")),
         sa.UniqueConstraint("uuid", name=op.f("uq_disk_offering_uuid")),
@@ -162,6 +168,8 @@ def upgrade() -> None:
         sa.Column("machines", sa.Integer(), nullable=False),
         sa.Column("data_disks", sa.Integer(), nullable=False),
         sa.Column("hosts", sa.Integer(), nullable=True),
+        sa.Column("storage_motion", sa.Boolean(), nullable=False),
+        sa.Column("vm_snapshots", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_hypervisor_limits")),
         sa.UniqueConstraint("hypervisor", name=op.f("uq_hypervisor_limits_hypervisor")),
         sa.UniqueConstraint("uuid", name=op.f("uq_hypervisor_limits_uuid")),
@@ -503,6 +511,26 @@ def upgrade() -> None:
     op.create_index("ix_account_domain_name", "account", ["domain_id", "name"], unique=False)
     op.create_index(op.f("ix_account_role_id"), "account", ["role_id"], unique=False)
     op.create_table(
+        "download_certificate",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("certificate", LONG, nullable=False),
+        sa.Column("hypervisor", sa.String(length=255), nullable=False),
+        sa.Column("zone_id", NUMBER, nullable=False),
+        sa.Column("only", sa.JSON(), nullable=False),
+        sa.Column("revoked", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_download_certificate_zone_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_download_certificate")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_download_certificate_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_download_certificate_zone_id"), "download_certificate", ["zone_id"], unique=False)
+    op.create_table(
         "image_store",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -685,27 +713,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_cluster_pod_id"), "cluster", ["pod_id"], unique=False)
     op.create_index(op.f("ix_cluster_zone_id"), "cluster", ["zone_id"], unique=False)
-    op.create_table(
-        "dedication",
-        sa.Column("id", NUMBER, nullable=False),
-        sa.Column("uuid", sa.String(length=40), nullable=False),
-        sa.Column("created", MOMENT, nullable=False),
-        sa.Column("removed", MOMENT, nullable=True),
-        sa.Column("kind", sa.String(length=10), nullable=False),
-        sa.Column("resource_id", sa.Integer(), nullable=False),
-        sa.Column("domain_id", NUMBER, nullable=False),
-        sa.Column("account_id", NUMBER, nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_dedication_account_id")),
-        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_dedication_domain_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_dedication")),
-        sa.UniqueConstraint("kind", "resource_id", name=op.f("uq_dedication_kind_resource_id")),
-        sa.UniqueConstraint("uuid", name=op.f("uq_dedication_uuid")),
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_bin",
-        mysql_engine="InnoDB",
-    )
-    op.create_index(op.f("ix_dedication_account_id"), "dedication", ["account_id"], unique=False)
-    op.create_index(op.f("ix_dedication_domain_id"), "dedication", ["domain_id"], unique=False)
     op.create_table(
         "extract_link",
         sa.Column("id", NUMBER, nullable=False),
@@ -967,10 +974,31 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=160), nullable=False),
         sa.Column("account_id", NUMBER, nullable=True),
         sa.Column("domain_id", NUMBER, nullable=True),
-        sa.Column("type", sa.String(length=20), nullable=False),
         sa.Column("tag", sa.String(length=100), nullable=False),
-        sa.Column("used", sa.BigInteger(), nullable=False),
-        sa.Column("most", sa.BigInteger(), nullable=True),
+        sa.Column("user_vm", sa.BigInteger(), nullable=False),
+        sa.Column("public_ip", sa.BigInteger(), nullable=False),
+        sa.Column("volume", sa.BigInteger(), nullable=False),
+        sa.Column("snapshot", sa.BigInteger(), nullable=False),
+        sa.Column("template", sa.BigInteger(), nullable=False),
+        sa.Column("project", sa.BigInteger(), nullable=False),
+        sa.Column("network", sa.BigInteger(), nullable=False),
+        sa.Column("vpc", sa.BigInteger(), nullable=False),
+        sa.Column("cpu", sa.BigInteger(), nullable=False),
+        sa.Column("memory", sa.BigInteger(), nullable=False),
+        sa.Column("primary_storage", sa.BigInteger(), nullable=False),
+        sa.Column("secondary_storage", sa.BigInteger(), nullable=False),
+        sa.Column("most_user_vm", sa.BigInteger(), nullable=True),
+        sa.Column("most_public_ip", sa.BigInteger(), nullable=True),
+        sa.Column("most_volume", sa.BigInteger(), nullable=True),
+        sa.Column("most_snapshot", sa.BigInteger(), nullable=True),
+        sa.Column("most_template", sa.BigInteger(), nullable=True),
+        sa.Column("most_project", sa.BigInteger(), nullable=True),
+        sa.Column("most_network", sa.BigInteger(), nullable=True),
+        sa.Column("most_vpc", sa.BigInteger(), nullable=True),
+        sa.Column("most_cpu", sa.BigInteger(), nullable=True),
+        sa.Column("most_memory", sa.BigInteger(), nullable=True),
+        sa.Column("most_primary_storage", sa.BigInteger(), nullable=True),
+        sa.Column("most_secondary_storage", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_resource_count_account_id")),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_resource_count_domain_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_resource_count")),
@@ -1241,6 +1269,30 @@ def upgrade() -> None:
     op.create_index("ix_annotation_entity", "annotation", ["entity_type", "entity_uuid"], unique=False)
     op.create_index(op.f("ix_annotation_user_id"), "annotation", ["user_id"], unique=False)
     op.create_table(
+        "dedication",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("resource_id", sa.Integer(), nullable=False),
+        sa.Column("domain_id", NUMBER, nullable=False),
+        sa.Column("account_id", NUMBER, nullable=True),
+        sa.Column("group_id", NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_dedication_account_id")),
+        sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_dedication_domain_id")),
+        sa.ForeignKeyConstraint(["group_id"], ["affinity_group.id"], name=op.f("fk_dedication_group_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dedication")),
+        sa.UniqueConstraint("kind", "resource_id", name=op.f("uq_dedication_kind_resource_id")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_dedication_uuid")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_dedication_account_id"), "dedication", ["account_id"], unique=False)
+    op.create_index(op.f("ix_dedication_domain_id"), "dedication", ["domain_id"], unique=False)
+    op.create_index(op.f("ix_dedication_group_id"), "dedication", ["group_id"], unique=False)
+    op.create_table(
         "event",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -1301,6 +1353,7 @@ def upgrade() -> None:
         sa.Column("machines", sa.Integer(), nullable=False),
         sa.Column("capabilities", sa.String(length=255), nullable=True),
         sa.Column("tags", sa.String(length=1000), nullable=True),
+        sa.Column("tag_rule", sa.String(length=1000), nullable=True),
         sa.Column("os_category_id", NUMBER, nullable=True),
         sa.Column("version", sa.String(length=255), nullable=True),
         sa.Column("accelerator", sa.String(length=255), nullable=True),
@@ -1438,6 +1491,7 @@ def upgrade() -> None:
         sa.Column("display_text", sa.String(length=4096), nullable=True),
         sa.Column("unique_name", sa.String(length=255), nullable=False),
         sa.Column("type", sa.String(length=255), nullable=False),
+        sa.Column("parent_id", NUMBER, nullable=True),
         sa.Column("format", sa.String(length=255), nullable=False),
         sa.Column("hypervisor", sa.String(length=255), nullable=False),
         sa.Column("arch", sa.String(length=255), nullable=False),
@@ -1464,11 +1518,13 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=255), nullable=False),
         sa.Column("sort_key", sa.Integer(), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("appliance", sa.JSON(), nullable=False),
         sa.Column("account_id", NUMBER, nullable=False),
         sa.Column("domain_id", NUMBER, nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_template_account_id")),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_template_domain_id")),
         sa.ForeignKeyConstraint(["os_type_id"], ["os_type.id"], name=op.f("fk_template_os_type_id")),
+        sa.ForeignKeyConstraint(["parent_id"], ["template.id"], name=op.f("fk_template_parent_id")),
         sa.ForeignKeyConstraint(["user_data_id"], ["user_data.id"], name=op.f("fk_template_user_data_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_template")),
         sa.UniqueConstraint("uuid", name=op.f("uq_template_uuid")),
@@ -1479,6 +1535,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_template_account_id"), "template", ["account_id"], unique=False)
     op.create_index(op.f("ix_template_domain_id"), "template", ["domain_id"], unique=False)
     op.create_index(op.f("ix_template_os_type_id"), "template", ["os_type_id"], unique=False)
+    op.create_index(op.f("ix_template_parent_id"), "template", ["parent_id"], unique=False)
     op.create_index(op.f("ix_template_source_snapshot_id"), "template", ["source_snapshot_id"], unique=False)
     op.create_index(op.f("ix_template_source_volume_id"), "template", ["source_volume_id"], unique=False)
     op.create_index(op.f("ix_template_user_data_id"), "template", ["user_data_id"], unique=False)
@@ -1658,6 +1715,7 @@ def upgrade() -> None:
         sa.Column("allocated", sa.BigInteger(), nullable=False),
         sa.Column("overprovision", sa.Double(), nullable=False),
         sa.Column("tags", sa.String(length=1000), nullable=True),
+        sa.Column("tag_rule", sa.String(length=1000), nullable=True),
         sa.Column("capacity_iops", sa.Integer(), nullable=True),
         sa.Column("stopped", sa.JSON(), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
@@ -1798,7 +1856,7 @@ def upgrade() -> None:
         sa.Column("created", MOMENT, nullable=False),
         sa.Column("removed", MOMENT, nullable=True),
         sa.Column("template_id", NUMBER, nullable=False),
-        sa.Column("store_id", NUMBER, nullable=False),
+        sa.Column("store_id", NUMBER, nullable=True),
         sa.Column("zone_id", NUMBER, nullable=False),
         sa.Column("state", sa.String(length=255), nullable=False),
         sa.Column("path", sa.String(length=1000), nullable=False),
@@ -1845,6 +1903,7 @@ def upgrade() -> None:
         sa.Column("speed", sa.Integer(), nullable=False),
         sa.Column("memory", sa.Integer(), nullable=False),
         sa.Column("reserved", sa.Boolean(), nullable=False),
+        sa.Column("doubted", sa.Boolean(), nullable=False),
         sa.Column("ha_enabled", sa.Boolean(), nullable=False),
         sa.Column("dynamically_scalable", sa.Boolean(), nullable=False),
         sa.Column("delete_protection", sa.Boolean(), nullable=False),
@@ -1859,6 +1918,10 @@ def upgrade() -> None:
         sa.Column("boot_type", sa.String(length=255), nullable=False),
         sa.Column("boot_mode", sa.String(length=255), nullable=False),
         sa.Column("state_changed", MOMENT, nullable=True),
+        sa.Column("called", sa.String(length=80), nullable=True),
+        sa.Column("lease_days", sa.Integer(), nullable=True),
+        sa.Column("lease_action", sa.String(length=20), nullable=True),
+        sa.Column("lease_expires", MOMENT, nullable=True),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("statistics", sa.JSON(), nullable=False),
         sa.Column("network_id", NUMBER, nullable=True),
@@ -1894,12 +1957,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_vm_account_id"), "vm", ["account_id"], unique=False)
     op.create_index("ix_vm_account_kind", "vm", ["account_id", "kind", "removed", "id"], unique=False)
+    op.create_index(op.f("ix_vm_called"), "vm", ["called"], unique=False)
     op.create_index(op.f("ix_vm_domain_id"), "vm", ["domain_id"], unique=False)
     op.create_index(op.f("ix_vm_group_id"), "vm", ["group_id"], unique=False)
     op.create_index(op.f("ix_vm_host_id"), "vm", ["host_id"], unique=False)
     op.create_index(op.f("ix_vm_iso_id"), "vm", ["iso_id"], unique=False)
     op.create_index("ix_vm_kind_removed", "vm", ["kind", "removed", "id", "account_id"], unique=False)
     op.create_index(op.f("ix_vm_last_host_id"), "vm", ["last_host_id"], unique=False)
+    op.create_index(op.f("ix_vm_lease_expires"), "vm", ["lease_expires"], unique=False)
     op.create_index(op.f("ix_vm_network_id"), "vm", ["network_id"], unique=False)
     op.create_index(op.f("ix_vm_os_type_id"), "vm", ["os_type_id"], unique=False)
     op.create_index(op.f("ix_vm_pod_id"), "vm", ["pod_id"], unique=False)
@@ -2030,6 +2095,38 @@ def upgrade() -> None:
     op.create_index(op.f("ix_template_on_pool_pool_id"), "template_on_pool", ["pool_id"], unique=False)
     op.create_index(op.f("ix_template_on_pool_template_id"), "template_on_pool", ["template_id"], unique=False)
     op.create_table(
+        "vm_schedule",
+        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("uuid", sa.String(length=40), nullable=False),
+        sa.Column("created", MOMENT, nullable=False),
+        sa.Column("removed", MOMENT, nullable=True),
+        sa.Column("vm_id", NUMBER, nullable=False),
+        sa.Column("action", sa.String(length=20), nullable=False),
+        sa.Column("schedule", sa.String(length=100), nullable=False),
+        sa.Column("timezone", sa.String(length=60), nullable=False),
+        sa.Column("description", sa.String(length=1024), nullable=True),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("starts", MOMENT, nullable=False),
+        sa.Column("ends", MOMENT, nullable=True),
+        sa.Column("next_run", MOMENT, nullable=True),
+        sa.ForeignKeyConstraint(["vm_id"], ["vm.id"], name=op.f("fk_vm_schedule_vm_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_vm_schedule")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_vm_schedule_uuid")),
+        sa.UniqueConstraint(
+            "vm_id",
+            "schedule",
+            "timezone",
+            "action",
+            "removed",
+            name=op.f("uq_vm_schedule_vm_id_schedule_timezone_action_removed"),
+        ),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
+    op.create_index(op.f("ix_vm_schedule_next_run"), "vm_schedule", ["next_run"], unique=False)
+    op.create_index(op.f("ix_vm_schedule_vm_id"), "vm_schedule", ["vm_id"], unique=False)
+    op.create_table(
         "vm_snapshot",
         sa.Column("id", NUMBER, nullable=False),
         sa.Column("uuid", sa.String(length=40), nullable=False),
@@ -2156,6 +2253,7 @@ def upgrade() -> None:
         sa.Column("traffic", sa.String(length=255), nullable=False),
         sa.Column("is_default", sa.Boolean(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("dhcp_options", sa.JSON(), nullable=False),
         sa.Column("address_id", NUMBER, nullable=True),
         sa.ForeignKeyConstraint(["address_id"], ["address.id"], name=op.f("fk_nic_address_id")),
         sa.ForeignKeyConstraint(["network_id"], ["network.id"], name=op.f("fk_nic_network_id")),

@@ -8,9 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import io
 import json
 import os
 import random
+import secrets
+import shutil
 import ssl
 import time
 from datetime import datetime, timedelta, timezone
@@ -61,7 +64,7 @@ class NotFound(ApiError):
 
 def is_read(command):
     """Whether the command leaves the server as it is."""
-    return command.startswith(READS)
+    return command.startswith(READS) and not command.startswith("getUploadParams")  # which makes what it tells of
 
 
 def encode(value):
@@ -227,6 +230,32 @@ class Client:
             return None, job_id
         return entity_of(self.wait(job_id, command, timeout)), job_id
 
+    def upload(self, ticket, path, timeout):
+        """Send a local file to where the answer of a command getUploadParams... says."""
+        try:
+            with open(path, "rb") as file:
+                form = Form(file, "image")
+                told = {f"X-{name}": ticket[name] for name in ("signature", "expires", "metadata")}
+                self.request.open(
+                    "POST", ticket["postURL"], data=form, headers={**form.headers, **told}, timeout=timeout
+                ).read()
+        except HTTPError as exc:
+            raise ApiError(f"{path}: {error_text(exc.read(), exc.reason)} ({exc.code})", exc.code) from exc
+        except (OSError, HTTPException) as exc:
+            raise ApiError(f"{path} was not sent to {ticket['postURL']}: {getattr(exc, 'reason', exc)}") from exc
+
+    def download(self, url, path, timeout):
+        """Fetch a link into a local file, which is there only when it is whole."""
+        part = f"{path}.part"
+        try:
+            with open(part, "wb") as file:
+                shutil.copyfileobj(self.request.open("GET", url, timeout=timeout), file)
+            os.replace(part, path)
+        except (OSError, HTTPException) as exc:
+            if os.path.exists(part):
+                os.unlink(part)
+            raise ApiError(f"{path} was not fetched from {url}: {getattr(exc, 'reason', exc)}") from exc
+
     def wait(self, job_id, command, timeout):
         """Follow a job to its end; returns its result.  Its failure carries the server's own text."""
         for pause in pauses(timeout):
@@ -243,6 +272,30 @@ class Client:
         raise ApiError(
             f"{command}: job {job_id} still runs after wait_timeout={timeout} s; it was not stopped", job_id=job_id
         )
+
+
+class Form:
+    """A file as the only part of a form, read piece by piece: images are larger than memory."""
+
+    def __init__(self, file, name):
+        self.boundary = secrets.token_hex(16)
+        head = f'--{self.boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        head += "Content-Type: application/octet-stream\r\n\r\n"
+        size = os.fstat(file.fileno()).st_size
+        self.parts = [io.BytesIO(head.encode()), file, io.BytesIO(f"\r\n--{self.boundary}--\r\n".encode())]
+        self.headers = {
+            "Content-Type": f"multipart/form-data; boundary={self.boundary}",
+            "Content-Length": str(size + sum(len(part.getvalue()) for part in self.parts[::2])),
+        }
+
+    def read(self, size=-1):
+        """The next piece."""
+        while self.parts:
+            piece = self.parts[0].read(size)
+            if piece:
+                return piece
+            del self.parts[0]
+        return b""
 
 
 def pauses(timeout):
@@ -270,6 +323,7 @@ def entity_of(answer):
 def error_text(body, reason):
     """The server's own words in an error answer."""
     try:
-        return next(iter(json.loads(body).values()))["errortext"]
+        told = json.loads(body)
+        return told["errortext"] if "errortext" in told else next(iter(told.values()))["errortext"]
     except (ValueError, AttributeError, StopIteration, KeyError, TypeError):
         return reason

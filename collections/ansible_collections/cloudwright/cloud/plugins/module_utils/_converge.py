@@ -45,6 +45,7 @@ class Convergence:
         self.before = {}
         self.after = {}
         self.created = False
+        self.moved = False  # it was found where it is before the task brings it to where the options look for it
         self.revealed = {}
         self.predicted = {}
         self.job_id = None
@@ -120,6 +121,9 @@ class Convergence:
         else:
             found = [one for one in list_entities(self.client, entity.kind, **scope) if self.matches(one)]
             current = the_one(entity.kind, found, "what the task names")
+        if current is None and entity.elsewhere:
+            current = entity.elsewhere(self)
+            self.moved = current is not None
         return None if current and current.get(entity.state_field) in entity.ignore else current
 
     def matches(self, entity):
@@ -163,18 +167,28 @@ class Convergence:
         command = entity.create(self.params) if callable(entity.create) else entity.create
         last = not more and not self.rule.set
         created = self.send(Step(command, body), last)
+        if entity.sends and self.params[entity.sends]:
+            created = self.sent(created)
         if created is None and (self.params["wait"] or not last or not self.job_id):
             created = self.find()  # the command answers with success only
         if created is None:  # the job was not waited for
             return self.result(True, body)
         self.created = True
-        self.revealed = {ours: created[theirs] for theirs, ours in entity.reveal.items() if theirs in created}
         # first what makes it recognisable, its name for one: should waiting fail, the next run finds it
         created = self.carry_out(created, self.steps(created, self.updates(created, more)))
         created = self.settle(created)
         created = self.carry_out(created, self.with_state(created, {}))
         self.before = {}
         return self.result(True, self.settle(created, fresh=True))
+
+    def sent(self, ticket):
+        """Send the local file that a new entity is made of; what was begun for it goes again when that fails."""
+        try:
+            self.client.upload(ticket, self.params[self.entity.sends], self.params["wait_timeout"])
+        except ApiError:
+            self.client.run(self.entity.delete, {"id": ticket["id"]})
+            raise
+        return self.again(ticket)
 
     def needs(self, entry):
         """Whether nothing can be created without this field."""
@@ -196,9 +210,10 @@ class Convergence:
     def updates(self, current, names):
         """{command: parameters} for the options in ``names`` that differ; fills ``before`` and ``after``."""
         entity, updates, fixed = self.entity, {}, []
+        aside = entity.aside(self) if entity.aside else ()
         for name in names:
             entry, value = entity.fields[name], self.wanted(name)
-            if value is None or entry.get("shown") is False or "use" in entry:
+            if value is None or entry.get("shown") is False or "use" in entry or name in aside:
                 continue
             have = entity.have(name, current)
             if same(entry["shown"](value) if "shown" in entry else value, have):
@@ -311,7 +326,7 @@ class Convergence:
 
     def again(self, current):
         """The entity as the server has it now."""
-        if not current.get("id"):
+        if not current.get("id") or not self.entity.answers:
             return self.find() or current
         return by_id(self.client, self.entity.kind, current["id"], **self.entity.always) or current
 
@@ -322,7 +337,10 @@ class Convergence:
         along = {entity.api(n): self.wanted(n) for n, e in entity.fields.items() if step.command in e.get("along", ())}
         answer, job_id = self.client.run(step.command, {**along, **step.params}, wait, self.params["wait_timeout"])
         self.job_id = job_id or self.job_id
-        return answer
+        self.revealed.update(
+            {ours: answer[field] for field, ours in entity.reveal.items() if answer and field in answer}
+        )
+        return answer if entity.answers else None
 
     def settle(self, current, fresh=False):
         """Wait until the entity is ready, and in the state asked for where a path leads there."""

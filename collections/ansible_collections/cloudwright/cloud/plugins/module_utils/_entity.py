@@ -120,13 +120,19 @@ class Entity(Runnable):
     target       options that name the entity in update and delete, where that is not ``id``
     prepare      a callable (convergence, entity) that returns (what, before, after, command, parameters) for each
                  thing to be done before the fields are updated
-    reveal       fields of the creation's answer -> names in the result; everywhere else secrets are taken out
+    reveal       fields of the commands' answers -> names in the result; everywhere else secrets are taken out
     ignore       values of state_field of entities that are as good as gone
     needs        what the options must fulfil together, as AnsibleModule has it
     check        a callable taking the options that raises ApiError for what AnsibleModule cannot check
     derived      parameters of the creating command that follow from options: name -> a callable taking the convergence
     address      for commands that name the entity otherwise than by ``id``: command -> parameter -> field of answers,
                  or a callable taking an answer
+    answers      False when its commands answer with something else than the entity, which is then looked for again
+    elsewhere    a callable taking the convergence that finds the entity where it is before the task brings it to where
+                 the options look for it, or None
+    aside        a callable taking the convergence that names the options which are not compared with what there is,
+                 because ``prepare`` or the way to the state sees to them
+    sends        the option with a local file that is sent where the creating command tells
     """
 
     kind: str
@@ -148,6 +154,10 @@ class Entity(Runnable):
     check: object = None
     derived: dict = field(default_factory=dict)
     address: dict = field(default_factory=dict)
+    answers: bool = True
+    elsewhere: object = None
+    aside: object = None
+    sends: str = None
 
     @property
     def argument_spec(self):
@@ -208,7 +218,7 @@ class EntityInfo(Runnable):
     @property
     def argument_spec(self):
         """The options of the module."""
-        return {**API_SPEC, **{name: {"type": "str"} for name in self.by}, **options(self.filters)}
+        return {**API_SPEC, **WAIT_SPEC, **{name: {"type": "str"} for name in self.by}, **options(self.filters)}
 
     def converge(self, client, params, check_mode=False):
         """List; the server filters, and an exact name is checked here."""

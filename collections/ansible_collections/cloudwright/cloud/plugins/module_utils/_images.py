@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED
+
 
 def broken(image):
     """Why a download will never end, or None."""
@@ -12,3 +14,23 @@ def broken(image):
         if found.get("downloadState") in ("DOWNLOAD_ERROR", "ABANDONED", "UNKNOWN"):
             return f"the download failed: {image.get('status') or found['downloadState']}"
     return None
+
+
+def fields(permissions):
+    """What both are told, with the command that changes who may use them."""
+    return {
+        "name": {"type": "str"},
+        "display_text": {"type": "str", "initial": lambda params: params["name"]},
+        "zone": {"type": "str", "ref": "zone", "find": True, "needed": True, "update": False},
+        "path": {"type": "path", "use": "task"},
+        "os_type": {"type": "str", "ref": "os_type"},
+        "is_public": {"type": "bool", "via": permissions},
+        "is_featured": {"type": "bool", "via": permissions},
+        "is_extractable": {"type": "bool", "via": permissions},
+        "is_dynamically_scalable": {"type": "bool"},
+        "password_enabled": {"type": "bool"},
+        "arch": {"type": "str", "choices": ["x86_64", "aarch64"]},
+        "checksum": {"type": "str", "shown": False},
+        "direct_download": {"type": "bool", "update": False},
+        **OWNED,
+    }

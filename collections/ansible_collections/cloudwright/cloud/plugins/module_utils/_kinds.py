@@ -38,6 +38,29 @@ def as_one(tags):
     return [{"tags": {tag["key"]: tag.get("value") for tag in tags}}]
 
 
+def addresses(nics):
+    """The secondary addresses of NICs."""
+    place = ("virtualmachineid", "networkid")
+    found = [(nic, one) for nic in nics for one in nic.get("secondaryip") or ()]
+    return [{**{name: nic.get(name) for name in place}, "nicid": nic["id"], **one} for nic, one in found]
+
+
+def watched(hosts):
+    """What hosts tell of their high availability."""
+    return [{"id": host["id"], "name": host["name"], **switched(host["hostha"], "haenable")} for host in hosts]
+
+
+def controllers(hosts):
+    """What hosts tell of their management controllers."""
+    told = [(host, host["outofbandmanagement"]) for host in hosts]
+    return [{"id": host["id"], "name": host["name"], **switched(one, "enabled")} for host, one in told]
+
+
+def switched(told, field_):
+    """What is enabled or not, with a state that says so."""
+    return {**told, "state": "Enabled" if told.get(field_) else "Disabled"}
+
+
 KINDS = {
     "account": Kind("listAccounts", always={"listall": True}),
     "affinity_group": Kind("listAffinityGroups"),
@@ -53,12 +76,16 @@ KINDS = {
     "domain": Kind("listDomains", names=("name", "path"), query=None, always={"listall": True}),
     "event": Kind("listEvents", names=("type",), query="type"),
     "host": Kind("listHosts", always={"type": "Routing"}),
+    "host_ha": Kind("listHosts", always={"type": "Routing"}, gather=watched),
+    "host_out_of_band": Kind("listHosts", always={"type": "Routing"}, gather=controllers),
     "image_store": Kind("listImageStores"),
     "iso": Kind("listIsos", always={"isofilter": "executable"}),
     "instance_group": Kind("listInstanceGroups"),
     "management_server": Kind("listManagementServers"),
     "network": Kind("listNetworks"),
     "network_offering": Kind("listNetworkOfferings"),
+    "nic": Kind("listNics", names=("networkname", "networkid", "macaddress"), query=None, ident=False),
+    "nic_address": Kind("listNics", names=("ipaddress",), query=None, ident=False, gather=addresses),
     "network_service_provider": Kind("listNetworkServiceProviders"),
     "os_type": Kind("listOsTypes", names=("description", "name"), query="description"),
     "physical_network": Kind("listPhysicalNetworks"),
@@ -78,10 +105,12 @@ KINDS = {
     "snapshot_policy": Kind("listSnapshotPolicies", names=("volumename",), query=None),
     "ssh_key_pair": Kind("listSSHKeyPairs"),
     "storage_pool": Kind("listStoragePools"),
+    "system_vm": Kind("listSystemVms"),
     "tag": Kind("listTags", names=("key",), query="key", always={"listall": True}, ident=False),
     "tags": Kind("listTags", always={"listall": True}, ident=False, gather=as_one),
     "template": Kind("listTemplates", always={"templatefilter": "executable"}),
     "traffic_type": Kind("listTrafficTypes", names=("traffictype",), query=None),
+    "unmanaged_vm": Kind("listUnmanagedInstances", ident=False),
     "user": Kind("listUsers", names=("username",), query="username", always={"listall": True}),
     "user_data": Kind("listUserData"),
     "vlan_ip_range": Kind("listVlanIpRanges", names=("startip",), query=None),

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.cloudwright.cloud.plugins.module_utils._client import ApiError
+import base64
+import hashlib
+
+from ansible_collections.cloudwright.cloud.plugins.module_utils._client import ApiError, entity_of
 from ansible_collections.cloudwright.cloud.plugins.module_utils._compare import same
-from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import lookup
+from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import by_id, by_name, lookup
 
 SIZES = {"cpu_number": "cpuNumber", "cpu_speed": "cpuSpeed", "memory": "memory"}
 
@@ -17,8 +20,15 @@ def ids(entries, name="id"):
     return [entry[name] for entry in entries or []]
 
 
+def encoded(text):
+    """User data as requests have them."""
+    return base64.b64encode(text.encode()).decode()
+
+
 def check(params):
     """What AnsibleModule cannot tell."""
+    if params["assign_from"] and not (params["account"] or params["project"]):
+        raise ApiError("assign_from says where it comes from: account with domain, or project, says whose it shall be")
     if params["state"] == "reinstalled" and params["iso"] and not params["template"]:
         raise ApiError("a machine is reinstalled from what it was made of: leave iso out")
 
@@ -97,17 +107,140 @@ def differing(run, machine):
     if machine.get("state") in ("Destroyed", "Expunging"):
         return
     named = {"virtualmachineid": machine["id"]}
+    if run.moved:
+        yield from assigning(run, machine, named)
+    if not run.created:
+        yield from resetting(run, machine, named)
     yield from scaling(run, machine)
-    yield from connecting(run, machine, named)
+    if not run.moved:
+        yield from connecting(run, machine, named)
     iso = run.params["iso"]
     wanted, have = (disc(run) if iso is not None else None), machine.get("isoid")
     if iso is not None and wanted != have:
         more = {"id": wanted, "forced": True} if wanted else {}
         yield "iso", have, wanted, "attachIso" if wanted else "detachIso", {**named, **more}
-    host = run.wanted("host")
-    if host and machine.get("state") == "Running" and host != machine.get("hostid", host):
-        if run.params["state"] != "stopped":
-            yield "host", machine["hostid"], host, "migrateVirtualMachine", {**named, "hostid": host}
+    yield from migrating(run, machine, named)
+
+
+def aside(run):
+    """The options that other commands see to than the machine's own update."""
+    reinstalled = {"template"} if run.params["state"] == "reinstalled" else set()
+    return (
+        {"user_data", "user_data_name"}
+        | reinstalled
+        | ({"domain", "account", "project", "ip_address"} if run.moved else set())
+    )
+
+
+def elsewhere(run):
+    """The machine where another account or project still has it."""
+    origin = run.params["assign_from"]
+    if not origin:
+        return None
+    found = {"zoneid": run.wanted("zone")} if run.wanted("zone") else {}
+    for kind in ("domain", "project"):
+        if origin[kind]:
+            found[f"{kind}id"] = lookup(run.client, kind, origin[kind])["id"]
+    if origin["account"]:
+        found["account"] = origin["account"]
+    if run.params["id"]:
+        return by_id(run.client, "vm", run.params["id"], **found)
+    return by_name(run.client, "vm", run.params["name"], **found)
+
+
+def assigning(run, machine, named):
+    """Another owner, and networks of his."""
+    whose = {run.entity.api(n): run.wanted(n) for n in ("domain", "account", "project") if run.wanted(n) is not None}
+    networks = [ident for ident, _address, _mac in interfaces(run) or ()]
+    before = machine.get("project") or machine.get("account")
+    after = run.params["project"] or run.params["account"]
+    body = {**named, **whose, "networkids": networks or None}
+    yield "project" if run.params["project"] else "account", before, after, "assignVirtualMachine", body
+
+
+def resetting(run, machine, named):
+    """A new password, and user data that differ from what the guest can read."""
+    if run.params["reset_password"]:
+        yield "password", "as it is", "a new one", "resetPasswordForVirtualMachine", {"id": machine["id"]}
+    found = reading(run, machine, named)
+    for note in found[1:]:
+        run.note(*note)
+    for note in found[:1]:
+        yield *note, "updateVirtualMachine", user_data_of(run, machine, named)
+
+
+def reading(run, machine, named):
+    """The options about user data that differ, each as (option, before, after)."""
+    found = []
+    text, registered, values = (run.wanted(name) for name in ("user_data", "user_data_name", "user_data_details"))
+    have = told(run, named) if text is not None else None
+    if text != have:
+        found.append(("user_data", digest(have), digest(text)))
+    if registered is not None and registered != machine.get("userdataid"):
+        found.append(("user_data_name", machine.get("userdataid"), registered))
+        run.predicted["userdataid"] = registered
+    pairs = variables(machine.get("userdatadetails") or "")
+    wanted = variables(",".join(f"{name}={value}" for name, value in (values or {}).items()))
+    if values is not None and wanted != pairs:
+        found.append(("user_data_details", *(digest(encoded(",".join(each))) for each in (pairs, wanted))))
+    return found
+
+
+def user_data_of(run, machine, named):
+    """All of it at once: values of variables belong to the user data that they are sent with."""
+    body = {"id": machine["id"], "userdatadetails": run.wanted("user_data_details") or None}
+    if run.wanted("user_data") is not None:
+        return {**body, "userdata": run.wanted("user_data")}
+    registered = run.wanted("user_data_name") or machine.get("userdataid")
+    return {**body, "userdataid": registered} if registered else {**body, "userdata": told(run, named)}
+
+
+def told(run, named):
+    """What the guest can read now."""
+    return (entity_of(run.client.call("getVirtualMachineUserData", **named)) or {}).get("userdata") or ""
+
+
+def variables(shown):
+    """The values of variables in an answer, where they stand one after the other: in order, to be compared."""
+    return sorted(piece.strip() for piece in shown.strip("{}").split(",") if piece.strip())
+
+
+def digest(encoded_data):
+    """What the difference shows of user data, which may hold secrets."""
+    return f"sha256:{hashlib.sha256(base64.b64decode(encoded_data)).hexdigest()[:16]}"
+
+
+def migrating(run, machine, named):
+    """Another host, and other pools for its disks."""
+    running = machine.get("state") == "Running" and run.params["state"] != "stopped"
+    host = run.wanted("host") if running else None
+    host = host if host != machine.get("hostid", host) else None
+    moves = disk_moves(run, machine)
+    for name, (_ident, before, after) in moves.items():
+        run.note(f"storage_pool of {name}", before, after)
+    to = [{"volume": ident, "pool": after} for ident, _before, after in moves.values()]
+    if host and to:
+        body = {**named, "hostid": host, "migrateto": to}
+        yield "host", machine["hostid"], host, "migrateVirtualMachineWithVolume", body
+    elif host:
+        yield "host", machine["hostid"], host, "migrateVirtualMachine", {**named, "hostid": host}
+    else:
+        for name, (ident, before, after) in moves.items():
+            body = {"volumeid": ident, "storageid": after, "livemigrate": running or None}
+            yield f"storage_pool of {name}", before, after, "migrateVolume", body
+
+
+def disk_moves(run, machine):
+    """{name: (id, pool, other pool)} of the disks that lie in another pool than the task says."""
+    found = {}
+    for entry in run.params["disk_pools"] or ():
+        of = f" in vm {machine.get('name')!r}"
+        volume = lookup(run.client, "volume", entry["volume"], of, virtualmachineid=machine["id"])
+        zone = {"zoneid": run.wanted("zone")} if run.wanted("zone") else {}
+        pool = lookup(run.client, "storage_pool", entry["storage_pool"], **zone)["id"]
+        if volume.get("storageid") not in (None, pool):
+            found[volume["name"]] = (volume["id"], volume["storageid"], pool)
+    return found
 
 
 def scaling(run, machine):

@@ -30,15 +30,6 @@ options:
       - What it is for.
       - Cannot change after creation.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the affinity group. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the affinity group.
-    type: str
   state:
     description: Whether the affinity group exists.
     type: str
@@ -48,6 +39,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -75,6 +67,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED
 
 TYPES = ["host anti-affinity", "host affinity", "non-strict host anti-affinity", "non-strict host affinity"]
 ENTITY = Entity(
@@ -85,9 +78,7 @@ ENTITY = Entity(
         "name": {"type": "str", "update": False},
         "type": {"type": "str", "choices": TYPES, "needed": True, "update": False},
         "description": {"type": "str", "update": False},
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
+        **OWNED,
     },
 )
 

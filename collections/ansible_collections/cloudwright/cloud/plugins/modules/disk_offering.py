@@ -30,31 +30,9 @@ options:
       - Whether users choose the size themselves.
       - Cannot change after creation.
     type: bool
-  storage_type:
-    description:
-      - Whether disks lie on the host or on shared storage.
-      - Cannot change after creation.
-    type: str
-    choices: [local, shared]
-  provisioning_type:
-    description:
-      - How disks take their space.
-      - Cannot change after creation.
-    type: str
-    choices: [thin, sparse, fat]
-  cache_mode:
-    description:
-      - How hosts cache what disks write.
-    type: str
-    choices: [none, writeback, writethrough]
   disk_size_strictness:
     description:
       - Whether disks keep their size and offering.
-      - Cannot change after creation.
-    type: bool
-  customized_iops:
-    description:
-      - Whether users choose the operations per second themselves.
       - Cannot change after creation.
     type: bool
   display_offering:
@@ -65,38 +43,8 @@ options:
       - Whether disks are encrypted.
       - Cannot change after creation.
     type: bool
-  min_iops:
-    description:
-      - Least operations per second.
-      - Cannot change after creation.
-    type: int
-  max_iops:
-    description:
-      - Most operations per second.
-      - Cannot change after creation.
-    type: int
-  bytes_read_rate:
-    description: Most bytes read per second.
-    type: int
-  bytes_write_rate:
-    description: Most bytes written per second.
-    type: int
-  iops_read_rate:
-    description: Most reads per second.
-    type: int
-  iops_write_rate:
-    description: Most writes per second.
-    type: int
   storage_tags:
     description: Tags that a storage pool must have.
-    type: list
-    elements: str
-  domains:
-    description: Names, paths or ids of the only domains that may use it.
-    type: list
-    elements: str
-  zones:
-    description: Names or ids of the only zones in which it can be used.
     type: list
     elements: str
   state:
@@ -108,6 +56,8 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.disks
+  - cloudwright.cloud.fields.restricted
 """
 
 EXAMPLES = r"""
@@ -135,12 +85,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
-
-
-def cache(offering):
-    """How hosts cache; answers leave out that they do not."""
-    return offering.get("cacheMode", "none")
-
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import RESTRICTED, disks
 
 ENTITY = Entity(
     "disk_offering",
@@ -152,27 +97,12 @@ ENTITY = Entity(
         "display_text": {"type": "str", "initial": lambda params: params["name"]},
         "disk_size": {"type": "int", "update": False},
         "customized": {"type": "bool", "field": "iscustomized", "update": False},
-        "storage_type": {"type": "str", "choices": ["local", "shared"], "update": False},
-        "provisioning_type": {"type": "str", "choices": ["thin", "sparse", "fat"], "update": False},
-        "cache_mode": {
-            "type": "str",
-            "choices": ["none", "writeback", "writethrough"],
-            "field": "cacheMode",
-            "read": cache,
-        },
+        **disks(),
+        **RESTRICTED,
         "disk_size_strictness": {"type": "bool", "update": False},
-        "customized_iops": {"type": "bool", "field": "iscustomizediops", "update": False},
         "display_offering": {"type": "bool"},
         "encrypt": {"type": "bool", "update": False},
-        "min_iops": {"type": "int", "update": False},
-        "max_iops": {"type": "int", "update": False},
-        "bytes_read_rate": {"type": "int", "field": "diskBytesReadRate"},
-        "bytes_write_rate": {"type": "int", "field": "diskBytesWriteRate"},
-        "iops_read_rate": {"type": "int", "field": "diskIopsReadRate"},
-        "iops_write_rate": {"type": "int", "field": "diskIopsWriteRate"},
         "storage_tags": {"type": "list", "elements": "str", "api": "tags"},
-        "domains": {"type": "list", "elements": "str", "ref": "domain", "api": "domainid"},
-        "zones": {"type": "list", "elements": "str", "ref": "zone", "api": "zoneid"},
     },
 )
 

@@ -90,6 +90,7 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import LISTED
 
 ENTITY = EntityInfo(
     "event",
@@ -109,10 +110,7 @@ ENTITY = EntityInfo(
         "resource_id": {"type": "str"},
         "keyword": {"type": "str", "no_log": False},
         "archived": {"type": "bool", "default": False},
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
-        "list_all": {"type": "bool", "default": False},
+        **LISTED,
         "limit": {"type": "int", "default": 500, "use": "limit"},
     },
 )

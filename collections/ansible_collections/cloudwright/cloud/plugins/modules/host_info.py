@@ -50,13 +50,12 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import PLACE
 
 ENTITY = EntityInfo(
     "host",
     filters={
-        "zone": {"type": "str", "ref": "zone"},
-        "pod": {"type": "str", "ref": "pod", "within": ("zone",)},
-        "cluster": {"type": "str", "ref": "cluster", "within": ("zone", "pod")},
+        **PLACE,
         "hypervisor": {"type": "str"},
         "state": {"type": "str"},
     },

@@ -20,15 +20,6 @@ options:
   name:
     description: Name of the host.
     type: str
-  zone:
-    description: Name or id of the zone.
-    type: str
-  pod:
-    description: Name or id of the pod, looked for in O(zone).
-    type: str
-  cluster:
-    description: Name or id of the cluster, looked for in O(zone) and O(pod).
-    type: str
   state:
     description: Whether the host is out of service.
     type: str
@@ -38,6 +29,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.place
 """
 
 EXAMPLES = r"""
@@ -70,6 +62,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, State
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import PLACED
 
 STUCK = ("ErrorInMaintenance", "ErrorInPrepareForMaintenance")
 
@@ -94,9 +87,7 @@ ENTITY = Entity(
     },
     fields={
         "name": {"type": "str"},
-        "zone": {"type": "str", "ref": "zone", "find": True, "use": "scope"},
-        "pod": {"type": "str", "ref": "pod", "within": ("zone",), "find": True, "use": "scope"},
-        "cluster": {"type": "str", "ref": "cluster", "within": ("zone", "pod"), "find": True, "use": "scope"},
+        **PLACED,
     },
 )
 

@@ -17,15 +17,6 @@ options:
   name:
     description: Name of the instance group.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the instance group. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the instance group.
-    type: str
   state:
     description: Whether the instance group exists. The machines of one that is deleted stay.
     type: str
@@ -35,6 +26,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -61,6 +53,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED
 
 ENTITY = Entity(
     "instance_group",
@@ -69,9 +62,7 @@ ENTITY = Entity(
     delete="deleteInstanceGroup",
     fields={
         "name": {"type": "str"},
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
+        **OWNED,
     },
 )
 

@@ -18,18 +18,10 @@ options:
   name:
     description: Name of the ISO.
     type: str
-  display_text:
-    description: Text that users see beside the name. A new ISO gets its name.
-    type: str
-  zone:
-    description:
-      - Name or id of the zone.
-      - Needed to create a new one.
-    type: str
   url:
     description:
       - Address from which the server downloads the image.
-      - Needed to create a new one.
+      - A new one needs it, or O(path).
       - Only sent at creation.
     type: str
   os_type:
@@ -40,37 +32,6 @@ options:
   bootable:
     description: Whether machines may start from it.
     type: bool
-  is_public:
-    description: Whether all accounts may use it.
-    type: bool
-  is_featured:
-    description: Whether it is shown first.
-    type: bool
-  is_extractable:
-    description: Whether it may be downloaded.
-    type: bool
-  is_dynamically_scalable:
-    description: Whether processors and memory of its guests may change while they run.
-    type: bool
-  password_enabled:
-    description: Whether the guests that it installs take passwords.
-    type: bool
-  arch:
-    description: Architecture of the processors that it is for.
-    type: str
-    choices: [x86_64, aarch64]
-  checksum:
-    description: Checksum of the file, with or without its algorithm in braces. Only sent at creation.
-    type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the ISO. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the ISO.
-    type: str
   state:
     description: Whether the ISO exists.
     type: str
@@ -80,6 +41,8 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.image
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -109,34 +72,24 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
-from ansible_collections.cloudwright.cloud.plugins.module_utils._images import broken
+from ansible_collections.cloudwright.cloud.plugins.module_utils._images import broken, fields
 
 PERMISSIONS = "updateIsoPermissions"
 ENTITY = Entity(
     "iso",
-    create="registerIso",
+    create=lambda params: "getUploadParamsForIso" if params.get("path") else "registerIso",
+    sends="path",
+    needs={"mutually_exclusive": [("url", "path"), ("direct_download", "path")]},
+    derived={"format": lambda run: "ISO" if run.params["path"] else None},
     update="updateIso",
     delete="deleteIso",
     always={"isofilter": "self"},
     ready={"isready": True},
     broken=broken,
     fields={
-        "name": {"type": "str"},
-        "display_text": {"type": "str", "initial": lambda params: params["name"]},
-        "zone": {"type": "str", "ref": "zone", "find": True, "needed": True, "update": False},
-        "url": {"type": "str", "needed": True, "shown": False},
-        "os_type": {"type": "str", "ref": "os_type"},
+        **fields(PERMISSIONS),
+        "url": {"type": "str", "needed": lambda params: not params.get("path"), "shown": False},
         "bootable": {"type": "bool"},
-        "is_public": {"type": "bool", "via": PERMISSIONS},
-        "is_featured": {"type": "bool", "via": PERMISSIONS},
-        "is_extractable": {"type": "bool", "via": PERMISSIONS},
-        "is_dynamically_scalable": {"type": "bool"},
-        "password_enabled": {"type": "bool"},
-        "arch": {"type": "str", "choices": ["x86_64", "aarch64"]},
-        "checksum": {"type": "str", "shown": False},
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
     },
 )
 

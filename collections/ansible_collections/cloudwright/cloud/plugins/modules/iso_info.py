@@ -25,18 +25,10 @@ options:
   bootable:
     description: Return only ISOs that machines may start from, or only others.
     type: bool
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the ISOs. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the ISOs.
-    type: str
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.info
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -55,6 +47,7 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNER
 
 ENTITY = EntityInfo(
     "iso",
@@ -75,9 +68,7 @@ ENTITY = EntityInfo(
             "default": "executable",
         },
         "bootable": {"type": "bool"},
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
+        **OWNER,
     },
 )
 

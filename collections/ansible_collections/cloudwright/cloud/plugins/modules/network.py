@@ -71,15 +71,6 @@ options:
       - Cannot change after creation.
     type: str
     choices: [Account, Domain]
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the network. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the network.
-    type: str
   forced:
     description: With O(state=absent), remove the network even if it is in use.
     type: bool
@@ -94,6 +85,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -127,6 +119,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import PRESENT_ABSENT, Entity, State
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED
 
 ENTITY = Entity(
     "network",
@@ -152,9 +145,7 @@ ENTITY = Entity(
         "dns1": {"type": "str"},
         "dns2": {"type": "str"},
         "acl_type": {"type": "str", "choices": ["Account", "Domain"], "update": False},
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
+        **OWNED,
         "forced": {"type": "bool", "use": "delete"},
     },
 )

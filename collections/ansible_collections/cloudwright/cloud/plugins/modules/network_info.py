@@ -21,22 +21,11 @@ options:
     description: Return only networks of this kind.
     type: str
     choices: [Isolated, Shared, L2]
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the network. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the network.
-    type: str
-  list_all:
-    description: Whether to return what other accounts own, too, as far as it may be seen.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.info
+  - cloudwright.cloud.fields.owner
+  - cloudwright.cloud.fields.list_all
 """
 
 EXAMPLES = r"""
@@ -55,16 +44,14 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import LISTED
 
 ENTITY = EntityInfo(
     "network",
     filters={
         "zone": {"type": "str", "ref": "zone"},
         "type": {"type": "str", "choices": ["Isolated", "Shared", "L2"]},
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
-        "list_all": {"type": "bool", "default": False},
+        **LISTED,
     },
 )
 

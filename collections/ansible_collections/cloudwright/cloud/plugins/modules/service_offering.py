@@ -11,6 +11,7 @@ module: service_offering
 short_description: Manage service offerings
 description:
   - Create, change and delete offerings of processors and memory.
+  - What an offering says of disks is for root disks, and cannot change after creation.
 version_added: 0.1.0
 author: Cloudwright Project (@cloudwright)
 options:
@@ -72,64 +73,11 @@ options:
       - Whether root disks are encrypted.
       - Cannot change after creation.
     type: bool
-  cache_mode:
-    description:
-      - How hosts cache what disks write.
-      - Cannot change after creation.
-    type: str
-    choices: [none, writeback, writethrough]
-  customized_iops:
-    description:
-      - Whether users choose the operations per second of root disks themselves.
-      - Cannot change after creation.
-    type: bool
-  min_iops:
-    description:
-      - Least operations per second of root disks.
-      - Cannot change after creation.
-    type: int
-  max_iops:
-    description:
-      - Most operations per second of root disks.
-      - Cannot change after creation.
-    type: int
-  bytes_read_rate:
-    description:
-      - Most bytes read per second from root disks.
-      - Cannot change after creation.
-    type: int
-  bytes_write_rate:
-    description:
-      - Most bytes written per second to root disks.
-      - Cannot change after creation.
-    type: int
-  iops_read_rate:
-    description:
-      - Most reads per second from root disks.
-      - Cannot change after creation.
-    type: int
-  iops_write_rate:
-    description:
-      - Most writes per second to root disks.
-      - Cannot change after creation.
-    type: int
   root_disk_size:
     description:
       - Size of the root disk in GiB. V(0) takes the template's.
       - Cannot change after creation.
     type: int
-  storage_type:
-    description:
-      - Whether disks lie on the host or on shared storage.
-      - Cannot change after creation.
-    type: str
-    choices: [local, shared]
-  provisioning_type:
-    description:
-      - How disks take their space.
-      - Cannot change after creation.
-    type: str
-    choices: [thin, sparse, fat]
   offer_ha:
     description:
       - Whether machines are started again after their host failed.
@@ -172,14 +120,6 @@ options:
       - Cannot change after creation.
     type: str
     choices: [domainrouter, consoleproxy, secondarystoragevm]
-  domains:
-    description: Names, paths or ids of the only domains that may use it.
-    type: list
-    elements: str
-  zones:
-    description: Names or ids of the only zones in which it can be used.
-    type: list
-    elements: str
   state:
     description: Whether the service offering exists.
     type: str
@@ -189,6 +129,8 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.disks
+  - cloudwright.cloud.fields.restricted
 """
 
 EXAMPLES = r"""
@@ -219,12 +161,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
-
-
-def cache(offering):
-    """How hosts cache; answers leave out that they do not."""
-    return offering.get("cacheMode", "none")
-
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import RESTRICTED, disks
 
 ENTITY = Entity(
     "service_offering",
@@ -246,23 +183,9 @@ ENTITY = Entity(
         "disk_offering": {"type": "str", "ref": "disk_offering", "update": False},
         "disk_offering_strictness": {"type": "bool", "update": False},
         "encrypt_root": {"type": "bool", "update": False},
-        "cache_mode": {
-            "type": "str",
-            "choices": ["none", "writeback", "writethrough"],
-            "field": "cacheMode",
-            "read": cache,
-            "update": False,
-        },
-        "customized_iops": {"type": "bool", "field": "iscustomizediops", "update": False},
-        "min_iops": {"type": "int", "update": False},
-        "max_iops": {"type": "int", "update": False},
-        "bytes_read_rate": {"type": "int", "field": "diskBytesReadRate", "update": False},
-        "bytes_write_rate": {"type": "int", "field": "diskBytesWriteRate", "update": False},
-        "iops_read_rate": {"type": "int", "field": "diskIopsReadRate", "update": False},
-        "iops_write_rate": {"type": "int", "field": "diskIopsWriteRate", "update": False},
+        **disks(update=False),
+        **RESTRICTED,
         "root_disk_size": {"type": "int", "update": False},
-        "storage_type": {"type": "str", "choices": ["local", "shared"], "update": False},
-        "provisioning_type": {"type": "str", "choices": ["thin", "sparse", "fat"], "update": False},
         "offer_ha": {"type": "bool", "update": False},
         "limit_cpu_use": {"type": "bool", "update": False},
         "is_volatile": {"type": "bool", "update": False},
@@ -282,8 +205,6 @@ ENTITY = Entity(
             "choices": ["domainrouter", "consoleproxy", "secondarystoragevm"],
             "update": False,
         },
-        "domains": {"type": "list", "elements": "str", "ref": "domain", "api": "domainid"},
-        "zones": {"type": "list", "elements": "str", "ref": "zone", "api": "zoneid"},
     },
 )
 

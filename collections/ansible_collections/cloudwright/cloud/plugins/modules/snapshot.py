@@ -31,15 +31,6 @@ options:
   zone:
     description: Name or id of the zone in which the disk and its machine are looked for.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the snapshot. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the snapshot.
-    type: str
   state:
     description:
       - What the snapshot shall be.
@@ -52,6 +43,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -87,6 +79,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, State
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED_BESIDE
 
 ENTITY = Entity(
     "snapshot",
@@ -118,9 +111,7 @@ ENTITY = Entity(
         },
         "zones": {"type": "list", "elements": "str", "ref": "zone", "shown": False},
         "zone": {"type": "str", "ref": "zone", "find": True, "use": "scope"},
-        "domain": {"type": "str", "ref": "domain", "find": True, "use": "scope"},
-        "account": {"type": "str", "find": True, "use": "scope"},
-        "project": {"type": "str", "ref": "project", "find": True, "use": "scope"},
+        **OWNED_BESIDE,
     },
 )
 

@@ -23,22 +23,11 @@ options:
   vm:
     description: Name or id of the machine whose root disk is meant, instead of O(volume).
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the snapshots. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the snapshots.
-    type: str
-  list_all:
-    description: Whether to return what other accounts own, too, as far as it may be seen.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.info
+  - cloudwright.cloud.fields.owner
+  - cloudwright.cloud.fields.list_all
 """
 
 EXAMPLES = r"""
@@ -57,6 +46,7 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import LISTED
 
 ENTITY = EntityInfo(
     "snapshot",
@@ -69,10 +59,7 @@ ENTITY = EntityInfo(
             "api": "volumeid",
             "within": ("zone", "domain", "account", "project"),
         },
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
-        "list_all": {"type": "bool", "default": False},
+        **LISTED,
     },
 )
 

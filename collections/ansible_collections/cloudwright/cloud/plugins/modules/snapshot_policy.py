@@ -95,6 +95,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNER_OF_REFERENCES
 
 INTERVALS = ["HOURLY", "DAILY", "WEEKLY", "MONTHLY"]
 AGAIN = "createSnapshotPolicy"
@@ -151,9 +152,7 @@ ENTITY = Entity(
         "zones": {"type": "list", "elements": "str", "ref": "zone", "shown": False},
         "display": {"type": "bool", "api": "fordisplay"},
         "zone": {"type": "str", "ref": "zone", "use": "scope"},
-        "domain": {"type": "str", "ref": "domain", "use": "scope"},
-        "account": {"type": "str", "use": "scope"},
-        "project": {"type": "str", "ref": "project", "use": "scope"},
+        **OWNER_OF_REFERENCES,
     },
 )
 

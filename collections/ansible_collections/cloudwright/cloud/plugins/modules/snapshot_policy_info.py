@@ -26,21 +26,11 @@ options:
   vm:
     description: Name or id of the machine whose root disk is meant, instead of O(volume).
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the policies. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the policies.
-    type: str
-  list_all:
-    description: Whether to return what other accounts own, too, as far as it may be seen.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - cloudwright.cloud.api
+  - cloudwright.cloud.api.listed
+  - cloudwright.cloud.fields.owner
+  - cloudwright.cloud.fields.list_all
 """
 
 EXAMPLES = r"""
@@ -59,16 +49,14 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import LISTED
 
 ENTITY = EntityInfo(
     "snapshot_policy",
     filters={
         "volume": {"type": "str", "ref": "volume", "within": ("domain", "account", "project")},
         "vm": {"type": "str", "ref": "root_volume", "api": "volumeid", "within": ("domain", "account", "project")},
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
-        "list_all": {"type": "bool", "default": False},
+        **LISTED,
     },
 )
 

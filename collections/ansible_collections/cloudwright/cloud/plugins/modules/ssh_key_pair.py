@@ -25,15 +25,6 @@ options:
       - Public key in the format of OpenSSH. Another key under the same name is an error, never a silent replacement.
       - Cannot change after creation.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the key pair. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the key pair.
-    type: str
   state:
     description: Whether the key pair exists.
     type: str
@@ -42,6 +33,7 @@ options:
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -83,6 +75,7 @@ import hashlib
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._client import ApiError
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED
 
 
 def fingerprint(key):
@@ -105,9 +98,7 @@ ENTITY = Entity(
     fields={
         "name": {"type": "str", "required": True, "update": False},
         "public_key": {"type": "str", "field": "fingerprint", "shown": fingerprint, "update": False},
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
+        **OWNED,
     },
 )
 

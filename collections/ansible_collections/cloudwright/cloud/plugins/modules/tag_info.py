@@ -24,18 +24,10 @@ options:
   value:
     description: Return only tags with this value.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the resources. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the resources.
-    type: str
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.named
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -55,6 +47,7 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNER
 
 KINDS = ["UserVm", "Template", "ISO", "Volume", "Network", "PublicIpAddress", "Project", "Account", "User"]
 
@@ -65,9 +58,7 @@ ENTITY = EntityInfo(
         "resource_type": {"type": "str", "choices": KINDS},
         "resource_id": {"type": "str"},
         "value": {"type": "str"},
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
+        **OWNER,
     },
 )
 

@@ -18,30 +18,22 @@ options:
   name:
     description: Name of the template.
     type: str
-  display_text:
-    description: Text that users see beside the name. A new template gets its name.
-    type: str
-  zone:
-    description:
-      - Name or id of the zone.
-      - Needed to create a new one.
-    type: str
   url:
     description:
       - Address from which the server downloads the image.
-      - A new one needs it, or O(volume), O(vm) or O(snapshot).
+      - A new one needs it, or O(path), O(volume), O(vm) or O(snapshot).
       - Cannot change after creation.
     type: str
   format:
     description:
       - Format of the image, such as V(QCOW2), V(RAW) or V(VHD).
-      - Needed with O(url) to create a new one.
+      - Needed with O(url) and O(path) to create a new one.
       - Cannot change after creation.
     type: str
   hypervisor:
     description:
       - Hypervisor that the image is for.
-      - Needed with O(url) to create a new one.
+      - Needed with O(url) and O(path) to create a new one.
       - Cannot change after creation.
     type: str
   volume:
@@ -60,10 +52,6 @@ options:
       - Description or id of the guest's operating system, such as V(Other Linux (64-bit\)).
       - Needed to create a new one from a disk or a snapshot.
     type: str
-  arch:
-    description: Architecture of the processors that it is for.
-    type: str
-    choices: [x86_64, aarch64]
   template_tag:
     description: Tag of the hosts that may run its machines.
     type: str
@@ -71,42 +59,15 @@ options:
     description: What it is for. A new one gets V(USER).
     type: str
     choices: [USER, VNF, BUILTIN]
-  is_public:
-    description: Whether all accounts may use it.
-    type: bool
-  is_featured:
-    description: Whether it is shown first.
-    type: bool
-  is_extractable:
-    description: Whether it may be downloaded.
-    type: bool
-  password_enabled:
-    description: Whether the server sets a password in new machines.
-    type: bool
   ssh_key_enabled:
     description: Whether the server sets an SSH key in new machines.
     type: bool
   requires_hvm:
     description: Whether it needs hardware virtualisation.
     type: bool
-  is_dynamically_scalable:
-    description: Whether processors and memory may change while a machine runs.
-    type: bool
   details:
     description: Details for the hypervisor. Only the given keys are compared.
     type: dict
-  checksum:
-    description: Checksum of the file, with or without its algorithm in braces. Only sent at creation.
-    type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the template. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the template.
-    type: str
   forced:
     description: With O(state=absent), remove the template even if machines were made of it.
     type: bool
@@ -119,6 +80,8 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.image
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -158,7 +121,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
-from ansible_collections.cloudwright.cloud.plugins.module_utils._images import broken
+from ansible_collections.cloudwright.cloud.plugins.module_utils._images import broken, fields
 
 MADE_FROM = ("volume", "vm", "snapshot")
 
@@ -169,24 +132,37 @@ def made_here(params):
 
 
 def fetched(params):
-    """Whether a new template is downloaded."""
+    """Whether a new template is an image from elsewhere."""
     return not made_here(params)
+
+
+def downloaded(params):
+    """Whether the server gets it by itself."""
+    return fetched(params) and not params.get("path")
+
+
+def creating(params):
+    """The command that makes a new template."""
+    if made_here(params):
+        return "createTemplate"
+    return "getUploadParamsForTemplate" if params.get("path") else "registerTemplate"
 
 
 ENTITY = Entity(
     "template",
-    create=lambda params: "createTemplate" if made_here(params) else "registerTemplate",
+    create=creating,
+    sends="path",
     update="updateTemplate",
     delete="deleteTemplate",
     always={"templatefilter": "self"},
     ready={"isready": True},
     broken=broken,
-    needs={"mutually_exclusive": [("url", *MADE_FROM)]},
+    needs={
+        "mutually_exclusive": [("url", "path", *MADE_FROM), *(("direct_download", n) for n in ("path", *MADE_FROM))]
+    },
     fields={
-        "name": {"type": "str"},
-        "display_text": {"type": "str", "initial": lambda params: params["name"]},
-        "zone": {"type": "str", "ref": "zone", "find": True, "needed": True, "update": False},
-        "url": {"type": "str", "needed": fetched, "update": False},
+        **fields("updateTemplatePermissions"),
+        "url": {"type": "str", "needed": downloaded, "update": False},
         "format": {"type": "str", "needed": fetched, "update": False},
         "hypervisor": {"type": "str", "needed": fetched, "update": False},
         "volume": {"type": "str", "ref": "volume", "within": ("zone", "domain", "account", "project"), "shown": False},
@@ -198,22 +174,11 @@ ENTITY = Entity(
             "shown": False,
         },
         "snapshot": {"type": "str", "ref": "snapshot", "within": ("domain", "account", "project"), "shown": False},
-        "os_type": {"type": "str", "ref": "os_type"},
-        "is_public": {"type": "bool", "via": "updateTemplatePermissions"},
-        "is_featured": {"type": "bool", "via": "updateTemplatePermissions"},
-        "is_extractable": {"type": "bool", "via": "updateTemplatePermissions"},
-        "password_enabled": {"type": "bool"},
         "ssh_key_enabled": {"type": "bool"},
         "requires_hvm": {"type": "bool"},
-        "is_dynamically_scalable": {"type": "bool"},
-        "arch": {"type": "str", "choices": ["x86_64", "aarch64"]},
         "template_tag": {"type": "str"},
         "template_type": {"type": "str", "choices": ["USER", "VNF", "BUILTIN"]},
         "details": {"type": "dict"},
-        "checksum": {"type": "str", "shown": False},
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
         "forced": {"type": "bool", "use": "delete"},
     },
 )

@@ -25,18 +25,10 @@ options:
   hypervisor:
     description: Return only those of this hypervisor.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the template. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the template.
-    type: str
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.info
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -55,6 +47,7 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNER
 
 ENTITY = EntityInfo(
     "template",
@@ -66,9 +59,7 @@ ENTITY = EntityInfo(
             "default": "executable",
         },
         "hypervisor": {"type": "str"},
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
+        **OWNER,
     },
 )
 

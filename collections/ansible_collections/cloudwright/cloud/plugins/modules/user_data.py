@@ -30,15 +30,6 @@ options:
       - Cannot change after creation.
     type: list
     elements: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the user data. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the user data.
-    type: str
   state:
     description: Whether the user data exists. Such as a machine or template uses cannot be deleted.
     type: str
@@ -48,6 +39,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -79,6 +71,7 @@ duration:
 import base64
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED
 
 ENTITY = Entity(
     "user_data",
@@ -94,9 +87,7 @@ ENTITY = Entity(
             "update": False,
         },
         "params": {"type": "list", "elements": "str", "update": False},
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
+        **OWNED,
     },
 )
 

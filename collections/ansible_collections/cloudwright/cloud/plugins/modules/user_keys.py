@@ -38,6 +38,7 @@ options:
     default: false
 extends_documentation_fragment:
   - cloudwright.cloud.api
+  - cloudwright.cloud.api.no_job
 """
 
 EXAMPLES = r"""
@@ -64,7 +65,7 @@ user_id:
   type: str
 """
 
-from ansible_collections.cloudwright.cloud.plugins.module_utils._client import API_SPEC, entity_of
+from ansible_collections.cloudwright.cloud.plugins.module_utils._client import API_SPEC, WAIT_SPEC, entity_of
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Runnable
 from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import lookup
 
@@ -79,7 +80,7 @@ class UserKeys(Runnable):
         "regenerate": {"type": "bool", "default": False, "no_log": False},
         "return_secret": {"type": "bool", "default": False, "no_log": False},
     }
-    argument_spec = {**API_SPEC, **OPTIONS}
+    argument_spec = {**API_SPEC, **WAIT_SPEC, **OPTIONS}
 
     def converge(self, client, params, check_mode=False):
         """Read the keys; make new ones if there are none, or if told to."""

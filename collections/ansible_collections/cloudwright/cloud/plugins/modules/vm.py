@@ -30,7 +30,7 @@ options:
     description:
       - Name or id of the template, looked for in O(zone).
       - A new one needs it, or O(iso).
-      - Cannot change after creation.
+      - Cannot change after creation, but with O(state=reinstalled).
     type: str
   iso:
     description:
@@ -69,8 +69,23 @@ options:
         description: Size in GiB, where the disk offering leaves that open.
         type: int
   root_disk_size:
-    description: Size of the root disk in GiB. Only sent at creation.
+    description: Size of the root disk in GiB. Only sent at creation, and with O(state=reinstalled).
     type: int
+  disk_pools:
+    description:
+      - Storage pools for disks of the machine, for administrators. Disks that lie elsewhere move, also while it runs.
+      - Together with O(host), the machine that runs moves with them at once.
+    type: list
+    elements: dict
+    suboptions:
+      volume:
+        description: Name or id of the disk.
+        type: str
+        required: true
+      storage_pool:
+        description: Name or id of the storage pool, looked for in O(zone).
+        type: str
+        required: true
   networks:
     description:
       - Names or ids of all networks of the machine, the default one first. They are looked for in O(zone).
@@ -104,11 +119,23 @@ options:
     type: list
     elements: str
   user_data:
-    description: Text that the machine can read from its virtual router.
+    description:
+      - Text that the machine can read from its virtual router.
+      - The result's diff has digests of it only.
     type: str
   user_data_name:
     description: Name or id of the registered user data that the machine can read, instead of O(user_data).
     type: str
+  user_data_details:
+    description:
+      - Values of the variables in the user data. They are sent with it; what is not given has no value.
+      - The result's diff has digests of them only.
+    type: dict
+  reset_password:
+    description:
+      - Whether a machine that exists gets a new password, which its template has to take. It has to be stopped.
+      - Reports a change each time.
+    type: bool
   affinity_groups:
     description: Names or ids of the affinity groups. Changing them needs a stopped machine.
     type: list
@@ -123,6 +150,12 @@ options:
   ha_enabled:
     description: Whether it is started again after its host failed.
     type: bool
+  pod:
+    description: Name or id of the pod in which it is started, looked for in O(zone), for administrators.
+    type: str
+  cluster:
+    description: Name or id of the cluster in which it is started, looked for in O(zone) and O(pod), for administrators.
+    type: str
   host:
     description:
       - Name or id of the host to be on, for administrators.
@@ -157,15 +190,21 @@ options:
   dynamic_scaling:
     description: Whether the machine may be scaled while it runs, where zone, template and offering let it.
     type: bool
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the virtual machine. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the virtual machine.
-    type: str
+  assign_from:
+    description:
+      - Where the machine may be instead. From there it is given to O(account) or O(project), with its disks.
+      - It has to be stopped. Its NICs go, and new ones are made in O(networks), or in a network of the new owner.
+    type: dict
+    suboptions:
+      domain:
+        description: Name, path or id of the domain of O(assign_from.account).
+        type: str
+      account:
+        description: Name of the account that has it.
+        type: str
+      project:
+        description: Name or id of the project that has it.
+        type: str
   state:
     description:
       - What the machine shall be.
@@ -173,7 +212,7 @@ options:
       - V(absent) is the same as V(destroyed). Such a machine can be recovered until the server expunges it.
       - V(expunged) removes it for good.
       - V(restarted) always reports a change.
-      - V(reinstalled) gives a machine a new root disk made from its template, and always reports a change.
+      - V(reinstalled) gives a machine a new root disk made from its template or O(template). Always a change.
         Its data disks stay.
     type: str
     choices: [present, absent, started, stopped, restarted, reinstalled, destroyed, expunged]
@@ -182,6 +221,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -217,6 +257,26 @@ EXAMPLES = r"""
     zone: lab
     host: kvm2
 
+- name: Give it to another account
+  cloudwright.cloud.vm:
+    name: db1
+    zone: lab
+    domain: ROOT/customers
+    account: acme
+    assign_from:
+      domain: ROOT
+      account: admin
+    state: stopped
+
+- name: Give it a new password
+  cloudwright.cloud.vm:
+    name: db1
+    zone: lab
+    state: stopped
+    reset_password: true
+  register: reset
+  no_log: true
+
 - name: Remove it for good
   cloudwright.cloud.vm:
     name: web1
@@ -232,7 +292,7 @@ entity:
   returned: success
   type: dict
 password:
-  description: Password of a new machine whose template takes one. Use C(no_log) to keep it out of the output.
+  description: Password that the server made, where the template takes one. Use C(no_log) to keep it out of the output.
   returned: when the server set one
   type: str
 job_id:
@@ -245,28 +305,19 @@ duration:
   type: float
 """
 
-import base64
-
-from ansible_collections.cloudwright.cloud.plugins.module_utils._compare import UNKNOWN
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, State
 from ansible_collections.cloudwright.cloud.plugins.module_utils._machines import (
-    SIZES,
+    aside,
     check,
     details,
     differing,
     disks,
-    ids,
+    elsewhere,
     new_interfaces,
     source,
 )
+from ansible_collections.cloudwright.cloud.plugins.module_utils._vm_fields import FIELDS, RESTORE, START
 
-
-def user_data(found):
-    """What the server shows; it leaves user data out unless asked."""
-    return found.get("userdata", UNKNOWN)
-
-
-START = "startVirtualMachine"
 RECOVER = "recoverVirtualMachine"
 GONE = State(gone=True, goal=("Destroyed",), path={"*": ["destroyVirtualMachine"]})
 ENTITY = Entity(
@@ -280,8 +331,10 @@ ENTITY = Entity(
         "mutually_exclusive": [("networks", "nics"), ("user_data", "user_data_name"), ("disk_offering", "data_disks")]
     },
     prepare=differing,
+    elsewhere=elsewhere,
+    aside=aside,
     derived={"templateid": source, "datadisksdetails": disks, "iptonetworklist": new_interfaces, "details": details},
-    address={"restoreVirtualMachine": {"virtualmachineid": "id"}},
+    address={RESTORE: {"virtualmachineid": "id"}},
     states={
         "present": State(goal=("Running", "Stopped"), path={"Destroyed": [RECOVER]}),
         "absent": GONE,
@@ -297,102 +350,14 @@ ENTITY = Entity(
             goal=("Running",),
             path={"Running": ["rebootVirtualMachine"], "Stopped": [START], "Destroyed": [RECOVER, START]},
         ),
-        "reinstalled": State(always="reinstalled", exists=True, path={"*": ["restoreVirtualMachine"]}),
+        "reinstalled": State(always="reinstalled", exists=True, path={"*": [RESTORE]}),
         "destroyed": GONE,
         "expunged": State(
             gone=True,
             path={"Destroyed": ["expungeVirtualMachine"], "*": [("destroyVirtualMachine", {"expunge": True})]},
         ),
     },
-    fields={
-        "name": {"type": "str"},
-        "display_name": {"type": "str"},
-        "zone": {"type": "str", "ref": "zone", "find": True, "needed": True, "update": False},
-        "template": {"type": "str", "ref": "template", "within": ("zone",), "update": False},
-        "iso": {"type": "str", "use": "task"},
-        "service_offering": {"type": "str", "ref": "service_offering", "needed": True, "shown": False},
-        **dict.fromkeys(SIZES, {"type": "int", "use": "task"}),
-        "disk_offering": {"type": "str", "ref": "disk_offering", "shown": False},
-        "data_disks": {
-            "type": "list",
-            "elements": "dict",
-            "options": {"disk_offering": {"type": "str", "required": True}, "size": {"type": "int"}},
-            "use": "task",
-        },
-        "root_disk_size": {"type": "int", "shown": False},
-        "networks": {
-            "type": "list",
-            "elements": "str",
-            "ref": "network",
-            "within": ("zone", "domain", "account", "project"),
-            "shown": False,
-        },
-        "nics": {
-            "type": "list",
-            "elements": "dict",
-            "options": {
-                "network": {"type": "str", "required": True},
-                "ip_address": {"type": "str"},
-                "mac_address": {"type": "str"},
-            },
-            "use": "task",
-        },
-        "ip_address": {
-            "type": "str",
-            "read": lambda found: ids(found.get("nic"), "ipaddress")[:1],
-            "update": False,
-        },
-        "ssh_key_pairs": {
-            "type": "list",
-            "elements": "str",
-            "api": "keypairs",
-            "no_log": False,
-            "via": "resetSSHKeyForVirtualMachine",
-        },
-        "user_data": {
-            "type": "str",
-            "encode": lambda text: base64.b64encode(text.encode()).decode(),
-            "read": user_data,
-        },
-        "user_data_name": {
-            "type": "str",
-            "ref": "user_data",
-            "api": "userdataid",
-            "within": ("domain", "account", "project"),
-        },
-        "affinity_groups": {
-            "type": "list",
-            "elements": "str",
-            "ref": "affinity_group",
-            "within": ("domain", "account", "project"),
-            "read": lambda found: ids(found.get("affinitygroup")),
-            "via": "updateVMAffinityGroup",
-        },
-        "security_groups": {
-            "type": "list",
-            "elements": "str",
-            "ref": "security_group",
-            "read": lambda found: ids(found.get("securitygroup")),
-        },
-        "group": {"type": "str"},
-        "ha_enabled": {"type": "bool", "api": "haenable", "create": False},
-        "host": {"type": "str", "ref": "host", "within": ("zone",), "shown": False, "along": (START,)},
-        "hypervisor": {"type": "str", "update": False},
-        "keyboard": {"type": "str", "shown": False},
-        "details": {"type": "dict"},
-        "boot_type": {"type": "str", "choices": ["BIOS", "UEFI"], "update": False},
-        "boot_mode": {"type": "str", "choices": ["LEGACY", "SECURE"], "update": False},
-        "delete_protection": {"type": "bool", "create": False},
-        "dynamic_scaling": {
-            "type": "bool",
-            "api": "dynamicscalingenabled",
-            "field": "isdynamicallyscalable",
-            "update": "isdynamicallyscalable",
-        },
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
-    },
+    fields=FIELDS,
 )
 
 if __name__ == "__main__":

@@ -41,22 +41,11 @@ options:
   storage_pool:
     description: Name or id of a storage pool that has a disk of theirs, for administrators.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the virtual machine. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the virtual machine.
-    type: str
-  list_all:
-    description: Whether to return what other accounts own, too, as far as it may be seen.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.info
+  - cloudwright.cloud.fields.owner
+  - cloudwright.cloud.fields.list_all
 """
 
 EXAMPLES = r"""
@@ -75,6 +64,7 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import LISTED
 
 ENTITY = EntityInfo(
     "vm",
@@ -88,10 +78,7 @@ ENTITY = EntityInfo(
         "affinity_group": {"type": "str", "ref": "affinity_group", "within": ("domain", "account", "project")},
         "group": {"type": "str", "ref": "instance_group", "within": ("domain", "account", "project")},
         "storage_pool": {"type": "str", "ref": "storage_pool", "api": "storageid", "within": ("zone",)},
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
-        "list_all": {"type": "bool", "default": False},
+        **LISTED,
     },
 )
 

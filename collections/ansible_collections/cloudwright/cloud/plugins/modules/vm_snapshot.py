@@ -37,15 +37,6 @@ options:
   zone:
     description: Name or id of the zone in which the machine is looked for.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the machine. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the machine.
-    type: str
   state:
     description:
       - What the snapshot shall be.
@@ -58,6 +49,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -92,6 +84,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, State
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED_BESIDE
 
 NAMED = {"vmsnapshotid": "id"}
 ENTITY = Entity(
@@ -124,9 +117,7 @@ ENTITY = Entity(
             "update": False,
         },
         "zone": {"type": "str", "ref": "zone", "use": "scope"},
-        "domain": {"type": "str", "ref": "domain", "find": True, "use": "scope"},
-        "account": {"type": "str", "find": True, "use": "scope"},
-        "project": {"type": "str", "ref": "project", "find": True, "use": "scope"},
+        **OWNED_BESIDE,
     },
 )
 

@@ -26,7 +26,7 @@ options:
   disk_offering:
     description:
       - Name or id of the disk offering. Another one changes what an existing volume gets, also while its machine runs.
-      - Needed to create a new one that is not made from O(snapshot).
+      - Needed to create a new one that is not made from O(snapshot), O(url) or O(path).
     type: str
   size:
     description:
@@ -49,6 +49,20 @@ options:
     description:
       - Name or id of the snapshot whose content the new volume shall hold.
       - Cannot change after creation.
+    type: str
+  url:
+    description: Address from which the server downloads the content of the new volume. Only sent at creation.
+    type: str
+  path:
+    description:
+      - Local file that is sent to the server, instead of O(url).
+      - It is read where the task runs, which is the controller unless the task is delegated. Only sent at creation.
+    type: path
+  format:
+    description: Format of the image of O(url) or O(path), such as V(QCOW2). Only sent at creation.
+    type: str
+  checksum:
+    description: Checksum of that image, with or without its algorithm in braces. Only sent at creation.
     type: str
   vm:
     description:
@@ -73,15 +87,6 @@ options:
   delete_protection:
     description: Whether the volume is protected from being deleted.
     type: bool
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the volume. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the volume.
-    type: str
   forced:
     description: With O(state=absent) or O(state=destroyed), detach the volume from its machine first.
     type: bool
@@ -97,6 +102,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.owner
 """
 
 EXAMPLES = r"""
@@ -113,6 +119,13 @@ EXAMPLES = r"""
     name: web1-restored
     zone: lab
     snapshot: before-upgrade
+
+- name: Have a disk with what a file here holds
+  cloudwright.cloud.volume:
+    name: web1-old
+    zone: lab
+    path: /srv/images/web1-old.qcow2
+    format: QCOW2
 
 - name: Take it from its machine and remove it for good
   cloudwright.cloud.volume:
@@ -142,6 +155,7 @@ duration:
 from ansible_collections.cloudwright.cloud.plugins.module_utils._client import ApiError
 from ansible_collections.cloudwright.cloud.plugins.module_utils._compare import UNKNOWN
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, State
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED
 
 GIB = 2**30
 RESIZE = "resizeVolume"
@@ -179,6 +193,18 @@ def moves(run, volume):
         yield "vm", here, wanted, "attachVolume", {**named, "virtualmachineid": wanted, **device}
 
 
+def brought(params):
+    """Whether a new volume is an image from elsewhere."""
+    return bool(params.get("url") or params.get("path"))
+
+
+def creating(params):
+    """The command that makes a new volume."""
+    if params.get("path"):
+        return "getUploadParamsForVolume"
+    return "uploadVolume" if params.get("url") else "createVolume"
+
+
 def end(command):
     """The way to the end, by way of leaving the machine where the task allows that."""
 
@@ -191,7 +217,13 @@ def end(command):
 
 ENTITY = Entity(
     "volume",
-    create="createVolume",
+    create=creating,
+    sends="path",
+    needs={"mutually_exclusive": [("snapshot", "url", "path")]},
+    derived={
+        "format": lambda run: run.params["format"] if brought(run.params) else None,
+        "checksum": lambda run: run.params["checksum"] if brought(run.params) else None,
+    },
     update="updateVolume",
     delete="deleteVolume",
     ignore=("Expunging", "Expunged"),
@@ -214,6 +246,10 @@ ENTITY = Entity(
         "max_iops": {"type": "int", "via": RESIZE},
         "auto_migrate": {"type": "bool", "use": "task", "along": (RESIZE,)},
         "snapshot": {"type": "str", "ref": "snapshot", "within": ("domain", "account", "project"), "update": False},
+        "url": {"type": "str", "shown": False},
+        "path": {"type": "path", "use": "task"},
+        "format": {"type": "str", "needed": brought, "use": "task"},
+        "checksum": {"type": "str", "use": "task"},
         "vm": {
             "type": "str",
             "ref": "vm",
@@ -233,9 +269,7 @@ ENTITY = Entity(
         "live_migrate": {"type": "bool", "use": "task", "along": ("migrateVolume",)},
         "display_volume": {"type": "bool"},
         "delete_protection": {"type": "bool", "create": False},
-        "domain": {"type": "str", "ref": "domain", "find": True, "update": False},
-        "account": {"type": "str", "find": True, "update": False},
-        "project": {"type": "str", "ref": "project", "find": True, "update": False},
+        **OWNED,
         "forced": {"type": "bool", "use": "task"},
     },
 )

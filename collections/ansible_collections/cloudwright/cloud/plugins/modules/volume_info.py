@@ -30,22 +30,11 @@ options:
   storage_pool:
     description: Name or id of the storage pool, for administrators.
     type: str
-  domain:
-    description: Name, path (as C(ROOT/department)) or id of the domain.
-    type: str
-  account:
-    description: Name of the account that owns the volumes. Needs O(domain).
-    type: str
-  project:
-    description: Name or id of the project that owns the volumes.
-    type: str
-  list_all:
-    description: Whether to return what other accounts own, too, as far as it may be seen.
-    type: bool
-    default: false
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.info
+  - cloudwright.cloud.fields.owner
+  - cloudwright.cloud.fields.list_all
 """
 
 EXAMPLES = r"""
@@ -64,6 +53,7 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import LISTED
 
 ENTITY = EntityInfo(
     "volume",
@@ -78,10 +68,7 @@ ENTITY = EntityInfo(
         "type": {"type": "str", "choices": ["ROOT", "DATADISK"]},
         "state": {"type": "str"},
         "storage_pool": {"type": "str", "ref": "storage_pool", "api": "storageid", "within": ("zone",)},
-        "domain": {"type": "str", "ref": "domain"},
-        "account": {"type": "str"},
-        "project": {"type": "str", "ref": "project"},
-        "list_all": {"type": "bool", "default": False},
+        **LISTED,
     },
 )
 

@@ -20,14 +20,14 @@ import uuid
 from urllib.error import HTTPError
 from urllib.parse import parse_qsl, quote_plus, urlsplit
 
-from ansible_collections.cloudwright.cloud.tests.unit import fake_compute, fake_identity
+from ansible_collections.cloudwright.cloud.tests.unit import fake_compute, fake_hosts, fake_identity
 
 KEY, SECRET = "the-key", "the-secret"
 URL = "http://cloud.test:8080/client/api"
 PAGE = 500
 WIRE = ("command", "response", "apikey", "signatureversion", "expires")
 NUMBERS = {"cpunumber", "cpuspeed", "memory", "disksize", "networkrate", "rootdisksize", "maxconnections"}
-READS = re.compile("^(list|get|query|find)")
+READS = re.compile("^(list|get(?!UploadParams)|query|find)")
 
 
 class Refused(Exception):
@@ -90,6 +90,7 @@ class FakeCloud:
         self.jobs = {}
         self.commands = {}
         self.calls = []
+        self.images = {}  # what forms sent, by the id of what it is for
         self.writable = True
         self.failures = []  # what the next requests meet instead of an answer
         self.page = PAGE
@@ -124,11 +125,28 @@ class FakeCloud:
 
     def open(self, method, url, data=None, headers=None, **_other):
         """Stands in for Request.open."""
+        if urlsplit(url).path.startswith("/upload/"):
+            sent = b"".join(iter(lambda: data.read(4096), b""))
+            return self.take(urlsplit(url).path.rpartition("/")[2], sent, headers)
+        if urlsplit(url).path.startswith("/userdata/"):
+            return io.BytesIO(self.images[urlsplit(url).path.rpartition("/")[2]])
         query = data.decode() if data else urlsplit(url).query
         status, body = self.answer(method, query)
         if status >= 400:
             raise HTTPError(url, status, "refused", {}, io.BytesIO(body))
         return io.BytesIO(body)
+
+    def take(self, ident, body, headers):
+        """A form with an image."""
+        assert self.writable and headers["X-signature"] == f"signed {ident}", "a form is signed, and not for check mode"
+        assert int(headers["Content-Length"]) == len(body)
+        head, _sep, rest = body.partition(b"\r\n\r\n")
+        assert b'filename="' in head
+        self.images[ident] = rest.rpartition(b"\r\n--")[0]
+        if self.images[ident] == b"not an image":
+            body = json.dumps({"errortext": "its content is raw"}).encode()
+            raise HTTPError("upload", 422, "refused", {}, io.BytesIO(body))
+        return io.BytesIO(b"{}")
 
     def answer(self, method, query):
         """One request; returns the HTTP status and the body."""
@@ -393,4 +411,4 @@ def public(kind, entity):
 
 def new_cloud():
     """A fresh server."""
-    return fake_compute.extend(fake_identity.extend(extend(FakeCloud()), Refused))
+    return fake_hosts.extend(fake_compute.extend(fake_identity.extend(extend(FakeCloud()), Refused)))

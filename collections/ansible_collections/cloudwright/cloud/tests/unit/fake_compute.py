@@ -21,7 +21,7 @@ def extend(cloud):
     ):
         cloud.kinds[kind] = {}
         cloud.register(kind, words.split(), {}, start)
-    for teach in (volumes, snapshots, policies, machine_snapshots, images, drives):
+    for teach in (volumes, snapshots, policies, machine_snapshots, images, drives, transfers):
         teach(cloud)
     return cloud
 
@@ -161,3 +161,23 @@ def drives(cloud):
         return cloud.job({"virtualmachine": machine})
 
     cloud.commands.update(attachIso=iso, detachIso=iso)
+
+
+def transfers(cloud):
+    """Images that forms send, and links to them."""
+
+    def ticket(kind):
+        def handler(params):
+            made = cloud.add(kind, {**params, "isready": True})
+            signed = {"signature": f"signed {made['id']}", "expires": "soon", "metadata": "coded"}
+            url = f"http://cloud.test:8080/upload/{made['id']}"
+            return {"getuploadparams": {"id": made["id"], "postURL": url, **signed}}
+
+        return handler
+
+    def link(params):
+        return cloud.job({"template": {"id": params["id"], "url": f"http://cloud.test:8080/userdata/{params['id']}"}})
+
+    for kind, name in (("template", "Template"), ("iso", "Iso"), ("volume", "Volume")):
+        cloud.commands[f"getUploadParamsFor{name}"] = ticket(kind)
+        cloud.commands[f"extract{name}"] = link

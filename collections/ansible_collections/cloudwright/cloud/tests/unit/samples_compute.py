@@ -17,9 +17,24 @@ HOME = {
     "networks": ["guests"],
 }
 
+CONTROLLER = {"driver": "simulator", "address": "10.91.1.9", "port": 623, "username": "root", "password": "simulated"}
+
 MACHINES = [
     ("disk_offering", {"name": "open", "customized": True}),
     ("storage_pool", {"name": "other", **PLACE, "url": "nfs://10.91.0.13/srv/export/other"}),
+    (
+        "network",
+        {
+            "name": "back",
+            "zone": "lab",
+            "network_offering": "DefaultIsolatedNetworkOfferingWithSourceNatService",
+            "gateway": "10.1.40.1",
+            "netmask": "255.255.255.0",
+        },
+    ),
+    ("cluster", {**PLACE, "name": "c9", "cluster": None, "hypervisor": "Simulator"}),
+    ("host", {**PLACE, "name": "idle", "cluster": "c9", "hypervisor": "Simulator", "url": "http://sim/c9/idle"}),
+    ("host_out_of_band", {"name": "idle", "zone": "lab", **CONTROLLER}),
     ("vm", HOME),
     ("vm", {**HOME, "name": "annex"}),
     ("volume", {"name": "kept", "zone": "lab", "disk_offering": "open", "size": 1, "vm": "home"}),
@@ -85,5 +100,51 @@ SAMPLES = {
         "create": {"name": "other", "zone": "lab", "state": "maintenance"},
         "states": ["enabled", "maintenance"],
         "end": {"state": "enabled"},
+    },
+    "vm_nic": {
+        "create": {"vm": "home", "zone": "lab", "network": "back"},
+        "fixed": {"mac_address": "06:00:00:00:00:77"},
+        "called": "back",
+    },
+    "vm_nic_secondary_ip": {
+        "create": {"ip_address": "10.92.0.99", "vm": "home", "zone": "lab"},
+    },
+    "host_ha": {
+        "exists": True,
+        "create": {"name": "sim1", "zone": "lab", "provider": "simulatorhaprovider"},
+        "states": ["disabled", "enabled"],
+        "end": {"state": "disabled"},
+    },
+    "host_out_of_band": {
+        "exists": True,
+        "create": {"name": "sim1", "zone": "lab", **CONTROLLER},
+        "update": {"port": 624},
+        "states": ["disabled", "enabled"],
+        "end": {"state": "disabled"},
+    },
+    "host_power": {
+        "exists": True,
+        "create": {"name": "idle", "zone": "lab", "state": "off"},
+        "states": ["on", "shutdown"],
+        "end": {"state": "on"},
+    },
+    "system_vm": {
+        "exists": True,
+        "unsteady": "its zone starts what is stopped",
+        "create": {"zone": "lab", "type": "consoleproxy", "state": "stopped"},
+        "states": ["started", "stopped"],
+        "end": {"state": "started"},
+        "called": "v-0-VM",
+    },
+    "unmanaged_vm": {
+        "unsteady": "the server has no stranger",
+        "create": {
+            "name": "cycle",
+            "instance": "stranger",
+            "zone": "lab",
+            "cluster": "c1",
+            "service_offering": "tiny",
+        },
+        "end": {"state": "unmanaged"},
     },
 }

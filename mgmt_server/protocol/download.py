@@ -12,7 +12,8 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -23,6 +24,7 @@ REDIRECTS = 5
 DIAL = 15.0  # seconds to reach one address: a firewall that drops packets is told, not waited for
 SILENCE = 60.0  # seconds without a byte
 CHUNK = 1 << 18
+BEGINNING = 1 << 18  # bytes of an image that tell what it is
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers of a server that may answer better later
 CARRIER_NAT = ipaddress.ip_network("100.64.0.0/10")  # not told to be private, and not of the Internet either
 
@@ -31,11 +33,15 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True)
 class Limits:
-    """`allowed`: networks of ours that may be fetched from, as CIDRs. Bytes and seconds of one download."""
+    """`allowed`: networks of ours that may be fetched from, as CIDRs. Bytes and seconds of one download.
+    `authorities`: certificates (PEM) that are trusted besides those of the system.
+    `redirects`: whether a server may name another URL instead."""
 
     allowed: tuple[str, ...] = ()
     size: int = 50 << 30
     seconds: float = 6 * 3600.0
+    authorities: tuple[str, ...] = ()
+    redirects: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,12 @@ class Fetched:
     size: int
     url: str  # after redirects
     modified: str = ""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    content: bytes
+    size: int  # of the whole; 0: the server does not tell
 
 
 def refuse(address: Address, allowed: Sequence[str]) -> str:
@@ -116,33 +128,70 @@ def fetch(
     Raises InvalidValue for a URL that must not be fetched, Failed, and Unavailable for what may pass.
     """
     end = time.monotonic() + limits.seconds
-    first, begun = url, _begun(url, file) if resume else _Begun()
+    for begun in (_begun(url, file) if resume else _Begun(), _Begun()):
+        with _answer(url, limits, begun.headers) as (answer, last):
+            if answer.status == 416 and answer.headers.get("Content-Range") == f"bytes */{begun.size}":
+                return Fetched(begun.size, last)  # all of it was there
+            if answer.status == 416:
+                continue
+            have = _goes_on(answer, begun)
+            if resume and not have:
+                _remember(url, file, answer)
+            size = _store(answer, file, limits, end, progress, have)
+            return Fetched(size, last, answer.headers.get("Last-Modified") or "")
+    raise Failed(f"{shown(url)} answered 416")
+
+
+def peek(url: str, limits: Limits, length: int = BEGINNING) -> Beginning:
+    """The first bytes of what a URL leads to. Raises as `fetch` does."""
+    end = time.monotonic() + SILENCE
+    with _answer(url, limits, {"Range": f"bytes=0-{length - 1}"}) as (answer, _):
+        if answer.status == 416:
+            raise Failed(f"{shown(url)} is empty")
+        part = (answer.headers.get("Content-Range") or "").startswith("bytes 0-")
+        if answer.status == 206 and not part:
+            raise Failed("the server answered with a part that nobody asked for")
+        told = (answer.headers.get("Content-Range") or "").rpartition("/")[2] if answer.status == 206 else ""
+        told = told or answer.headers.get("Content-Length") or ""
+        content = b""
+        while len(content) < length and (piece := answer.read1(length - len(content))):
+            content += piece
+            if time.monotonic() > end:
+                raise Unavailable(f"{shown(url)}: its first {length} bytes did not come within {SILENCE:g} s")
+        size = int(told) if told.isdecimal() else 0
+        if len(content) < min(length, size):
+            raise Unavailable(f"the connection was cut after {len(content)} of {size} bytes")
+        return Beginning(content, size)
+
+
+@contextmanager
+def _answer(url: str, limits: Limits, headers: dict[str, str]) -> Iterator[tuple[http.client.HTTPResponse, str]]:
+    """What a URL answers and where that was, after redirects. 416 only where a part was asked for."""
+    first = url
     for _ in range(REDIRECTS + 1):
         connection, target = _connect(url, limits)
         try:
-            answer = _ask(connection, target, url, begun.headers)
+            answer = _ask(connection, target, url, headers)
             if answer.status in (301, 302, 303, 307, 308):
-                url = urljoin(url, answer.headers.get("Location") or "")
-                continue
-            if answer.status == 416 and answer.headers.get("Content-Range") == f"bytes */{begun.size}":
-                return Fetched(begun.size, url)  # all of it was there
-            if answer.status == 416:
-                begun = _Begun()
+                to = urljoin(url, answer.headers.get("Location") or "")
+                if not limits.redirects:
+                    raise Failed(
+                        f"{shown(url)} leads to {shown(to)}, and nothing is followed here: register that URL, or set "
+                        "store.download.follow.redirects"
+                    )
+                url = to
                 continue
             if answer.status in PASSING:
                 raise Unavailable(f"{shown(url)} answered {answer.status} {answer.reason}")
-            if answer.status not in (200, 206):
+            if answer.status not in (200, 206) and not (answer.status == 416 and headers):
                 raise Failed(f"{shown(url)} answered {answer.status} {answer.reason}")
-            have = _goes_on(answer, begun)
-            if not have:
-                _remember(first, file, answer)
-            size = _store(answer, file, limits, end, progress, have)
-            return Fetched(size, url, answer.headers.get("Last-Modified") or "")
+            yield answer, url
+            return
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"{shown(url)}: {error or type(error).__name__}") from None
         finally:
             connection.close()
-    raise Failed(f"{shown(url)}: more than {REDIRECTS} redirects")
+    raise Failed(f"{shown(first)}: more than {REDIRECTS} redirects")
 
 
 def _note_of(file: Path) -> Path:
@@ -187,9 +236,10 @@ def _connect(url: str, limits: Limits) -> tuple[http.client.HTTPConnection, str]
     if parts.username or parts.password:
         raise InvalidValue("a URL with a user name or password in it is not fetched: others could read it")
     addresses = resolve(parts.hostname, port, limits.allowed)
-    kind = _Secure if parts.scheme == "https" else _Plain
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return kind(parts.hostname, port, addresses), target
+    if parts.scheme == "https":
+        return _Secure(parts.hostname, port, addresses, limits.authorities), target
+    return _Plain(parts.hostname, port, addresses), target
 
 
 class _Plain(http.client.HTTPConnection):
@@ -217,9 +267,15 @@ class _Plain(http.client.HTTPConnection):
 class _Secure(_Plain):
     default_port = 443
 
+    def __init__(self, host: str, port: int, addresses: list[str], authorities: tuple[str, ...]) -> None:
+        super().__init__(host, port, addresses)
+        self.trust = ssl.create_default_context()
+        for authority in authorities:
+            self.trust.load_verify_locations(cadata=authority)
+
     def connect(self) -> None:
         super().connect()
-        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        self.sock = self.trust.wrap_socket(self.sock, server_hostname=self.host)
 
 
 def _ask(
@@ -250,7 +306,7 @@ def _store(
         raise Failed(f"it has {total} bytes: at most {limits.size} are fetched")
     done = have
     with open(file, "ab" if have else "wb") as sink:
-        while piece := answer.read(CHUNK):
+        while piece := answer.read1(CHUNK):  # what there is: one that sends byte by byte must not hide the end
             done += len(piece)
             if done > limits.size:
                 raise Failed(f"it has more than {limits.size} bytes: no more are fetched")

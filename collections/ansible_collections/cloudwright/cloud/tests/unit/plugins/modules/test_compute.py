@@ -1,0 +1,69 @@
+# Copyright (c) Cloudwright Project
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt or https://spdx.org/licenses/GPL-3.0-or-later.html)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules of machines, disks and images do beyond the cycle that all go through."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.cloudwright.cloud.tests.unit.cycle import cycle
+
+SENT = {
+    "template": {"format": "QCOW2", "hypervisor": "Simulator", "os_type": "Other Linux (64-bit)"},
+    "iso": {"os_type": "Other Linux (64-bit)"},
+    "volume": {"format": "QCOW2"},
+}
+
+
+@pytest.mark.parametrize("module", sorted(SENT))
+def test_an_image_of_here_is_sent_once_and_fetched_again(run, tmp_path, module):
+    (tmp_path / "image").write_bytes(b"some blocks" * 9000)
+    options = {"name": "sent", "zone": "lab", **SENT[module]}
+    made = cycle(run, module, **options, path=str(tmp_path / "image"))[1]["entity"]
+    assert run.cloud.images[made["id"]] == (tmp_path / "image").read_bytes()
+    back = {"kind": module, "name": "sent", "zone": "lab", "path": str(tmp_path / "back")}
+    first = cycle(run, "image_download", **back)[1]
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "image").read_bytes() and first["url"].startswith("http:")
+    assert run.ok("image_download", **back, forced=True)["changed"] is True
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["back", "image"]
+
+
+def test_an_image_that_is_refused_says_why_and_leaves_nothing(run, tmp_path):
+    (tmp_path / "image").write_bytes(b"not an image")
+    options = {"name": "bad", "zone": "lab", **SENT["template"], "path": str(tmp_path / "image")}
+    assert "its content is raw (422)" in run("template", **options)["msg"]
+    assert run.ok("template_info", name="bad")["entities"] == []
+    options["path"] = str(tmp_path / "nowhere")
+    assert "No such file" in run("template", **options)["msg"]
+
+
+def test_a_link_alone_is_a_change_each_time(run):
+    link = {"kind": "volume", "name": "kept", "zone": "lab"}
+    for _again in range(2):
+        made = run.ok("image_download", **link)
+        assert made["changed"] and made["url"] and made["path"] is None
+
+
+def test_a_system_vm_is_made_anew_each_time(run):
+    before = run.ok("system_vm_info", zone="lab", type="consoleproxy")["entities"]
+    for _again in range(2):
+        run.ok("system_vm", zone="lab", type="consoleproxy", state="renewed")
+    after = run.ok("system_vm_info", zone="lab", type="consoleproxy")["entities"]
+    assert before[0]["id"] != after[0]["id"]
+
+
+def test_hosts_are_maintained_one_after_the_other_and_those_left_out_are_told(run):
+    hosts = {"hosts": ["idle"], "zone": "lab", "payload": "kernel"}
+    assert run.ok("rolling_maintenance", check=True, **hosts)["changed"] is True
+    assert "startRollingMaintenance" not in run.cloud.calls
+    done = run.ok("rolling_maintenance", **hosts)
+    assert done["changed"] and [h["output"] for h in done["hosts_updated"]] == ["kernel"] and done["job_id"]
+    assert "no host named 'nobody' in zone 'lab'" in run("rolling_maintenance", zone="lab", hosts=["nobody"])["msg"]
+    assert "are empty" in run("rolling_maintenance", hosts=[])["msg"]
+    run.cloud.add("host", {"name": "busy", "zoneid": run.ok("zone_info", name="lab")["entities"][0]["id"]})
+    refused = run("rolling_maintenance", hosts=["busy", "idle"])
+    assert "no room" in refused["msg"] and refused["changed"] is False
+    forced = run.ok("rolling_maintenance", hosts=["busy", "idle"], forced=True)
+    assert [h["hostname"] for h in forced["hosts_skipped"]] == ["busy"] and forced["changed"] is True
+    assert run.ok("rolling_maintenance", hosts=["busy"], forced=True)["changed"] is False
+    assert "hosts_updated" not in run.ok("rolling_maintenance", hosts=["idle"], wait=False)

@@ -1,0 +1,259 @@
+"""Run by test_crash.py as real_host.py is by test_guests.py: the agent dies at boundaries of what it is told, libvirtd
+dies under it, and each comes again as systemd has it.
+
+Usage: python crashes.py FOLDER [BOUNDARY ...]
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import real_host
+from conftest import eventually
+
+from mgmt_server.errors import Failed, Unavailable
+from mgmt_server.protocol.machine import Disk, Machine
+
+
+class Keeper(threading.Thread):
+    """Has the agent run again when it died; notes how it ended."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.file, self.ends = folder, folder / "boundary", []
+        self.stopping = threading.Event()
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        script = Path(__file__).with_name("dying_agent.py")
+        argv = [sys.executable, str(script), str(self.folder / "agent.toml"), str(self.file)]
+        return subprocess.Popen(argv, stderr=(self.folder / "agent.log").open("ab"))
+
+    def run(self) -> None:
+        while not self.stopping.wait(0.05):
+            if self.process.poll() is not None:
+                self.ends.append(self.process.returncode)
+                self.process = self._start()
+
+    def end(self) -> None:
+        self.stopping.set()
+        self.join(10)
+        self.process.kill()
+        self.process.wait()
+
+
+SYSTEMCTL = """#!/bin/sh
+# `systemctl restart`: the daemon ends, its keeper has it run again
+old=$(cat /run/libvirt/qemu/driver.pid)
+kill "$old"
+while kill -0 "$old" || [ "$(cat /run/libvirt/qemu/driver.pid)" = "$old" ]; do sleep 0.1; done 2>/dev/null
+"""
+
+
+class Daemon(threading.Thread):
+    """Has libvirtd run again when it ended, as systemd does; `gate` lets it wait with that."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.process, self.stopping = folder, process, False
+        self.gate = threading.Event()
+        self.gate.set()
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            self.process.wait()
+            self.gate.wait()
+            if self.stopping:
+                return
+            self.process = real_host.start_libvirtd(self.folder)
+
+    def end(self) -> None:
+        self.stopping = True
+        self.process.send_signal(signal.SIGTERM)
+        self.join(20)
+
+
+class Crashes:
+    def __init__(self, story: real_host.Story, keeper: Keeper) -> None:
+        self.story, self.keeper = story, keeper
+
+    def survives(self, command: str, boundary: str, ask: Callable[[], Any]) -> Any:
+        """What is answered although the agent dies there once."""
+        before, began = len(self.keeper.ends), time.monotonic()
+        self.keeper.file.write_text(f"{command} {boundary}")
+        answer = ask()
+        assert self.keeper.ends[before:] == [9] and not self.keeper.file.exists(), (command, boundary)
+        print(f"{command} {boundary}: {time.monotonic() - began:.1f} s", flush=True)
+        return answer
+
+    def states(self) -> dict[str, str]:
+        return {m.name: m.state for m in self.story.kvm.machines(self.story.host)}
+
+    def life(self, machine: Machine, boundary: str) -> None:
+        """A machine's whole life; the agent dies in each command."""
+        story, host, dies = self.story, self.story.host, self.survives
+        for disk in machine.disks:
+            dies("create_disk", boundary, lambda d=disk: story.disks.create_disk(uuid4(), host, d))
+            assert (story.folder / "pool" / disk.name).exists()
+        state = dies("start", boundary, lambda: story.kvm.start(uuid4(), host, machine))
+        assert (state.state, state.uuid) == ("Running", machine.uuid)
+        assert self.states() == {machine.name: "Running"}
+        pid = self.pid(machine)
+        third = Disk(f"third-{boundary}", story.pool, 4 << 20, device=2)
+        story.disks.create_disk(uuid4(), host, third)
+        dies("attach_disk", boundary, lambda: story.kvm.attach_disk(uuid4(), host, machine.name, third))
+        data = machine.disks[1]
+        dies("resize_disk", boundary, lambda: story.disks.resize_disk(uuid4(), host, data, 16 << 20, machine.name))
+        sizes = self.virsh("domblklist", machine.name)
+        assert sizes.count(third.name) == 1, sizes
+        info = self.virsh("domblkinfo", machine.name, str(story.folder / "pool" / data.name))
+        assert str(16 << 20) in info, info
+        assert self.pid(machine) == pid, "the guest runs on, whatever becomes of the agent"
+        dies("stop", boundary, lambda: story.kvm.stop(uuid4(), host, machine.name, True))
+        assert machine.name not in self.virsh("list", "--name").split()
+        dies("forget", boundary, lambda: story.kvm.forget(uuid4(), host, machine.name))
+        assert self.states() == {}
+        for disk in (*machine.disks, third):
+            dies("delete_disk", boundary, lambda d=disk: story.disks.delete_disk(uuid4(), host, d))
+            assert not (story.folder / "pool" / disk.name).exists()
+
+    def libvirtd_dies(self, machine: Machine, libvirtd: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        """kill -9 of libvirtd under a guest: the agent says that it is away, and is right by itself when it is back."""
+        story, host = self.story, self.story.host
+        for disk in machine.disks:
+            story.disks.create_disk(uuid4(), host, disk)
+        assert story.kvm.start(uuid4(), host, machine).state == "Running"
+        pid = self.pid(machine)
+        libvirtd.kill()
+        libvirtd.wait()
+        for ask in (self.states, lambda: story.kvm.reboot(uuid4(), host, machine.name)):
+            try:
+                ask()
+                raise AssertionError("answered without libvirt")
+            except (Unavailable, Failed) as error:
+                assert "libvirt" in str(error), error
+        libvirtd = real_host.start_libvirtd(story.folder)
+        began = time.monotonic()
+        assert eventually(lambda: self._quietly(self.states) == {machine.name: "Running"}, 30)
+        print(f"libvirtd killed and back: right again after {time.monotonic() - began:.1f} s", flush=True)
+        assert self.pid(machine) == pid and not self.keeper.ends[self.before :], "neither guest nor agent ended"
+        story.kvm.stop(uuid4(), host, machine.name, True)
+        story.kvm.forget(uuid4(), host, machine.name)
+        assert self.states() == {}
+        return libvirtd
+
+    def libvirtd_dies_amid_start(self, machine: Machine, daemon: Daemon) -> None:
+        """kill -9 of libvirtd before it knows of QEMU's process: the next one would hold the machine for good."""
+        story, host = self.story, self.story.host
+        status = Path("/run/libvirt/qemu") / f"{machine.name}.xml"
+        for disk in machine.disks:
+            story.disks.create_disk(uuid4(), host, disk)
+        for _ in range(60):  # there is no process for a few ms of each start
+            daemon.gate.clear()
+            starting = threading.Thread(target=lambda: self._quietly(self._starts(machine)))
+            starting.start()
+            eventually(lambda: b"<domstatus" in _read(status), 30, every=0.001)
+            daemon.process.kill()
+            daemon.process.wait()
+            caught = b"pid='0'" in _read(status)
+            daemon.gate.set()
+            starting.join(130)
+            began = time.monotonic()
+            state = eventually(lambda: self._quietly(self._starts(machine)), 60)
+            said = f"libvirtd killed amid a start, {'without' if caught else 'with'} a process: runs after"
+            print(f"{said} {time.monotonic() - began:.1f} s", flush=True)
+            assert (state.state, len(self.qemus(machine))) == ("Running", 1), state
+            story.kvm.stop(uuid4(), host, machine.name, True)
+            if caught:
+                break
+        assert caught, "never killed before there was a process"
+        assert "is started anew without that" in (story.folder / "agent.log").read_text()
+        assert not list(status.parent.glob("*.left")) and self.states() == {machine.name: "Stopped"}
+
+    def _starts(self, machine: Machine) -> Callable[[], Any]:
+        return lambda: self.story.kvm.start(uuid4(), self.story.host, machine)
+
+    before = 0
+
+    def _quietly(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except Unavailable:
+            return None
+
+    def virsh(self, *words: str) -> str:
+        return real_host.sh("virsh", "-q", "-c", "qemu:///system", *words)
+
+    def qemus(self, machine: Machine) -> list[int]:
+        found = []
+        for each in Path("/proc").iterdir():
+            if each.name.isdigit():
+                words = (each / "cmdline").read_bytes().split(b"\0") if (each / "cmdline").exists() else []
+                if words[0].startswith(b"/usr/bin/qemu") and f"guest={machine.name},debug-threads=on".encode() in words:
+                    found.append(int(each.name))
+        return found
+
+    def pid(self, machine: Machine) -> int:
+        (found,) = self.qemus(machine)
+        return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()[:1000]
+    except OSError:
+        return b""
+
+
+def main(folder: Path, boundaries: list[str]) -> None:
+    libvirtd = real_host.prepare(folder)
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "systemctl").write_text(SYSTEMCTL)
+    (tools / "systemctl").chmod(0o755)
+    os.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+    link = real_host.serve(folder)
+    real_host.configure(folder, link, False)
+    keeper = Keeper(folder)
+    real_host.start_agent = lambda _: keeper.process
+    story = real_host.Story(folder, link, False)
+    keeper.start()
+    crashes = Crashes(story, keeper)
+    try:
+        story.joined()
+        machine = story.stored()
+        for disk in machine.disks:
+            story.disks.delete_disk(uuid4(), story.host, disk)
+        for boundary in boundaries:
+            crashes.life(replace(machine, uuid=str(uuid4())), boundary)
+        crashes.before = len(keeper.ends)
+        libvirtd = crashes.libvirtd_dies(machine, libvirtd)
+        daemon = Daemon(folder, libvirtd)
+        crashes.libvirtd_dies_amid_start(machine, daemon)
+        daemon.end()
+        libvirtd = real_host.start_libvirtd(folder)
+        print(f"{len(keeper.ends)} deaths of the agent")
+    finally:
+        keeper.end()
+        for name in crashes.virsh("list", "--name").split():
+            crashes.virsh("destroy", name)
+        libvirtd.send_signal(signal.SIGTERM)
+        libvirtd.wait(20)
+        link.stop()
+    print("done")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(__file__))
+    main(Path(sys.argv[1]), sys.argv[2:])
