@@ -11,8 +11,9 @@ from sqlalchemy import select, update
 from mgmt_server.db import now, reading, write
 from mgmt_server.jobs.rows import JobRow
 from mgmt_server.model.event import Alert, Event
+from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedFault, SimulatedMachine
-from tests.api.test_ha import BMC, host_of, look, lose, row, timeline, watched, zone  # noqa: F401
+from tests.api.test_ha import BMC, alone, host_of, look, lose, row, timeline, watched, zone  # noqa: F401
 from tests.api.test_vm import deploy
 from tests.cloud import Refused
 
@@ -61,6 +62,10 @@ def switched_off():
 def stays(vm, host):
     after = row(vm.uuid)
     return (after.state, after.host_id) == ("Running", host.id) and set(running_on(vm)) <= {host.uuid}
+
+
+def hastate(cloud, host):
+    return cloud.ask("listHostHAResources", hostid=host.uuid)["hostha"][0]["hastate"]
 
 
 def content():
@@ -187,3 +192,61 @@ def test_a_clusters_own_choice_wins_and_no_other_word_is_taken(cloud, zone, gues
     prove(cloud, zone, "heartbeat")
     later(cloud, host, OLD)
     assert row(vm.uuid).host_id != host.id
+
+
+def test_both_switches_nobody_off_while_no_sign_of_life_could_prove_it(cloud, zone, guest):
+    vm, host = guest
+    watched(cloud, host)
+    prove(cloud, zone, "both")
+    alone(host)
+    lose(cloud, host, seconds=OLD)
+    look(cloud)
+    assert stays(vm, host) and switched_off() == [] and running_on(vm) == [host.uuid]
+    assert "no other host that is up shares storage with it" in content()
+    prove(cloud, zone, "power")
+    later(cloud, host, OLD)
+    assert switched_off() == [host.id] and row(vm.uuid).host_id != host.id
+
+
+@pytest.mark.parametrize(
+    ("policy", "controller", "shared", "state"),
+    [
+        ("either", False, True, "Available"),
+        ("either", True, False, "Available"),
+        ("power", False, True, "Ineligible"),
+        ("power", True, False, "Available"),
+        ("heartbeat", True, False, "Ineligible"),
+        ("heartbeat", False, True, "Available"),
+        ("both", True, False, "Ineligible"),
+        ("both", False, True, "Ineligible"),
+        ("both", True, True, "Available"),
+    ],
+)
+def test_a_host_that_lacks_what_the_policy_needs_is_ineligible(cloud, zone, policy, controller, shared, state):
+    with reading() as session:
+        host = session.scalar(select(Host))
+    prove(cloud, zone, policy)
+    if not shared:
+        alone(host)
+    assert watched(cloud, host, controller=controller)["hastate"] == state
+
+
+def test_eligibility_follows_the_policy_and_the_controller(cloud, zone):
+    with reading() as session:
+        host = session.scalar(select(Host))
+    assert watched(cloud, host)["hastate"] == "Available"
+    alone(host)
+    look(cloud)
+    assert hastate(cloud, host) == "Available", "its controller would tell"
+    prove(cloud, zone, "both")
+    look(cloud)
+    assert hastate(cloud, host) == "Ineligible"
+    with reading() as session:
+        told = session.scalar(select(Event.description).where(Event.description.contains("to Ineligible")))
+    assert told.endswith("from Available to Ineligible: nothing could prove that it is dead as ha.proof asks")
+    prove(cloud, zone, "power")
+    look(cloud)
+    assert hastate(cloud, host) == "Available"
+    cloud.job("disableOutOfBandManagementForCluster", clusterid=zone["cluster"])
+    look(cloud)
+    assert hastate(cloud, host) == "Ineligible"

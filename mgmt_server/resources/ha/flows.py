@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.jobs import Job
+from mgmt_server.model.ha import OutOfBand
 from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool, PoolHost
 from mgmt_server.resources.ha import rows
+from mgmt_server.resources.ha.hosts import could_prove, policy_of
 from mgmt_server.resources.outofband import rows as controllers
 
 
@@ -38,8 +42,16 @@ def _switched(tx: Session, host_id: int, enabled: bool) -> None:
 
 
 def eligible(tx: Session, host: Host) -> bool:
-    """Whether something could ever prove that the host is dead: a controller, or storage that others see too."""
-    if controllers.is_on(tx, host, controllers.row_of(tx, host.id)):
-        return True
-    shared = select(Pool.id).join(PoolHost, PoolHost.pool_id == Pool.id).where(PoolHost.host_id == host.id)
-    return tx.scalar(shared.where(Pool.scope != "HOST", Pool.removed.is_(None)).limit(1)) is not None
+    """Whether what is taken for a proof could ever be had of the host."""
+    return any(found for _, found in provable(tx, Host.id == host.id))
+
+
+def provable(tx: Session, *which: ColumnElement[bool]) -> Iterator[tuple[Host, bool]]:
+    """Hosts, each with whether it could be proven dead: by a controller, or storage that others see too, or both."""
+    controller = exists().where(OutOfBand.host_id == Host.id, OutOfBand.enabled, OutOfBand.removed.is_(None))
+    shared = exists().where(
+        PoolHost.host_id == Host.id, Pool.id == PoolHost.pool_id, Pool.scope != "HOST", Pool.removed.is_(None)
+    )
+    for host, power, life in tx.execute(select(Host, controller, shared).where(*which).order_by(Host.id)):
+        tells = power and controllers.above_lets(tx, host, controllers.SWITCHED)
+        yield host, could_prove(policy_of(host), tells, life)

@@ -196,15 +196,23 @@ def proof_of(case: Case, signs: Signs, policy: str) -> str:
     return " and ".join(p for p in (off, old) if p)
 
 
+def could_prove(policy: str, power: bool, life: bool) -> bool:
+    """Whether a policy can ever be met, where a controller tells of the power, and shared storage of signs of life."""
+    enough = {"power": power, "heartbeat": life, "both": power and life}
+    return enough.get(policy, power or life)
+
+
 def judged(tx: Session, host_id: int, case: Case, signs: Signs) -> str:
     """dead, fence or wait."""
     host = tx.get_one(Host, host_id, populate_existing=True)
     if not _is_lost(host):
         return "wait"
     row = rows.kept(tx, host_id)
-    policy = _policy(host)
+    policy = policy_of(host)
     fresh = signs.youngest is not None and signs.youngest < case.old / 2
-    if signs.power not in ("", "Off") and rows.is_on(tx, host) and policy != "heartbeat" and not fresh:
+    # without a sign of life that can grow old, `both` is never met: its machines would be off for nothing
+    useful = policy != "heartbeat" and (policy != "both" or signs.youngest is not None)
+    if signs.power not in ("", "Off") and rows.is_on(tx, host) and useful and not fresh:
         rows.note(row, "fencing")
         rows.move(tx, host, row, "Fencing", "it is switched off")
         return "fence"
@@ -225,7 +233,7 @@ def _gone_for(host: Host) -> float:
     return (now() - host.disconnected).total_seconds() if host.disconnected else 0.0
 
 
-def _policy(host: Host) -> str:
+def policy_of(host: Host) -> str:
     return PROOF.text(Scope("Cluster", host.cluster_id))
 
 
@@ -266,7 +274,7 @@ def fence(call: UUID, host_id: int, case: Case, signs: Signs) -> Signs:
 def fenced(tx: Session, host_id: int, case: Case, signs: Signs) -> str:
     host = tx.get_one(Host, host_id, populate_existing=True)
     row = rows.kept(tx, host_id)
-    if proof_of(case, signs, _policy(host)) and _is_lost(host):
+    if proof_of(case, signs, policy_of(host)) and _is_lost(host):
         return "dead"
     off = signs.power == "Off"
     why = "it is off, and nothing else proves that it is dead" if off else "it could not be switched off"

@@ -25,6 +25,7 @@ INTERVAL = Setting(
     "kvm.ha.activity.check.interval", "Seconds between two looks at a host that is lost", default="10", least=1
 )
 LONGEST = timedelta(minutes=5)
+UNPROVABLE = f"nothing could prove that it is dead as {hosts.PROOF.name} asks"
 
 
 @every(INTERVAL.number, "ha.hosts")
@@ -32,6 +33,7 @@ def look() -> None:
     with reading() as session:
         gone = list(session.scalars(_worth_a_look()))
         back = session.scalar(_recovered().limit(1)) is not None or session.scalar(_alerts().limit(1)) is not None
+        back = back or bool(_no_more_provable(session))
     for number in gone:
         write(_queue, number)
     if back:
@@ -48,6 +50,12 @@ def _worth_a_look() -> Any:
 def _recovered() -> Any:
     watched = HostHa.enabled & HostHa.state.not_in(("Available", "Disabled"))
     return select(HostHa.host_id).join(Host, Host.id == HostHa.host_id).where(Host.state == "Up", watched)
+
+
+def _no_more_provable(session: Session) -> list[int]:
+    """Hosts that are well, and would never be proven dead: what takes part in a proof went, or another is asked for."""
+    watched = exists().where(HostHa.host_id == Host.id, HostHa.enabled, HostHa.state == "Available")
+    return [host.id for host, found in flows.provable(session, watched, Host.state == "Up") if not found]
 
 
 def _alerts() -> Any:
@@ -72,7 +80,9 @@ def _patience(since: datetime | None) -> timedelta:
 
 
 def settle(tx: Session) -> None:
-    """Hosts that are back: available again, and nothing told of them any more."""
+    """Hosts that are back: available again, and nothing told of them any more. And who cannot be proven dead."""
+    for host_id in _no_more_provable(tx):
+        rows.move(tx, tx.get_one(Host, host_id), rows.kept(tx, host_id), "Ineligible", UNPROVABLE)
     for number in list(tx.scalars(_recovered())):
         host, row = tx.get_one(Host, number), rows.kept(tx, number)
         if row.state == "Ineligible":
