@@ -14,17 +14,35 @@ from mgmt_server.api.context import Context
 from mgmt_server.api.listing import Rows
 from mgmt_server.db import Base, reading, write
 from mgmt_server.db.prepared import put
+from mgmt_server.errors import ApiError
 from mgmt_server.jobs import Accepted
 from mgmt_server.jobs.flow import endings
 from mgmt_server.jobs.rows import JobRow
 from mgmt_server.model.event import Event
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import Caller
+
+EXPOSED = Setting(
+    "expose.errors.to.user",
+    "Whether all users read why something failed as root administrators do: with hosts and pools",
+)
 
 
 def answer(
     caller: Caller, asked: Command, sent: Mapping[str, str], correlation: str = "", simulator: bool = False
 ) -> dict[str, Any]:
-    """What stands under the response's name. Raises ApiError."""
+    """What stands under the response's name. Raises ApiError, which names hosts and pools to whoever may know them."""
+    try:
+        return _answer(caller, asked, sent, correlation, simulator)
+    except ApiError as failure:
+        if failure.inventory and (caller.is_root or EXPOSED.flag()):
+            failure.args = (failure.inventory,)
+        raise
+
+
+def _answer(
+    caller: Caller, asked: Command, sent: Mapping[str, str], correlation: str, simulator: bool
+) -> dict[str, Any]:
     if asked.reads:
         with reading() as session:
             ctx, result = call(caller, session, asked, sent, correlation, simulator)

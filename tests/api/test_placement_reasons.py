@@ -5,7 +5,9 @@
 import pytest
 from sqlalchemy import select
 
+from mgmt_server.api import execute
 from mgmt_server.db import reading
+from mgmt_server.errors import NoCapacity
 from mgmt_server.model.host import Host
 from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.storage import Pool
@@ -32,6 +34,27 @@ def test_users_read_the_reason_in_words_and_root_reads_the_hosts(cloud, zone):
     assert cloud.ask("queryAsyncJobResult", user="ann", jobid=job)["jobresult"]["errortext"] == to_root
     events = cloud.ask("listEvents", listall=True, type="VM.CREATE", level="ERROR")["event"]
     assert events and not any("east-h" in e["description"] for e in events)
+
+
+def test_what_is_refused_at_the_call_is_told_to_each_as_he_may_read_it_too(cloud, zone, monkeypatch):
+    def refuse(*_):
+        raise NoCapacity("no storage can take it", inventory="no pool can take it: pool shared lacks 5 MiB")
+
+    monkeypatch.setattr(execute, "_answer", refuse)
+    cloud.account("ann", domain="/a/")
+    cloud.account("boss", kind=2, domain="/a/")
+
+    def told(user):
+        with pytest.raises(Refused) as no:
+            cloud.ask("listZones", user=user)
+        return no.value.text
+
+    assert told("admin").endswith("pool shared lacks 5 MiB")
+    assert {told("ann"), told("boss")} == {"no storage can take it"}
+    monkeypatch.undo()
+    cloud.ask("updateConfiguration", name="expose.errors.to.user", value="true")
+    monkeypatch.setattr(execute, "_answer", refuse)
+    assert told("ann") == told("admin")
 
 
 def test_the_explanation_lists_each_host_and_pool_with_rule_and_numbers(cloud, zone):

@@ -370,6 +370,16 @@ def test_an_offering_whose_tags_the_pool_lacks_needs_a_move(cloud, zone):
     assert disk(volume)[0] == other
 
 
+def test_the_refusal_of_a_move_names_a_disabled_pool_that_would_do(cloud, zone):
+    other = second_pool(zone, "ssd", tags="ssd")
+    volume = create(cloud, zone, storageid=zone["pool"])
+    fast = cloud.ask("createDiskOffering", name="ssd", disksize=5, tags="ssd")["diskoffering"]["id"]
+    cloud.ask("updateStoragePool", id=other, enabled=False)
+    with pytest.raises(Refused, match="pool ssd is Disabled"):
+        cloud.job("changeOfferingForVolume", id=volume["id"], diskofferingid=fast, automigrate=True)
+    assert shown(cloud, volume)["state"] == "Ready"
+
+
 def test_no_disk_of_a_simulated_pool_is_left_over(cloud, zone):
     vm = deploy(cloud, zone)
     one, two = create(cloud, zone, virtualmachineid=vm["id"]), create(cloud, zone, storageid=zone["pool"])

@@ -6,16 +6,13 @@ from typing import Any
 
 import orjson
 
+from mgmt_server.api.execute import EXPOSED
 from mgmt_server.api.view import View, only, shown
 from mgmt_server.jobs.rows import OPEN, JobRow, Node
 from mgmt_server.model.account import Account, Domain, User
-from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMIN
 
 STATUS = {"done": 1, "failed": 2}
-EXPOSED = Setting(
-    "expose.errors.to.user", "Whether all users read why a job failed as root administrators do: with hosts and pools"
-)
 
 
 def _status(state: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -57,10 +59,15 @@ def places_for(tx: Session, vm: Vm, host: Host, *, stays: bool) -> dict[int, int
         fixed = hypervisors.moves_disks(host.hypervisor) if vm.state == "Running" else ""
         if fixed:
             raise InvalidValue(f"The disk {volume.name} would have to move, and {fixed}: shut the machine down first")
-        near = pools.usable(tx, vm.zone_id, vm.account_id)
-        near = [p for p in near if not stays or pools.reachable(p, host)]
-        fitting = [p for p in near if not pools.why_not(p, space)]
+        usable = pools.usable(tx, vm.zone_id, vm.account_id)
+        fitting = [p for p in _near(usable, host, stays) if not pools.why_not(p, space)]
         if not fitting:
-            raise sites.no_room(volume, near, space)
+            asked = pools.with_closed(tx, vm.zone_id, usable, [space])
+            raise sites.no_room(volume, _near(asked, host, stays), space)
         found[volume.id] = min(fitting, key=lambda p: not pools.reachable(p, host)).id
     return found
+
+
+def _near(found: Sequence[Pool], host: Host, stays: bool) -> list[Pool]:
+    """Pools with which a machine can go on on a host, where it stays there."""
+    return [p for p in found if not stays or pools.reachable(p, host)]

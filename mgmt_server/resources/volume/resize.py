@@ -85,10 +85,11 @@ def pool_for(tx: Session, volume_id: int, change: Change) -> int | None:
     vm = tx.get(Vm, volume.vm_id) if volume.vm_id is not None else None
     hosts = sites.hosts_for(tx, vm) if vm is not None else sites.hosts_in(tx, volume.zone_id, pool.hypervisor)
     space = replace(space, size=change.size)
-    for candidate in pools.usable(tx, volume.zone_id, volume.account_id):
+    usable = pools.usable(tx, volume.zone_id, volume.account_id)
+    for candidate in usable:
         if not pools.why_not(candidate, space) and any(pools.reachable(candidate, h) for h in hosts):
             return candidate.id
-    raise sites.no_room(volume, pools.usable(tx, volume.zone_id, volume.account_id), space, bool(hosts))
+    raise sites.no_room(volume, pools.with_closed(tx, volume.zone_id, usable, [space]), space, bool(hosts))
 
 
 def begin(tx: Session, volume_id: int, vm_id: int | None, change: Change) -> Resize:
