@@ -38,7 +38,11 @@ def words(tags: str | None) -> tuple[str, ...]:
 
 def host_tags(offering: ServiceOffering, template: Template | None) -> tuple[str, ...]:
     """The tags that a machine needs of its host."""
-    return tuple(dict.fromkeys((*words(offering.host_tag), *words(template and template.tag))))
+    return both_tags(offering.host_tag, template and template.tag)
+
+
+def both_tags(of_offering: str | None, of_template: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*words(of_offering), *words(of_template))))
 
 
 def machine_comes(tx: Session, vm: Vm) -> None:
@@ -70,7 +74,8 @@ def _machine(tx: Session, vm: Vm, sign: int) -> None:
         return
     tags: tuple[str, ...] = ()
     if limits.HOST_TAGS.words():
-        tags = words(tx.scalar(select(ServiceOffering.host_tag).where(ServiceOffering.id == vm.service_offering_id)))
+        rows = select(ServiceOffering.host_tag, Template.tag).outerjoin(Template, Template.id == vm.template_id)
+        tags = both_tags(*tx.execute(rows.where(ServiceOffering.id == vm.service_offering_id)).one())
     limits.take(tx, vm.account_id, tags=tags, user_vm=sign, cpu=sign * vm.cpus, memory=sign * vm.memory)
 
 

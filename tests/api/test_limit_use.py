@@ -149,6 +149,59 @@ def test_what_is_on_tagged_hosts_and_storage_is_limited_apart(cloud, ids, zone):
     assert {key for key in mine(ids) if not key.endswith("/")} == {"volume/ssd", "primary_storage/ssd"}
 
 
+def test_the_tag_of_a_machines_template_counts_as_one_of_its_host(cloud, ids, zone):
+    cloud.ask("updateConfiguration", name="resource.limit.host.tags", value="gpu,licence")
+
+    def tag(tx):
+        tx.scalar(select(ServiceOffering).where(ServiceOffering.name == "Small Instance")).host_tag = "gpu,fast"
+        tx.execute(update(Host).values(tags="gpu,fast,licence"))
+
+    def apart():
+        with db.reading() as session:
+            assert recount.wrong(session) == ([], []), "a recount finds the same"
+        return {key: used for key, used in mine(ids).items() if not key.endswith("/")}
+
+    db.write(tag)
+    place = {"domainid": domain_id("/a/b/"), "account": "ann"}
+    of_offering = {"user_vm/gpu": 1, "cpu/gpu": 1, "memory/gpu": 512}
+    of_template = {"user_vm/licence": 1, "cpu/licence": 1, "memory/licence": 512}
+    cloud.ask("updateTemplate", id=zone["template"], templatetag="licence")
+    vm = deploy(cloud, zone)
+    assert apart() == of_offering | of_template
+    cloud.ask("updateResourceLimit", resourcetype=0, max=1, tag="licence", **place)
+    with pytest.raises(Refused, match="user_vm with tag licence for the account ann"):
+        deploy(cloud, zone)
+    plain = another_template(zone)
+    assert deploy(cloud, zone, templateid=plain, startvm=False)
+    cloud.job("restoreVirtualMachine", user="ann", virtualmachineid=vm, templateid=plain)
+    assert apart() == {key: 2 * used for key, used in of_offering.items()}, "it is of another template now"
+    again = deploy(cloud, zone)
+    with pytest.raises(Refused, match="user_vm with tag licence"):
+        cloud.job("restoreVirtualMachine", user="ann", virtualmachineid=vm, templateid=zone["template"])
+    cloud.job("destroyVirtualMachine", user="ann", id=again)
+    assert apart() == {key: 2 * used for key, used in of_offering.items()}
+
+
+def another_template(zone):
+    """The same image without a tag: its id."""
+
+    def make(tx):
+        first = tx.scalars(select(Template).where(Template.uuid == zone["template"])).one()
+        image = tx.scalars(select(TemplateOnStore).where(TemplateOnStore.template_id == first.id)).one()
+        made = [
+            type(row)(**{c.key: getattr(row, c.key) for c in row.__table__.columns if c.key not in ("id", "uuid")})
+            for row in (first, image)
+        ]
+        made[0].name, made[0].tag = "plain", None
+        tx.add(made[0])
+        tx.flush()
+        made[1].template_id = made[0].id
+        tx.add(made[1])
+        return made[0].uuid
+
+    return db.write(make)
+
+
 def test_templates_and_their_images_count_until_they_are_gone(cloud, ids, zone):
     with db.reading() as session:
         sent = {"ostypeid": session.scalar(select(OsType.uuid).limit(1)), "zoneid": zone["zone"], "format": "QCOW2"}

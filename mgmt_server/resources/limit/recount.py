@@ -99,12 +99,15 @@ def _add(session: Session, found: Found, type: str, rows: Any) -> None:
 
 def _machines(session: Session, found: Found, accounts: Sequence[int] | None) -> None:
     counts = Vm.reserved if counted.RUNNING_ONLY.flag() else Vm.state.not_in(counted.GONE)
-    columns = (Vm.account_id, ServiceOffering.host_tag, func.count(), func.sum(Vm.cpus), func.sum(Vm.memory))
-    rows = select(*columns).join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
-    rows = rows.where(Vm.kind == "User", Vm.removed.is_(None), counts, _of(Vm.account_id, accounts))
+    apart = (Vm.account_id, ServiceOffering.host_tag, Template.tag)
+    rows = select(*apart, func.count(), func.sum(Vm.cpus), func.sum(Vm.memory))
+    rows = rows.join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
+    rows = rows.outerjoin(Template, Template.id == Vm.template_id).where(
+        Vm.kind == "User", Vm.removed.is_(None), counts, _of(Vm.account_id, accounts)
+    )
     limited = set(limits.HOST_TAGS.words())
-    for account, tags, *sums in session.execute(rows.group_by(Vm.account_id, ServiceOffering.host_tag)):
-        for tag in ("", *(t for t in words(tags) if t in limited)):
+    for account, of_offering, of_template, *sums in session.execute(rows.group_by(*apart)):
+        for tag in ("", *(t for t in counted.both_tags(of_offering, of_template) if t in limited)):
             for type, amount in zip(("user_vm", "cpu", "memory"), sums, strict=True):
                 found[account, type, tag] += int(amount or 0)
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from mgmt_server.allocation import counted
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
 from mgmt_server.api.parameters import Operate, Use
@@ -156,7 +157,9 @@ def exchange(tx: Session, vm_id: int, source_id: int, disk_offering_id: int | No
     tx.execute(free.execution_options(synchronize_session=False))
     tx.expire(old)
     add_root(tx, vm, root)
+    counted.machine_goes(tx, vm)  # a template's tag may be limited apart
     vm.template_id, vm.os_type_id = source.id, source.os_type_id or vm.os_type_id
+    counted.machine_comes(tx, vm)
     if source.format == "ISO":
         vm.iso_id = source.id
     vm.password = first_password(source, None)
