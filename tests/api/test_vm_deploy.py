@@ -222,6 +222,19 @@ def test_groups_firmware_planner_and_tags(cloud, zone):
         assert no.value.status == 431 and said in no.value.text
 
 
+def test_a_planner_that_a_user_names_is_as_if_not_sent(cloud, zone):
+    cloud.account("ann")
+    vm = deploy(cloud, zone, user="ann", deploymentplanner="UserDispersingPlanner", startvm=False)
+    cloud.job("startVirtualMachine", user="ann", id=vm["id"], deploymentplanner="no such planner")
+    with reading() as session:
+        row = session.scalar(select(Vm).where(Vm.uuid == vm["id"]))
+        assert "deployment_planner" not in row.details and row.state == "Running"
+    for user, shown in (("ann", False), ("admin", True)):
+        for name in ("deployVirtualMachine", "startVirtualMachine"):
+            (api,) = cloud.ask("listApis", user=user, name=name)["api"]
+            assert ("deploymentplanner" in {p["name"] for p in api["params"]}) is shown, (user, name)
+
+
 def test_a_disk_that_was_a_root_disk_is_one_again_and_outlives_a_failure(cloud, zone):
     vm = deploy(cloud, zone)
     (root,) = cloud.ask("listVolumes", virtualmachineid=vm["id"])["volume"]
