@@ -12,13 +12,19 @@ from mgmt_server.model.tenancy import Internal
 
 
 class SimulatedMachine(Internal, Base):
-    """A machine on a simulated host. `call` is the last call that changed it: a repeat of it has no second effect."""
+    """A machine on a simulated host. `call` is the last call that changed it: a repeat of it has no second effect.
+
+    A host does not know of others: one that is told to start what another one runs, starts it. Both run it then, the
+    older one as `beside`, and `doubled` counts for good how often that was.
+    """
 
     __tablename__ = "simulated_machine"
 
     name: Mapped[str] = mapped_column(String(100), unique=True)
     host: Mapped[str] = mapped_column(String(40), index=True)  # uuid
     machine: Mapped[str] = mapped_column(String(40))  # the machine's uuid
+    beside: Mapped[str] = mapped_column(String(40), default="", index=True)  # uuid of a host that runs it as well
+    doubled: Mapped[int] = mapped_column(default=0)  # how often one host started it while another one ran it
     state: Mapped[str] = mapped_column(String(20))  # Running, Stopped
     cpus: Mapped[int] = mapped_column(default=1)
     memory: Mapped[Bytes] = mapped_column(default=0)

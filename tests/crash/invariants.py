@@ -82,9 +82,15 @@ def _pools(session: Session) -> list[str]:
 
 
 def _machines(session: Session) -> list[str]:
-    there = {m.name: m for m in session.scalars(select(SimulatedMachine)) if m.host}  # else snapshots in its disks
+    machines = list(session.scalars(select(SimulatedMachine)))
+    there = {m.name: m for m in machines if m.host}  # else snapshots in its disks
     hosts = {row.id: row.uuid for row in session.execute(select(Host.id, Host.uuid))}
-    told = []
+    told = [f"{m.name} was started on a host while another one ran it" for m in machines if m.doubled]
+    told += [f"{m.name} runs on two hosts" for m in machines if m.beside and m.state == "Running"]
+    running = [m for m in machines if m.state == "Running"]
+    for kind, held in (("disk", Counter(d for m in running for d in m.disks)),
+                       ("MAC", Counter(n for m in running for n in m.nics))):  # fmt: skip
+        told += [f"{n} machines run with the {kind} {name}" for name, n in held.items() if n > 1]
     known = {}
     for vm in _alive(session, Vm):
         name = vm.instance
@@ -102,12 +108,11 @@ def _machines(session: Session) -> list[str]:
 def _disks(session: Session) -> list[str]:
     pools = {row.id: row.uuid for row in session.execute(select(Pool.id, Pool.uuid))}
     wanted = Counter((pools[v.pool_id], v.path) for v in _alive(session, Volume) if v.pool_id and v.path)
+    twice = [f"{n} volumes are the disk {name}" for (_, name), n in wanted.items() if n > 1]
     wanted.update((pools[t.pool_id], t.name) for t in _alive(session, TemplateOnPool))
     there = Counter((d.pool, d.name) for d in session.scalars(select(SimulatedDisk)))
-    told = [
-        f"disk {name} is in the pool {n} times, not {wanted[name]}" for name, n in there.items() if n != wanted[name]
-    ]
-    return told + [f"disk {name} is not in its pool" for name in wanted.keys() - there.keys()]
+    told = [f"disk {name} in the pool {pool} is nobody's" for pool, name in there.keys() - wanted.keys()]
+    return twice + told + [f"disk {name} is not in its pool" for _, name in wanted.keys() - there.keys()]
 
 
 def _addresses(session: Session) -> list[str]:
@@ -129,6 +134,10 @@ def _addresses(session: Session) -> list[str]:
     told += [f"address {number} is on {n} NICs" for number, n in used.items() if n > 1]
     macs = Counter(n.mac for n in nics if n.removed is None)
     told += [f"the MAC {mac} is on {n} NICs" for mac, n in macs.items() if n > 1]
+    held_nics = [n for n in nics if n.removed is None and n.address and n.traffic != "Control"]
+    places = Counter((n.network_id, n.address) for n in held_nics)
+    places.update((n.network_id, n.address) for n in second)
+    told += [f"{n} NICs of the network {net} have {address}" for (net, address), n in places.items() if n > 1]
     for address in session.scalars(select(Address)):
         if (address.state != "Free") != (address.id in used) and address.network_id is None:
             told.append(f"address {address.address} is {address.state}, on {used[address.id]} NICs")
@@ -141,8 +150,12 @@ def _addresses(session: Session) -> list[str]:
 def _vnets(session: Session) -> list[str]:
     told = []
     networks = {n.id: n for n in _alive(session, Network)}
-    held = {v.network_id: v.tag for v in session.scalars(select(Vnet).where(Vnet.network_id.is_not(None)))}
-    for number, tag in held.items():
+    tags = [(v.network_id, v.tag) for v in session.scalars(select(Vnet).where(Vnet.network_id.is_not(None)))]
+    held = {number for number, _ in tags}
+    mine = [n for n in networks.values() if n.guest_type == "Isolated" and n.broadcast]
+    used = Counter((n.physical_network_id, n.broadcast) for n in mine)
+    told += [f"{n} networks have {broadcast}" for (_, broadcast), n in used.items() if n > 1]
+    for number, tag in tags:
         network = networks.get(number)
         if network is None or (network.broadcast or "").rpartition("/")[2] != str(tag):
             told.append(f"VLAN {tag} is held by network {number}, which does not use it")

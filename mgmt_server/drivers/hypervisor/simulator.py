@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import Session
 
@@ -89,7 +89,7 @@ class Simulator:
         with around("machines", host), reading() as session:
             rows = session.execute(
                 select(SimulatedMachine.name, SimulatedMachine.machine, SimulatedMachine.state).where(
-                    SimulatedMachine.host == host.uuid
+                    or_(SimulatedMachine.host == host.uuid, SimulatedMachine.beside == host.uuid)
                 )
             )
             return [MachineState(n, u, s, _port_of(n) if s == "Running" else 0) for n, u, s in rows]
@@ -202,6 +202,8 @@ def _start(tx: Session, call: str, host: str, machine: Machine) -> None:
         "created": now(),
         "name": machine.name,
         "host": host,
+        "beside": "",
+        "doubled": 0,
         "machine": machine.uuid,
         "state": "Running",
         "cpus": machine.cpus,
@@ -225,7 +227,10 @@ def _starting(lite: bool, names: tuple[str, ...]) -> Sent:
     made = made.values(to_send(table.c, names))
     old, new = table.c, made.excluded if lite else made.inserted
     repeated = old.call == new.call
+    elsewhere = ~repeated & (old.state == "Running") & (old.host != new.host)
     changes = {
+        "doubled": old.doubled + case((elsewhere, 1), else_=0),
+        "beside": case((elsewhere, old.host), else_=old.beside),
         "starts": old.starts + case((repeated | ((old.state == "Running") & (old.host == new.host)), 0), else_=1),
         "state": case((repeated, old.state), else_="Running"),
         "host": case((repeated, old.host), else_=new.host),
@@ -240,8 +245,19 @@ def _starting(lite: bool, names: tuple[str, ...]) -> Sent:
 
 def _stop(tx: Session, call: str, host: str, name: str) -> None:
     table = SimulatedMachine
-    running = update(table).where(table.name == name, table.host == host, table.call != call)
-    tx.execute(running.values(state="Stopped", call=call).execution_options(synchronize_session=False))
+    running = update(table).where(table.name == name, table.host == host, table.beside == "", table.call != call)
+    stopped = running.values(state="Stopped", call=call).execution_options(synchronize_session=False)
+    if not changed(tx.execute(stopped)):
+        leave(tx, host, table.name == name, table.call != call)
+
+
+def leave(tx: Session, host: str, *which: Any) -> None:
+    """Machines that run on the host and on another one run only there from now on."""
+    table = SimulatedMachine
+    here = update(table).where(table.host == host, table.beside != "", *which)
+    there = update(table).where(table.beside == host, *which)
+    for gone in (there.values(beside=""), here.ordered_values((table.host, table.beside), (table.beside, ""))):
+        tx.execute(gone.execution_options(synchronize_session=False))
 
 
 def _reboot(tx: Session, call: str, host: str, name: str) -> bool:
@@ -254,10 +270,10 @@ def _reboot(tx: Session, call: str, host: str, name: str) -> bool:
 
 
 def _forget(tx: Session, host: str, name: str) -> None:
-    """A machine's snapshots are in its disks, and stay: the row holds them, on no host."""
+    """A machine's snapshots are in its disks, and stay: the row holds them, on no host. So does what must never be."""
     table = SimulatedMachine
     row = tx.scalar(select(table).where(table.name == name, table.host == host, table.state != "Running"))
-    if row is not None and row.points:
+    if row is not None and (row.points or row.doubled):
         row.host = ""
     elif row is not None:
         gone = delete(table).where(table.id == row.id, table.state != "Running")
@@ -339,6 +355,8 @@ def _revert(tx: Session, call: str, host: HostRef, machine: Machine, point: str)
     if row.call != call:
         kept = row.points[point]
         disks.restore(tx, kept["disks"])
+        if row.state == "Running" and row.host != host.uuid:
+            row.beside, row.doubled = row.host, row.doubled + 1
         row.state, row.host, row.call = "Running" if kept["memory"] else "Stopped", host.uuid, call
     return row.state
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from mgmt_server.db import after_commit, now, reading, write
 from mgmt_server.drivers.hypervisor import HostRef, faults
 from mgmt_server.drivers.hypervisor.faults import around
+from mgmt_server.drivers.hypervisor.simulator import leave
 from mgmt_server.drivers.power import Controller
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedFault, SimulatedMachine
@@ -42,6 +43,7 @@ def switch(tx: Session, host: str, action: str) -> None:
     if number is None:
         return
     if action != "ON":
+        leave(tx, host)
         running = update(SimulatedMachine).where(SimulatedMachine.host == host)
         tx.execute(running.values(state="Stopped").execution_options(synchronize_session=False))
     gone = delete(SimulatedFault).where(SimulatedFault.failure == OFF, SimulatedFault.host_id == number)

@@ -318,6 +318,8 @@ def upgrade() -> None:
         sa.Column("removed", MOMENT, nullable=True),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("host", sa.String(length=40), nullable=False),
+        sa.Column("beside", sa.String(length=40), nullable=False),
+        sa.Column("doubled", sa.Integer(), nullable=False),
         sa.Column("machine", sa.String(length=40), nullable=False),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("cpus", sa.Integer(), nullable=False),
@@ -336,6 +338,7 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
+    op.create_index(op.f("ix_simulated_machine_beside"), "simulated_machine", ["beside"], unique=False)
     op.create_index(op.f("ix_simulated_machine_host"), "simulated_machine", ["host"], unique=False)
     op.create_table(
         "timer",
