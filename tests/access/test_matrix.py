@@ -172,6 +172,20 @@ def test_a_command_is_for_its_roles_and_never_breaks(world, rows):
     assert not wrong, "\n".join(wrong[:20])
 
 
+def test_who_may_not_call_is_told_the_same_whatever_a_parameter_names(world, rows):
+    """A disabled user and nobody at all, with each parameter that names something: what is there and what is not."""
+    told, began = [], world.calls
+    for command in ALL.values():
+        for p in entity_parameters(command) if not command.anonymous else ():
+            base = request(world, rows, command, "ann", but=p.name)
+            values = (new_uuid(), rows[p.entity][0].uuid, str(rows[p.entity][-1].id))
+            for nobody in ("gone", None):
+                got = [world.ask(nobody, base | {p.name: value}) for value in values]
+                if {a.status for a in got} != {401} or len({a.text for a in got}) != 1:
+                    told.append(f"{command.name} {p.name} by {nobody or 'nobody'}: {[(a.status, a.text) for a in got]}")
+    assert world.calls > began and not told, "\n".join(told[:20])
+
+
 def test_names_of_foreign_accounts_and_domains_say_no_more_than_missing_ones(world, rows):
     """account, domainid and projectid, which name whose a thing shall be or of whom a list is."""
     told = []
@@ -234,6 +248,7 @@ def test_lists_are_not_empty_for_those_whose_it_is(world):
         ("ann", {"vm-ann"}),
         ("dom", {"vm-ann", "vm-bob"}),
         ("pam", {"vm-ann", "vm-bob"}),
+        ("res", {"vm-ann", "vm-bob"}),
         ("sib", set()),
     ):
         got = world.ask(caller, {"command": "listVirtualMachines", "listall": "true"})

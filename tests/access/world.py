@@ -45,6 +45,7 @@ WHO: dict[str, tuple[int, str, str]] = {
     "dom": (2, "/a/b/", ""),  # administrator of the domain
     "pam": (2, "/a/", ""),  # of the one above
     "sib": (2, "/a/s/", ""),  # of one beside
+    "res": (3, "/a/", ""),  # resource administrator of the one above
     "eve": (0, "/c/", ""),  # a stranger
     "rex": (1, "/", "Read-Only Admin - Default"),
     "admin": (1, "/", ""),
@@ -77,7 +78,7 @@ def directory(tx: Any, kind: Any, owner: Account) -> None:
     row(tx, kind, owner, hostname="127.0.0.1", port=9)
 
 
-def row(tx: Any, kind: Any, owner: Account, **values: Any) -> Any:
+def row(tx: Any, kind: Any, owner: Account, /, **values: Any) -> Any:
     """A row of any kind, its columns filled with what fits their types."""
     given = {"account_id": owner.id, "domain_id": owner.domain_id} | values
     for column in kind.__table__.columns:
