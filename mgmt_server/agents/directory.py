@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server import db
@@ -19,6 +20,8 @@ from mgmt_server.protocol.link import Enroll, Enrolled, Hello
 from mgmt_server.protocol.machine import HostFacts
 
 MOST_EPOCH = 1 << 53
+links: list[Callable[[str], None]] = []  # the links of this process: each closes an agent's connection, if it has it
+REPLACED = "The agent is not known here (any more), or its certificate was replaced: enrol it again"
 
 
 def enroll(authority: Authority, message: Enroll, servers: tuple[str, ...], peer: str = "") -> Enrolled:
@@ -56,7 +59,7 @@ def renew(authority: Authority, identity: Identity, csr: str, peer: str = "") ->
         raise NotPermitted(f"Certificates are not renewed here ({AUTOMATIC.name}): enrol {identity.name} again")
     addresses = _reached_at(identity.name, peer)
     certificate, serial = authority.sign(csr, identity.role, identity.uuid, identity.name, addresses=addresses)
-    _issued(identity.uuid, serial, certificate)
+    _issued(identity.uuid, identity.serial, serial, certificate)
     return {"certificate": certificate, "ca": authority.pem}
 
 
@@ -67,16 +70,34 @@ def provide(authority: Authority, uuid: str, csr: str, held: str) -> str:
     """
     with db.reading() as session:
         row = session.scalar(select(Agent).where(Agent.uuid == uuid, Agent.removed.is_(None)))
-    if row is None or held not in (row.serial, row.next_serial):
-        raise NotPermitted("The agent is not known here (any more), or its certificate was replaced: enrol it again")
+    if row is None:
+        raise NotPermitted(REPLACED)
     certificate, serial = authority.sign(csr, row.kind, uuid, row.name, addresses=_reached_at(row.name, row.address))
-    _issued(uuid, serial, certificate, serial=held)
+    _issued(uuid, held, serial, certificate)
     return certificate
 
 
-def _issued(uuid: str, next_serial: str, certificate: str, **more: str) -> None:
-    values = {"next_serial": next_serial, **life_of(certificate), **more}
-    db.write(lambda tx: tx.execute(update(Agent).where(Agent.uuid == uuid).values(values)))
+def _issued(uuid: str, held: str, next_serial: str, certificate: str) -> None:
+    """Whoever holds a certificate that was replaced or revoked gets no new one, be it over a link from before."""
+    values = {"serial": held, "next_serial": next_serial, **life_of(certificate)}
+    good = or_(Agent.serial == held, Agent.next_serial == held)
+    mine = update(Agent).where(Agent.uuid == uuid, Agent.removed.is_(None), good)
+    if not db.write(lambda tx: db.changed(tx.execute(mine.values(values)))):
+        raise NotPermitted(REPLACED)
+
+
+def holder(session: Session, serial: str) -> Agent | None:
+    """The agent that a certificate with this serial lets in."""
+    good = or_(Agent.serial == serial, Agent.next_serial == serial)
+    return session.scalar(select(Agent).where(good, Agent.removed.is_(None)))
+
+
+def revoke(tx: Session, agent: int, serial: str) -> str:
+    """Have a certificate open nothing any more; the agent's uuid. Its connection ends, on whichever node it is."""
+    for column in (Agent.serial, Agent.next_serial):
+        tx.execute(update(Agent).where(Agent.id == agent, column == serial).values({column: ""}))
+    tx.execute(update(Agent).where(Agent.id == agent).values(node=""))
+    return tx.get_one(Agent, agent).uuid
 
 
 def _cluster_of(agent: str) -> tuple[Scope, ...]:
@@ -175,3 +196,9 @@ def known(kind: str = "host") -> list[tuple[str, str, str, str, HostFacts | None
 def remove(uuid: str) -> None:
     """The agent is no longer welcome: its certificates are refused from now on."""
     db.write(lambda tx: tx.execute(update(Agent).where(Agent.uuid == uuid).values(removed=db.now(), node="")))
+
+
+def cut(agent: str) -> None:
+    """End the connection of an agent, if this process has it."""
+    for disconnect in links:
+        disconnect(agent)

@@ -79,11 +79,13 @@ class Link(Asking):
         self._thread = threading.Thread(target=self._run, args=(ready,), name="link", daemon=True)
         self._thread.start()
         ready.result()
+        directory.links.append(self.disconnect)
 
     def stop(self) -> None:
         """Close all connections; agents go to another node, or come back."""
         if self._thread is None:
             return
+        directory.links.remove(self.disconnect)
         self._loop.call_soon_threadsafe(self._ending.set)
         self._thread.join()
         self._thread = None
@@ -146,8 +148,8 @@ class Link(Asking):
         }
 
     def disconnect(self, agent: str) -> None:
-        """Close the agent's connection, for example because it was removed."""
-        self._loop.call_soon_threadsafe(self._drop, agent, wire.REFUSED, "removed")
+        """Close the agent's connection, for example because its certificate was revoked."""
+        self._loop.call_soon_threadsafe(self._drop, agent, wire.REFUSED, "no longer let in")
 
     # --- in the event loop ------------------------------------------------------------------------------------------
 

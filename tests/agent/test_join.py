@@ -35,6 +35,9 @@ from mgmt_server.protocol import link as wire
 from mgmt_server.protocol.link import Hello, Report, Request, Welcome, pack, unpack
 from mgmt_server.resources.setting import values
 
+# the agent is stopped while it waits to dial again
+DIALLING = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
 
 def context_of(authority: ca.Authority, role: str, uuid: str, folder: Path, validity: timedelta = timedelta(days=365)):
     """What somebody with a certificate of that role would use."""
@@ -196,6 +199,35 @@ def test_enrolling_again_keeps_the_uuid_and_ends_the_old_certificate(link: Link,
 def test_removed_agent_is_refused(link: Link, enrolled: config.Config) -> None:
     directory.remove(enrolled.uuid)
     assert talk(link, client_context(enrolled), hello(enrolled.uuid))[0] == wire.REFUSED
+
+
+@DIALLING
+def test_a_revoked_certificate_is_cut_refused_and_not_renewed(link: Link, host: FakeHost) -> None:
+    eventually(link.connected)
+    identity = link.authority.identify(ssl.PEM_cert_to_DER_cert(host.config.certificate.read_text()))
+    key = serialization.load_pem_private_key(host.config.key.read_bytes(), None)
+    with db.reading() as session:
+        number = directory.holder(session, identity.serial).id
+    directory.cut(db.write(directory.revoke, number, identity.serial))
+    eventually(lambda: not link.connected())
+    code, reason = talk(link, client_context(host.config), hello(host.uuid))
+    assert code == wire.REFUSED and "replaced by a newer one" in reason
+    with pytest.raises(NotPermitted, match="enrol it again"):  # over a link from before
+        directory.renew(link.authority, identity, make_csr(key, "x"))
+    with db.reading() as session:
+        row = session.scalars(select(Agent)).one()
+    assert (row.serial, row.next_serial, row.node) == ("", "", "")
+
+
+@DIALLING
+def test_a_link_on_another_node_ends_when_its_certificate_is_revoked(link: Link, host: FakeHost) -> None:
+    """Nobody tells that node: it looks by itself."""
+    eventually(link.connected)
+    identity = link.authority.identify(ssl.PEM_cert_to_DER_cert(host.config.certificate.read_text()))
+    with db.reading() as session:
+        number = directory.holder(session, identity.serial).id
+    db.write(directory.revoke, number, identity.serial)
+    eventually(lambda: not link.connected())
 
 
 def test_renewal(link: Link, enrol: Enrol) -> None:

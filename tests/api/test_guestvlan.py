@@ -104,3 +104,30 @@ def test_vlans_that_others_have_are_not_dedicated(cloud, physical, taker):
         assert no.value.status == 431
     with pytest.raises(Refused, match="dedicated to an account"):
         cloud.ask("updatePhysicalNetwork", id=physical, vlan="100-101")
+
+
+def test_each_vlan_is_listed_with_who_has_it(cloud, physical, taker):
+    dedicate(cloud, physical, "102-103")
+    tag = taker("eve")
+    found = cloud.ask("listGuestVlans", physicalnetworkid=physical)
+    assert found["count"] == 6 and [v["vlan"] for v in found["guestvlan"]] == [str(n) for n in range(100, 106)]
+    by_tag = {v["vlan"]: v for v in found["guestvlan"]}
+    taken, kept = by_tag[str(tag)], by_tag["102"]
+    assert taken["allocationstate"] == "Allocated" and [n["name"] for n in taken["network"]] == ["n"]
+    assert taken["isdedicated"] is False and "account" not in taken
+    assert (kept["allocationstate"], kept["isdedicated"], kept["network"]) == ("Free", True, [])
+    assert (kept["account"], kept["domainpath"], kept["zonename"]) == ("ann", "ROOT/a", "east")
+    assert kept["physicalnetworkid"] == physical and kept["physicalnetworkname"] == "n"
+    assert isinstance(kept["id"], int) and cloud.ask("listGuestVlans", id=kept["id"])["guestvlan"] == [kept]
+    (only,) = cloud.ask("listGuestVlans", allocatedonly=True, zoneid=kept["zoneid"])["guestvlan"]
+    assert only == taken and cloud.ask("listGuestVlans", vnet=tag)["guestvlan"] == [taken]
+    assert [v["vlan"] for v in cloud.ask("listGuestVlans", keyword="10", page=2, pagesize=4)["guestvlan"]] == [
+        "104",
+        "105",
+    ]
+    assert cloud.ask("listGuestVlans", vnet=99) == {}
+    with pytest.raises(Refused, match="is no VLAN or VNI"):
+        cloud.ask("listGuestVlans", vnet="x")
+    with pytest.raises(Refused) as no:
+        cloud.ask("listGuestVlans", user="ann")
+    assert no.value.status == 432

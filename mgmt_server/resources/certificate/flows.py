@@ -1,4 +1,4 @@
-"""A new certificate for a host's agent, without a person on the host."""
+"""Certificates: a new one for a host's agent without a person on the host, one for a service, and one that ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from mgmt_server.agents import ca, directory
+from mgmt_server.agents import ca, directory, issued
+from mgmt_server.agents.issued import Issued, Wanted
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
@@ -29,3 +30,22 @@ def ref(tx: Session, host_id: int) -> HostRef:
 def sign(call: UUID, host: HostRef, wanted: CertificateRequest) -> str:
     """A repeat signs once more: the one before has gone nowhere."""
     return directory.provide(ca.load(), host.agent, wanted.csr, wanted.serial)
+
+
+def issue(job: Job, _: int, wanted: Wanted) -> None:
+    made = job.call(certify, wanted)
+    job.answer(certificate=made.certificate, **({"privatekey": made.key} if made.key else {}))
+
+
+def certify(call: UUID, wanted: Wanted) -> Issued:
+    """A repeat makes another one: nobody has seen the one before."""
+    return issued.issue(ca.load(), wanted)
+
+
+def revoke(job: Job, agent: int, serial: str) -> None:
+    job.call(cut, job.write(directory.revoke, agent, serial))
+
+
+def cut(call: UUID, agent: str) -> None:
+    """On this node at once; another's link looks by itself for agents that are not its own any more."""
+    directory.cut(agent)

@@ -1,6 +1,8 @@
-"""VLANs of a physical network that the networks of one account keep for themselves."""
+"""Guest VLANs of physical networks: who has each, and those that the networks of one account keep for themselves."""
 
 from __future__ import annotations
+
+import re
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,7 +19,7 @@ from mgmt_server.model.network import Network
 from mgmt_server.model.tenancy import ROOT
 from mgmt_server.model.zone import GuestVlanRange, PhysicalNetwork, Vnet, Zone
 from mgmt_server.resources.checks import alone, tag_ranges
-from mgmt_server.resources.guestvlan.views import guest_vlan_view
+from mgmt_server.resources.guestvlan.views import guest_vlan_view, vlan_view
 from mgmt_server.resources.physicalnetwork.flows import done
 
 
@@ -98,6 +100,33 @@ def list_vlans(
     return found.where(
         Account.name == account if account else None,
         PhysicalNetwork.zone_id == zoneid.id if zoneid is not None else None,
+    )
+
+
+@command("listGuestVlans", roles=ROOT, answers=vlan_view)
+def list_guest_vlans(
+    ctx: Context,
+    id: int | None = None,
+    physicalnetworkid: Use[PhysicalNetwork] | None = None,
+    zoneid: Use[Zone] | None = None,
+    vnet: str | None = None,
+    allocatedonly: bool = False,
+) -> Rows:
+    """List the VLANs and VNIs that guest networks may take, which of them have one, and for whom some are kept.
+
+    id: this one alone, by the number that the list tells
+    physicalnetworkid: those of this physical network
+    zoneid: those of this zone
+    vnet: this VLAN or VNI
+    allocatedonly: only those that a network has
+    """
+    tag = vnet.strip() if vnet is not None else None
+    if tag is not None and not re.fullmatch("[0-9]{1,8}", tag):
+        raise InvalidValue(f"vnet={tag[:50]} is no VLAN or VNI: send its number")
+    found = Rows(vlan_view).where(id=id, physical_network_id=physicalnetworkid, tag=int(tag) if tag else None)
+    return found.where(
+        PhysicalNetwork.zone_id == zoneid.id if zoneid is not None else None,
+        Vnet.network_id.is_not(None) if allocatedonly else None,
     )
 
 
