@@ -1,5 +1,7 @@
 """Where machines go: planners, thresholds, limits of hypervisors, other hosts when one fails."""
 
+import re
+
 import pytest
 from sqlalchemy import select, update
 
@@ -280,6 +282,12 @@ def test_a_host_that_fails_to_start_a_machine_is_not_the_last(cloud, zone):
     assert vm["state"] == "Running"
     after = used()
     assert sum(a != before[name] for name, a in after.items()) == 1, "two hosts hold nothing of it"
+    found = cloud.ask("listAlerts", type="8")["alert"]
+    told = [
+        re.search(r"did not start on (\S+) and is tried on (\S+): .*no power", a["description"]).groups() for a in found
+    ]
+    (one, two), (same, last) = sorted(told, key=lambda each: each[1] == vm["hostname"])
+    assert two == same and last == vm["hostname"] and len({one, two, last}) == 3, "operators know whom to look at"
     with reading() as session:
         assert session.scalar(select(SimulatedMachine.host).where(SimulatedMachine.machine == vm["id"]))
         disks = session.scalars(select(Volume.path).where(Volume.path.is_not(None), Volume.removed.is_(None))).all()

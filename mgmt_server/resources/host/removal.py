@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
@@ -15,14 +16,17 @@ from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError, Failed, InUse
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.host import RESOURCE_STATES, Host
-from mgmt_server.model.storage import Pool
+from mgmt_server.model.storage import Pool, TemplateOnPool
 from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
+from mgmt_server.protocol.machine import Disk
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.host import rows
 from mgmt_server.resources.host.maintenance import machines_of
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.template.caches import needed
 from mgmt_server.resources.vm import flows as vm_flows
 from mgmt_server.resources.vm.release import spoken
+from mgmt_server.resources.volume.places import Place, gone
 
 log = logging.getLogger("cloudwright.hosts")
 
@@ -35,7 +39,10 @@ def remove(host: Host, forced: bool, destroying: bool) -> None:
     if destroying:
         for number in write(_destroyed_with, host.id):
             _expunge(number)
+        _clear(host, _remains)
         write(_lose_disks, host.id)
+    _clear(host, _copies)
+    _forget(host)
     write(_vanish, host.id)
 
 
@@ -67,9 +74,13 @@ def _check(tx: Session, host_id: int, forced: bool, destroying: bool) -> list[in
     return [vm.id for vm in there]
 
 
+def _local_pools(host_id: int) -> Select[tuple[int]]:
+    return select(Pool.id).where(Pool.host_id == host_id, Pool.scope == "HOST", Pool.removed.is_(None))
+
+
 def _local_disks(tx: Session, host_id: int) -> list[Volume]:
-    local = select(Pool.id).where(Pool.host_id == host_id, Pool.scope == "HOST", Pool.removed.is_(None))
-    return list(tx.scalars(select(Volume).where(Volume.pool_id.in_(local), Volume.removed.is_(None))))
+    mine = select(Volume).where(Volume.pool_id.in_(_local_pools(host_id)), Volume.removed.is_(None))
+    return list(tx.scalars(mine))
 
 
 def _stop(host: Host, number: int) -> None:
@@ -102,12 +113,55 @@ def _destroyed_with(tx: Session, host_id: int) -> list[int]:
 
 def _expunge(number: int) -> None:
     plan = write(vm_flows.begin_expunge, number)
-    for gone in plan.disks:
-        try:
-            disks.delete_disk(uuid4(), gone.host, gone.disk)
-        except ApiError as error:
-            log.warning("the disk %s stays on %s: %s", gone.disk.name, gone.host.name, error)
+    for left in plan.disks:
+        _delete(left)
     write(vm_flows.expunged, number)
+
+
+def _delete(left: Place) -> None:
+    try:
+        disks.delete_disk(uuid4(), left.host, left.disk)
+    except ApiError as error:
+        log.warning("the disk %s stays on %s: %s", left.disk.name, left.host.name, error)
+
+
+def _clear(host: Host, what: Callable[[Session, int], list[Place]]) -> None:
+    """Nobody looks after files of a removed host. One that is lost cannot be asked to delete them."""
+    for left in write(what, host.id) if host.state == "Up" else ():
+        _delete(left)
+
+
+def _remains(tx: Session, host_id: int) -> list[Place]:
+    """Files of disks that are lost with the host."""
+    return [left for volume in _local_disks(tx, host_id) if (left := gone(tx, volume)) is not None]
+
+
+def _copies(tx: Session, host_id: int) -> list[Place]:
+    """Templates on its local storage."""
+    host = storage.ref(tx.get_one(Host, host_id))
+    rows = select(TemplateOnPool, Pool).join(Pool, Pool.id == TemplateOnPool.pool_id)
+    found = tx.execute(rows.where(TemplateOnPool.pool_id.in_(_local_pools(host_id)), ~needed())).all()
+    return [Place(host, Disk(copy.name, storage.as_seen(pool), copy.size)) for copy, pool in found]
+
+
+def _forget(host: Host) -> None:
+    """No machine of ours stays defined there."""
+    if host.state != "Up":
+        return
+    reference = storage.ref(host)
+    try:
+        there = [m for m in dispatch.machines(reference) if m.state == "Stopped" and m.uuid]
+        ours = write(_ours, [m.uuid for m in there])
+        for name in (m.name for m in there if m.uuid in ours):
+            dispatch.forget(uuid4(), reference, name)
+    except ApiError as error:
+        log.warning("machines stay defined on %s: %s", host.name, error)
+
+
+def _ours(tx: Session, uuids: list[str]) -> set[str]:
+    """Those of machines that were let go are their owners'."""
+    mine = Vm.removed.is_(None) | (Vm.state == "Expunging")
+    return set(tx.scalars(select(Vm.uuid).where(Vm.uuid.in_(uuids), mine)))
 
 
 def _lose_disks(tx: Session, host_id: int) -> None:
@@ -119,6 +173,8 @@ def _lose_disks(tx: Session, host_id: int) -> None:
 
 def _vanish(tx: Session, host_id: int) -> None:
     host = tx.get_one(Host, host_id, with_for_update=True, populate_existing=True)
+    copies = delete(TemplateOnPool).where(TemplateOnPool.pool_id.in_(_local_pools(host_id)))
+    tx.execute(copies.execution_options(synchronize_session=False))
     if not rows.vanish(tx, host):
         raise Failed(f"{host.machines} machine(s) are on host {host.name}: they came meanwhile; try again")
     last = select(Vm).where(Vm.host_id == host_id, Vm.removed.is_(None), Vm.state == "Stopped")

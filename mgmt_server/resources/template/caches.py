@@ -109,13 +109,15 @@ def unused(tx: Session) -> list[tuple[int, str]]:
     if not CLEAN.flag():
         return []
     rows = select(Template.id, Template.uuid).join(TemplateOnPool, TemplateOnPool.template_id == Template.id)
-    rows = rows.where(Template.removed.is_not(None), ~_needed())
+    rows = rows.where(Template.removed.is_not(None), ~needed())
     return [(number, uuid) for number, uuid in tx.execute(rows.distinct())]
 
 
-def _needed() -> ColumnElement[bool]:
+def needed() -> ColumnElement[bool]:
+    """Copies on which disks stand, also such as were let go with their machine, or that drives hold."""
     mine = Volume.template_id == TemplateOnPool.template_id, Volume.pool_id == TemplateOnPool.pool_id
-    disks = select(Volume.id).where(*mine, Volume.removed.is_(None)).correlate(TemplateOnPool).exists()
+    there = Volume.removed.is_(None) | (Volume.state != "Expunged")
+    disks = select(Volume.id).where(*mine, there).correlate(TemplateOnPool).exists()
     drives = select(Vm.id).where(Vm.iso_id == TemplateOnPool.template_id, Vm.removed.is_(None))
     return disks | drives.correlate(TemplateOnPool).exists()
 
@@ -142,7 +144,7 @@ def leftovers(tx: Session, template_id: int) -> list[Leftover]:
         return []
     rows = select(TemplateOnPool, Pool).join(Pool, Pool.id == TemplateOnPool.pool_id)
     found = []
-    for row, pool in tx.execute(rows.where(TemplateOnPool.template_id == template_id, ~_needed())).all():
+    for row, pool in tx.execute(rows.where(TemplateOnPool.template_id == template_id, ~needed())).all():
         disk = Disk(row.name, storage.as_seen(pool), row.size)
         if pool.removed is not None:
             found.append(Leftover(row.id, None, disk))

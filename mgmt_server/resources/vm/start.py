@@ -19,6 +19,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import STATES, VOLUME_STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Machine, MachineState, Nic
+from mgmt_server.resources.alert.telling import tell
 from mgmt_server.resources.isodrive.drive import Disc, disc_of
 from mgmt_server.resources.network.nics import nics_of
 from mgmt_server.resources.storage import rows as storage
@@ -196,14 +197,18 @@ def doubt(tx: Session, vm_id: int) -> None:
 
 
 def retry(tx: Session, vm_id: int, options: Options, host: HostRef, refusal: Refusal) -> tuple[Plan, Options]:
-    """Give up one host and take another. Raises what the host said where there is no other to try."""
-    number = tx.scalars(select(Host.id).where(Host.uuid == host.uuid)).one()
-    options = replace(options, failed=(*options.failed, (number, refusal.text)))
+    """Give up one host and take another, and tell operators. Raises what the host said where there is no other."""
+    row = tx.scalars(select(Host).where(Host.uuid == host.uuid)).one()
+    options = replace(options, failed=(*options.failed, (row.id, refusal.text)))
     if options.host_id is not None or len(options.failed) >= RETRIES.number():
         raise refusal.error()
     abandon(tx, vm_id, options)
     tx.expire_all()
-    return begin(tx, vm_id, options), options
+    plan = begin(tx, vm_id, options)
+    where = {"zone_id": row.zone_id, "pod_id": row.pod_id, "cluster_id": row.cluster_id}
+    begun = f"{spoken(tx.get_one(Vm, vm_id))} did not start on {host.name} and is tried on {plan.host.name}"
+    tell(tx, "ALERT.USERVM", f"{begun}: {refusal.text}", **where)
+    return plan, options
 
 
 def abandon_again(tx: Session, vm_id: int, options: Options, host: HostRef, refusal: Refusal) -> None:
