@@ -65,6 +65,12 @@ class Storage:
         if isinstance(place, Directory) and pool.type == "Filesystem":
             place.path.mkdir(parents=True, exist_ok=True, mode=0o711)
         with self._lock:
+            # one in the same place is of a host, or a pool, that the cloud removed: files there are the new one's now
+            former = [
+                p.uuid for p in self.pools.values() if (p.type, p.host, p.path) == (pool.type, pool.host, pool.path)
+            ]
+            for uuid in former:
+                del self.pools[uuid]
             self.pools[pool.uuid] = pool
             self._remember()
         return place.space()

@@ -259,6 +259,18 @@ def test_a_shared_pool_must_be_mounted(settings: config.Config, tmp_path: Path) 
     Storage(settings).add_pool(replace(shared, path="/proc"))  # which is one
 
 
+def test_a_file_is_in_the_pool_that_was_told_last_of_its_place(
+    storage: Storage, pool: Pool, settings: config.Config
+) -> None:
+    """A host that was removed and added again gets another pool in the same folder, and so does a pool."""
+    path = f"{pool.path}/root"
+    assert storage.pool_of(path) == (pool.uuid, "root")
+    again = replace(pool, uuid=str(uuid4()))
+    storage.add_pool(again)
+    assert storage.pool_of(path) == (again.uuid, "root") == Storage(settings).pool_of(path)
+    assert list(storage.spaces()) == [again.uuid]
+
+
 def test_a_host_is_as_old_as_its_last_change(settings: config.Config, tmp_path: Path) -> None:
     pool = Pool(str(uuid4()), "SharedMountPoint", str(tmp_path))
     settings = replace(settings, unmounted_pools=True)
