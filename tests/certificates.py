@@ -39,15 +39,15 @@ def authority(days: int = 9) -> tuple[str, Any]:
     return _signed("images", key, key, x509.BasicConstraints(ca=True, path_length=None), mark, days=days), key
 
 
-def serving(by: Any, folder: Path) -> ssl.SSLContext:
-    """TLS of a server on loopback, whose certificate an authority has signed."""
+def serving(by: Any, folder: Path, address: str = "127.0.0.1") -> ssl.SSLContext:
+    """TLS of a server at an address, whose certificate an authority has signed; it lies with its key in server.pem."""
     key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     above = x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key())
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    (folder / "server.pem").write_text(_signed("127.0.0.1", key, by, names, above) + secret.decode())
+    (folder / "server.pem").write_text(_signed(address, key, by, names, above) + secret.decode())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
     return context

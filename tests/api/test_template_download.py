@@ -12,6 +12,7 @@ from sqlalchemy import select
 from mgmt_server.db import write
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.zone import Zone
+from tests.certificates import authority, web_server
 from tests.cloud import Refused
 
 ZONE = {"networktype": "Advanced", "dns1": "192.0.2.53", "internaldns1": "192.0.2.54", "allocationstate": "Enabled"}
@@ -148,6 +149,29 @@ def test_what_went_wrong_is_told_and_nothing_stays(cloud, web, store, sent, cont
     assert seen["isready"] is False and told in seen["status"]
     assert files(store) == [] and list((tmp_path / "scratch").iterdir()) == []
     assert cloud.ask("listTemplates", templatefilter="selfexecutable") == {}
+
+
+def test_a_web_server_is_believed_whose_authority_the_system_trusts(cloud, web, store, sent, tmp_path, monkeypatch):
+    web[0]["/t.qcow2"] = qcow2()
+    certificate, key = authority()
+    cloud.ask("updateConfiguration", name="template.download.retries", value="0")
+    with web_server(Pages, key, tmp_path) as address:
+        there = sent | {"url": f"{address}/t.qcow2"}
+        refused = cloud.ask("registerTemplate", **there)["template"][0]["id"]
+        cloud.work()
+        assert "its certificate is not trusted" in state(cloud)["status"]
+        assert not state(cloud)["isready"] and files(store) == []
+        cloud.job("deleteTemplate", id=refused)
+        (tmp_path / "trusted.pem").write_text(certificate)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
+        cloud.ask("registerTemplate", **there)
+        cloud.work()
+        assert state(cloud)["isready"] is True and files(store)[0].read_bytes() == qcow2()
+        named = sent | {"url": f"{address.replace('127.0.0.1', 'localhost')}/t.qcow2", "name": "named"}
+        cloud.ask("registerTemplate", **named)
+        cloud.work()
+        told = {t["name"]: t["status"] for t in cloud.ask("listTemplates", templatefilter="self")["template"]}
+        assert "not trusted: Hostname mismatch" in told["named"], told
 
 
 def test_an_image_may_be_too_large(cloud, web, store, sent):

@@ -118,3 +118,21 @@ def lab():
 @pytest.fixture(scope="session")
 def client(lab):
     return lab.client
+
+
+@pytest.fixture(scope="module")
+def second_zone(lab, client):
+    """A zone with secondary storage alone, as images and snapshots are copied to. Taken away at the end."""
+    folder = "/srv/export/secondary/second"
+    lab.on("store", f"install -d -o nobody -g nogroup {folder}")
+    zone = client.ask(
+        "createZone", name="second", networktype="Advanced", dns1="10.92.0.1", internaldns1="10.91.0.1",
+        allocationstate="Enabled",
+    )["zone"]["id"]  # fmt: skip
+    try:
+        store = client.ask("addImageStore", provider="NFS", url=f"nfs://10.91.0.13{folder}", zoneid=zone, name="second")
+        yield zone
+        client.ask("deleteImageStore", id=store["imagestore"]["id"])
+    finally:
+        client.ask("deleteZone", id=zone)
+        lab.on("store", f"rm -r {folder}")
