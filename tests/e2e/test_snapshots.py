@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.e2e.conftest import wait
-from tests.e2e.machine import Machine
+from tests.e2e.machine import Machine, digest, fetched
 
 pytestmark = [pytest.mark.lab, pytest.mark.guests, pytest.mark.timeout(900)]
 
@@ -58,9 +58,9 @@ def write(guest, disk, number):
     guest.does(f"printf {word} | dd of=/dev/{name} bs=1M seek={place} conv=notrunc 2>/dev/null; sync")
 
 
-def hourly(client, disk):
-    """A policy of a disk that is due when the next minute begins, or the one after where that is too near."""
-    soon = time.gmtime(time.time() + 66 if time.gmtime().tm_sec > 54 else time.time() + 60)
+def hourly(client, disk, seconds):
+    """The policy of a disk, due when the minute begins that lies so many seconds ahead."""
+    soon = time.gmtime(time.time() + seconds)
     made = client.ask(
         "createSnapshotPolicy", volumeid=disk, intervaltype="HOURLY", schedule=f"{soon.tm_min:02d}", timezone="GMT",
         maxsnaps=1,
@@ -82,13 +82,15 @@ def files(lab, id):
 def chain(lab, client, settings, guest, disk):
     """Three snapshots, each of which the next one needs: the policy's first, one by hand, and one by the policy's
     clock. With the digest of the disk as the last one has it."""
-    policy = hourly(client, disk)
+    policy = hourly(client, disk, 1800)
     write(guest, disk, 0)
     first = client.job("createSnapshot", volumeid=disk, policyid=policy, seconds=300)["snapshot"]["id"]
     write(guest, disk, 1)
     middle = client.job("createSnapshot", volumeid=disk, seconds=300)["snapshot"]["id"]
     write(guest, disk, 2)
     content = guest.content(guest.name_of(disk), LENGTH)
+
+    assert hourly(client, disk, 66 if time.gmtime().tm_sec > 54 else 60) == policy, "the same one, at another time"
 
     def fired():
         there = listed(client, disk, intervaltype="HOURLY")
@@ -123,12 +125,14 @@ def test_a_policy_takes_a_snapshot_by_its_clock_and_the_one_beyond_goes(lab, cli
     assert len(files(lab, chain["first"])) == 1, "the others stand on it"
 
 
-def test_a_disk_of_the_last_holds_all_when_those_beneath_are_deleted(lab, client, guest, disk, chain):
+def test_the_last_holds_all_when_those_beneath_are_deleted(lab, client, guest, disk, chain, tmp_path):
     client.job("deleteSnapshot", id=chain["middle"], seconds=120)
     assert set(listed(client, disk)) == {chain["last"]} and len(files(lab, chain["middle"])) == 1
     guest.does(f"printf lost > /dev/{guest.name_of(disk)}; sync")
     with made_of(client, guest, chain["last"]) as name:
         assert guest.content(name, LENGTH) == chain["content"] != guest.content(guest.name_of(disk), LENGTH)
+    told = client.job("extractSnapshot", id=chain["last"], zoneid=guest.now["zoneid"], seconds=300)["snapshot"]
+    assert digest(fetched(lab, told["url"], tmp_path / "last.qcow2"), length=LENGTH) == chain["content"]
 
 
 def test_the_disk_itself_goes_back_to_the_last(client, guest, disk, chain):

@@ -96,8 +96,9 @@ def test_a_template_is_copied_to_another_zone_and_fetched_from_there(
 def imported(lab, client, original):
     """A template whose files somebody copied to secondary storage, as another cloud has them there."""
     told = "filename=image.qcow2\nid=9001\nqcow2=true\npublic=true\nuniquename=e2e-9001\nname=imported\nhvm=true"
-    lab.on("store", f"cd {EXPORT} && mkdir -p {FOLDER} && cp {IMAGE} {FOLDER}/image.qcow2 && chmod -R a+rwX template")
+    lab.on("store", f"cd {EXPORT} && mkdir -p {FOLDER} && cp {IMAGE} {FOLDER}/image.qcow2")
     lab.on("store", f"printf '{told}\nchecksum={original}\n' > {EXPORT}/{FOLDER}/template.properties")
+    lab.on("store", f"chown -R nobody:nogroup {EXPORT}/{FOLDER}")
     command = f"/opt/cloudwright/bin/cloudwright template import --store nfs://{STORE.rpartition('/')[2]}{EXPORT}"
     said = json.loads(lab.on("mgmt", command).strip().splitlines()[-1])
     (made,) = client.ask("listTemplates", templatefilter="all", name="imported")["template"]
