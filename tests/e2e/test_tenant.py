@@ -149,14 +149,22 @@ def test_a_destroyed_disk_is_taken_back_with_what_it_holds(user, guest, disk):
     assert guest.content(guest.name_of(disk), LENGTH) == content
 
 
-def test_a_disk_that_is_given_is_read_in_the_other_accounts_guest(lab, client, user, account, place, guest):
+@pytest.fixture
+def given(lab, client, place):
+    """A disk of another account, on no machine, with a word in it."""
     giver = Machine(lab, client, lab.guest()["id"])
     made = client.job("createVolume", name="given", diskofferingid=place["open"], size=1, zoneid=place["zoneid"])
-    given = made["volume"]["id"]
-    client.job("attachVolume", id=given, virtualmachineid=giver.id)
-    giver.does(f"printf given > /dev/{giver.name_of(given)}; sync")
-    client.job("detachVolume", id=given)
-    with pytest.raises(RuntimeError, match="431"):
+    id = made["volume"]["id"]
+    client.job("attachVolume", id=id, virtualmachineid=giver.id)
+    giver.does(f"printf given > /dev/{giver.name_of(id)}; sync")
+    client.job("detachVolume", id=id)
+    yield id
+    if client.ask("listVolumes", id=id)["volume"][0]["account"] != "tenant":  # whose disks go with it
+        client.job("destroyVolume", id=id, expunge="true")
+
+
+def test_a_disk_that_is_given_is_read_in_the_other_accounts_guest(client, user, account, guest, given):
+    with pytest.raises(RuntimeError, match="entity does not exist"):
         user.job("attachVolume", id=given, virtualmachineid=guest.id)
     client.ask("assignVolume", volumeid=given, accountid=account["id"])
     assert user.ask("listVolumes", id=given)["volume"][0]["account"] == "tenant"
