@@ -314,10 +314,13 @@ class Convergence:
     # -- doing ---------------------------------------------------------------------------------------------------
 
     def carry_out(self, current, steps):
-        """Send the steps; returns the entity as it is then."""
-        stale = False
+        """Send the steps; returns the entity as it is then.  One that gives it another id holds for those behind it."""
+        stale, renewed = False, {}
         for step in steps:
-            answer = self.send(step, last=step is steps[-1])
+            params = {n: renewed.get(v, v) if isinstance(v, str) else v for n, v in step.params.items()}
+            answer = self.send(Step(step.command, params), last=step is steps[-1])
+            if answer and "customid" in params and params["customid"] == answer.get("id"):
+                renewed[current["id"]], current = answer["id"], answer
             stale = not answer or answer.get("id") != current.get("id")
             current = current if stale else answer
         if stale and self.params["wait"]:

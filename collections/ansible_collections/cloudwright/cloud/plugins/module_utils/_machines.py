@@ -11,8 +11,15 @@ import hashlib
 from ansible_collections.cloudwright.cloud.plugins.module_utils._client import ApiError, entity_of
 from ansible_collections.cloudwright.cloud.plugins.module_utils._compare import same
 from ansible_collections.cloudwright.cloud.plugins.module_utils._kinds import by_id, by_name, lookup
-
-SIZES = {"cpu_number": "cpuNumber", "cpu_speed": "cpuSpeed", "memory": "memory"}
+from ansible_collections.cloudwright.cloud.plugins.module_utils._vm_options import (
+    SIZES,
+    configuring,
+    detailing,
+    first_dhcp_options,
+    leasing,
+    size,
+    telling,
+)
 
 
 def ids(entries, name="id"):
@@ -31,6 +38,8 @@ def check(params):
         raise ApiError("assign_from says where it comes from: account with domain, or project, says whose it shall be")
     if params["state"] == "reinstalled" and params["iso"] and not params["template"]:
         raise ApiError("a machine is reinstalled from what it was made of: leave iso out")
+    if params["extra_config"] is not None and not params["extra_config"].strip():
+        raise ApiError("extra_config is empty: what a machine has can be replaced, and cannot be taken away")
 
 
 def place(run):
@@ -43,9 +52,11 @@ def source(run):
     """What a new machine starts from."""
     if run.params["iso"]:
         run.after["iso"] = disc(run)
+    if run.params["snapshot"] or run.params["volume"]:
+        return None
     found = run.wanted("template") or disc(run)
     if not found:
-        raise ApiError("a new vm needs template or iso")
+        raise ApiError("a new vm needs template or iso, or else snapshot or volume")
     return found
 
 
@@ -91,9 +102,9 @@ def new_interfaces(run):
     ]
 
 
-def size(run):
-    """The size of a machine whose offering leaves it open, as one of its details."""
-    return {api: run.params[name] for name, api in SIZES.items() if run.params[name] is not None}
+def dhcp_options(run):
+    """What the guest of a new machine is told by DHCP besides the usual."""
+    return first_dhcp_options(run, place(run)) if run.params["dhcp_options"] is not None else None
 
 
 def details(run):
@@ -112,8 +123,12 @@ def differing(run, machine):
     if not run.created:
         yield from resetting(run, machine, named)
     yield from scaling(run, machine)
+    for changing in (detailing, configuring, leasing):
+        yield from changing(run, machine)
     if not run.moved:
         yield from connecting(run, machine, named)
+    if run.params["dhcp_options"]:
+        yield from telling(run, machine, place(run))
     iso = run.params["iso"]
     wanted, have = (disc(run) if iso is not None else None), machine.get("isoid")
     if iso is not None and wanted != have:
@@ -126,7 +141,7 @@ def aside(run):
     """The options that other commands see to than the machine's own update."""
     reinstalled = {"template"} if run.params["state"] == "reinstalled" else set()
     return (
-        {"user_data", "user_data_name"}
+        {"user_data", "user_data_name", "details"}
         | reinstalled
         | ({"domain", "account", "project", "ip_address"} if run.moved else set())
     )

@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
+from ansible_collections.cloudwright.cloud.plugins.module_utils._compare import UNKNOWN
 from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED
 from ansible_collections.cloudwright.cloud.plugins.module_utils._machines import SIZES, encoded, ids
 
 START, RESTORE = "startVirtualMachine", "restoreVirtualMachine"
+PLACE = ("zone", "domain", "account", "project")
 FIELDS = {
     "name": {"type": "str"},
     "display_name": {"type": "str"},
+    "custom_id": {"type": "str", "api": "customid", "field": "id", "encode": str.lower},
+    "display_vm": {"type": "bool", "read": lambda found: found.get("displayvm", UNKNOWN), "field": "displayvm"},
     "zone": {"type": "str", "ref": "zone", "find": True, "needed": True, "update": False},
     "template": {"type": "str", "ref": "template", "within": ("zone",), "update": False, "along": (RESTORE,)},
     "iso": {"type": "str", "use": "task"},
+    "snapshot": {"type": "str", "ref": "snapshot", "within": PLACE, "shown": False},
+    "volume": {"type": "str", "ref": "volume", "within": PLACE, "shown": False},
+    "override_disk_offering": {"type": "str", "ref": "disk_offering", "shown": False},
+    "copy_image_tags": {"type": "bool", "shown": False},
     "service_offering": {"type": "str", "ref": "service_offering", "needed": True, "shown": False},
     **dict.fromkeys(SIZES, {"type": "int", "use": "task"}),
     "disk_offering": {"type": "str", "ref": "disk_offering", "shown": False},
@@ -35,7 +43,7 @@ FIELDS = {
         "type": "list",
         "elements": "str",
         "ref": "network",
-        "within": ("zone", "domain", "account", "project"),
+        "within": PLACE,
         "shown": False,
     },
     "nics": {
@@ -88,9 +96,27 @@ FIELDS = {
     "pod": {"type": "str", "ref": "pod", "within": ("zone",), "shown": False, "along": (START,)},
     "cluster": {"type": "str", "ref": "cluster", "within": ("zone", "pod"), "shown": False, "along": (START,)},
     "host": {"type": "str", "ref": "host", "within": ("zone",), "shown": False, "along": (START,)},
+    "deployment_planner": {"type": "str", "shown": False, "along": (START,)},
     "hypervisor": {"type": "str", "update": False},
     "keyboard": {"type": "str", "shown": False},
     "details": {"type": "dict"},
+    "nic_multiqueue_number": {"type": "int", "shown": False},
+    "nic_packed_virtqueues_enabled": {"type": "bool", "shown": False},
+    "iothreads_enabled": {"type": "bool", "shown": False},
+    "io_driver_policy": {
+        "type": "str",
+        "choices": ["native", "threads", "io_uring", "storage_specific"],
+        "shown": False,
+    },
+    "extra_config": {"type": "str", "use": "task"},
+    "dhcp_options": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"network": {"type": "str", "required": True}, "options": {"type": "dict", "required": True}},
+        "use": "task",
+    },
+    "lease_duration": {"type": "int", "shown": False},
+    "lease_expiry_action": {"type": "str", "choices": ["STOP", "DESTROY"], "shown": False},
     "boot_type": {"type": "str", "choices": ["BIOS", "UEFI"], "update": False},
     "boot_mode": {"type": "str", "choices": ["LEGACY", "SECURE"], "update": False},
     "delete_protection": {"type": "bool", "create": False},

@@ -29,7 +29,7 @@ options:
   template:
     description:
       - Name or id of the template, looked for in O(zone).
-      - A new one needs it, or O(iso).
+      - A new one needs it, or O(iso), O(snapshot) or O(volume).
       - Cannot change after creation, but with O(state=reinstalled).
     type: str
   iso:
@@ -170,7 +170,7 @@ options:
     description: Keyboard of the console, such as V(us). Only sent at creation.
     type: str
   details:
-    description: Details for the hypervisor. Only the given keys are compared.
+    description: Details for the hypervisor. Only the given keys are compared. Changing them needs a stopped machine.
     type: dict
   boot_type:
     description:
@@ -222,6 +222,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
   - cloudwright.cloud.fields.owner
+  - cloudwright.cloud.vm
 """
 
 EXAMPLES = r"""
@@ -250,6 +251,26 @@ EXAMPLES = r"""
         size: 40
     affinity_groups: [databases]
     user_data_name: database
+
+- name: Have one for two weeks, with faster disks and a boot server
+  cloudwright.cloud.vm:
+    name: trial
+    zone: lab
+    template: tiny
+    service_offering: Small Instance
+    networks: [front]
+    dhcp_options: [{network: front, options: {66: 10.1.1.5, 67: pxelinux.0}}]
+    io_driver_policy: io_uring
+    iothreads_enabled: true
+    lease_duration: 14
+    lease_expiry_action: STOP
+
+- name: Make one of a snapshot of another's root disk
+  cloudwright.cloud.vm:
+    name: db1-copy
+    zone: lab
+    snapshot: db1-root-monday
+    service_offering: Small Instance
 
 - name: Move it to another host while it runs
   cloudwright.cloud.vm:
@@ -310,6 +331,7 @@ from ansible_collections.cloudwright.cloud.plugins.module_utils._machines import
     aside,
     check,
     details,
+    dhcp_options,
     differing,
     disks,
     elsewhere,
@@ -317,6 +339,7 @@ from ansible_collections.cloudwright.cloud.plugins.module_utils._machines import
     source,
 )
 from ansible_collections.cloudwright.cloud.plugins.module_utils._vm_fields import FIELDS, RESTORE, START
+from ansible_collections.cloudwright.cloud.plugins.module_utils._vm_options import first_configuration
 
 RECOVER = "recoverVirtualMachine"
 GONE = State(gone=True, goal=("Destroyed",), path={"*": ["destroyVirtualMachine"]})
@@ -328,12 +351,24 @@ ENTITY = Entity(
     reveal={"password": "password"},
     check=check,
     needs={
-        "mutually_exclusive": [("networks", "nics"), ("user_data", "user_data_name"), ("disk_offering", "data_disks")]
+        "mutually_exclusive": [
+            ("networks", "nics"),
+            ("user_data", "user_data_name"),
+            ("disk_offering", "data_disks"),
+            ("template", "snapshot", "volume"),
+        ]
     },
     prepare=differing,
     elsewhere=elsewhere,
     aside=aside,
-    derived={"templateid": source, "datadisksdetails": disks, "iptonetworklist": new_interfaces, "details": details},
+    derived={
+        "templateid": source,
+        "datadisksdetails": disks,
+        "iptonetworklist": new_interfaces,
+        "details": details,
+        "extraconfig": first_configuration,
+        "dhcpoptionsnetworklist": dhcp_options,
+    },
     address={RESTORE: {"virtualmachineid": "id"}},
     states={
         "present": State(goal=("Running", "Stopped"), path={"Destroyed": [RECOVER]}),

@@ -411,4 +411,4 @@ def public(kind, entity):
 
 def new_cloud():
     """A fresh server."""
-    return fake_hosts.extend(fake_compute.extend(fake_identity.extend(extend(FakeCloud()), Refused)))
+    return fake_hosts.extend(fake_compute.extend(fake_identity.extend(extend(FakeCloud()), Refused), Refused))

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote_plus
+
 INTERVALS = ["HOURLY", "DAILY", "WEEKLY", "MONTHLY"]
 GIB = 2**30
 
 
-def extend(cloud):
-    """Teach a server in memory all of it."""
+def extend(cloud, refused):
+    """Teach a server in memory all of it; ``refused`` is what it raises with a code and a text."""
     for kind, words, start in (
         ("volume", "Volumes create update delete", {"type": "DATADISK", "state": "Ready"}),
         ("snapshot", "Snapshots create none delete jobs", {"state": "BackedUp"}),
@@ -23,6 +25,7 @@ def extend(cloud):
         cloud.register(kind, words.split(), {}, start)
     for teach in (volumes, snapshots, policies, machine_snapshots, images, drives, transfers):
         teach(cloud)
+    machines(cloud, refused)
     return cloud
 
 
@@ -181,3 +184,63 @@ def transfers(cloud):
     for kind, name in (("template", "Template"), ("iso", "Iso"), ("volume", "Volume")):
         cloud.commands[f"getUploadParamsFor{name}"] = ticket(kind)
         cloud.commands[f"extract{name}"] = link
+
+
+TUNED = {
+    "nicmultiqueuenumber": "nic.multiqueue.number",
+    "nicpackedvirtqueuesenabled": "nic.packed.virtqueues.enabled",
+    "iothreadsenabled": "iothreads",
+    "iodriverpolicy": "io.policy",
+}
+LEASE = ("leaseduration", "leaseexpiryaction")
+
+
+def machines(cloud, refused):
+    """What of machines' options is kept elsewhere than under its name, or changes while they are stopped alone."""
+
+    def placed(machine, params):
+        machine.setdefault("displayvm", True)
+        for name, key in TUNED.items():
+            if name in params:
+                machine["details"] = {**machine.get("details", {}), key: params[name]}
+        if "extraconfig" in params:
+            kept = {k: v for k, v in machine.get("details", {}).items() if not k.startswith("extraconfig")}
+            machine["details"] = {**kept, **configured(unquote_plus(params["extraconfig"]))}
+        for row in params.get("dhcpoptionsnetworklist", ()):
+            (nic,) = [nic for nic in machine["nic"] if nic["networkid"] == row["networkid"]]
+            codes = {name[5:]: value for name, value in row.items() if name.startswith("dhcp:")}
+            told = [{"extradhcpoptioncode": int(code), "extradhcpvalue": value} for code, value in codes.items()]
+            nic["extradhcpoption"] = told
+        if "leaseduration" in params:
+            ends = params["leaseduration"] == "-1"
+            machine.update({n: None if ends else int(params[n]) if n == LEASE[0] else params[n] for n in LEASE})
+        if "customid" in params:
+            kept = cloud.kinds["virtualmachine"]
+            kept[params["customid"]] = kept.pop(machine["id"])
+            for disk in cloud.kinds["volume"].values():
+                if disk.get("virtualmachineid") == machine["id"]:
+                    disk["virtualmachineid"] = params["customid"]
+            machine["id"] = params["customid"]
+        for name in (*TUNED, "extraconfig", "dhcpoptionsnetworklist", "customid"):
+            machine.pop(name, None)
+        return {}
+
+    def update(params):
+        machine = cloud.get("virtualmachine", params)
+        if machine["state"] != "Stopped" and {"details", "extraconfig", "customid"} & set(params):
+            raise refused(431, "stop it before changing its details")
+        if "leaseduration" in params and machine.get("leaseduration") is None:
+            raise refused(431, "has no lease that could be changed")
+        extra = {k: v for k, v in machine.get("details", {}).items() if k.startswith("extraconfig")}
+        cloud.update("virtualmachine", params, {})
+        if extra and "details" in params:
+            machine["details"].update(extra)
+        placed(machine, params)
+        return {"virtualmachine": machine}
+
+    def configured(text):
+        found = [piece.strip() for piece in text.split("\n\n")]
+        return {f"extraconfig-{number}": piece for number, piece in enumerate(found, 1)}
+
+    born(cloud, "virtualmachine", placed)
+    cloud.commands["updateVirtualMachine"] = update

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.cloudwright.cloud.tests.unit import machine_options
 from ansible_collections.cloudwright.cloud.tests.unit.cycle import cycle
 
 SENT = {
@@ -67,3 +68,16 @@ def test_hosts_are_maintained_one_after_the_other_and_those_left_out_are_told(ru
     assert [h["hostname"] for h in forced["hosts_skipped"]] == ["busy"] and forced["changed"] is True
     assert run.ok("rolling_maintenance", hosts=["busy"], forced=True)["changed"] is False
     assert "hosts_updated" not in run.ok("rolling_maintenance", hosts=["idle"], wait=False)
+
+
+def test_the_less_usual_options_of_a_machine(run):
+    for name in ("instance.lease.enabled", "enable.additional.vm.configuration"):
+        run.cloud.add("configuration", {"name": name, "value": "false"})
+    run.cloud.add("configuration", {"name": "allow.additional.vm.configuration.list.kvm", "value": ""})
+    machine_options.life(run)
+
+
+def test_who_is_not_told_whether_a_machine_is_shown_changes_nothing(run):
+    made = run.ok("vm", **machine_options.VM, name="hidden")["entity"]
+    del run.cloud.kinds["virtualmachine"][made["id"]]["displayvm"]
+    assert run.ok("vm", name="hidden", zone="lab", display_vm=False)["changed"] is False
