@@ -72,3 +72,20 @@ def test_a_host_is_maintained_by_its_own_scripts(run):
     skipped = run.ok("rolling_maintenance", zone="lab", hosts=["idle"])
     assert skipped["changed"] is False and "Maintenance" in skipped["hosts_skipped"][0]["reason"]
     run.ok("host_maintenance", name="idle", zone="lab", state="enabled")
+
+
+def test_what_keeps_a_host_in_service_is_told(run):
+    named = {"name": "sim1", "zone": "lab"}
+    run.ok("vm", **VM, name="stays", host="sim1")
+    run.ok("api_request", command="configureSimulator", params={"name": "migrate", "value": "fail:no way"})
+    refused = run("host_maintenance", **named)
+    assert "cannot move" in refused["msg"]
+    (found,) = run.ok("host_maintenance_info", **named)["entities"]
+    assert (found["resourcestate"], found["in_maintenance"]) == ("ErrorInMaintenance", False)
+    assert "stays: " in found["told"] and found["told"] in refused["msg"]
+    run.ok("api_request", command="cleanupSimulatorMock")
+    run.ok("host_maintenance", **named)
+    (found,) = run.ok("host_maintenance_info", **named)["entities"]
+    assert found["in_maintenance"] is True and found["told"] == ""
+    run.ok("host_maintenance", **named, state="enabled")
+    run.ok("vm", name="stays", zone="lab", state="expunged")

@@ -56,6 +56,28 @@ def controllers(hosts):
     return [{"id": host["id"], "name": host["name"], **switched(one, "enabled")} for host, one in told]
 
 
+def emptied(hosts):
+    """What hosts tell of being out of service."""
+    names = ("id", "name", "zoneid", "state", "resourcestate")
+    return [
+        {
+            **{name: host.get(name) for name in names},
+            "in_maintenance": host.get("resourcestate") == "Maintenance",
+            "told": (host.get("details") or {}).get("maintenance", ""),
+        }
+        for host in hosts
+    ]
+
+
+def closed(pools):
+    """What pools tell of being out of service."""
+    names = ("id", "name", "zoneid", "state", "disksizeallocated")
+    return [
+        {**{name: pool.get(name) for name in names}, "in_maintenance": pool.get("state") == "Maintenance"}
+        for pool in pools
+    ]
+
+
 def switched(told, field_):
     """What is enabled or not, with a state that says so."""
     return {**told, "state": "Enabled" if told.get(field_) else "Disabled"}
@@ -77,6 +99,7 @@ KINDS = {
     "event": Kind("listEvents", names=("type",), query="type"),
     "host": Kind("listHosts", always={"type": "Routing"}),
     "host_ha": Kind("listHosts", always={"type": "Routing"}, gather=watched),
+    "host_maintenance": Kind("listHosts", always={"type": "Routing"}, gather=emptied),
     "host_out_of_band": Kind("listHosts", always={"type": "Routing"}, gather=controllers),
     "image_store": Kind("listImageStores"),
     "iso": Kind("listIsos", always={"isofilter": "executable"}),
@@ -104,6 +127,7 @@ KINDS = {
     "snapshot": Kind("listSnapshots", always={"showunique": True}),
     "snapshot_policy": Kind("listSnapshotPolicies", names=("volumename",), query=None),
     "ssh_key_pair": Kind("listSSHKeyPairs"),
+    "storage_maintenance": Kind("listStoragePools", gather=closed),
     "storage_pool": Kind("listStoragePools"),
     "system_vm": Kind("listSystemVms"),
     "tag": Kind("listTags", names=("key",), query="key", always={"listall": True}, ident=False),

@@ -53,6 +53,20 @@ def test_a_system_vm_is_made_anew_each_time(run):
     assert before[0]["id"] != after[0]["id"]
 
 
+def test_what_keeps_hosts_and_pools_in_service_is_told(run):
+    why = "1 machine(s) are on host sim1 and cannot move: home: its disk is local"
+    (host,) = [h for h in run.cloud.kinds["host"].values() if h["name"] == "sim1"]
+    host.update(resourcestate="ErrorInMaintenance", details={"maintenance": why, "other": "x"})
+    told = {h["name"]: h for h in run.ok("host_maintenance_info", zone="lab")["entities"]}
+    assert (told["sim1"]["told"], told["sim1"]["in_maintenance"], told["sim2"]["told"]) == (why, False, "")
+    (found,) = run.ok("host_maintenance_info", resource_state="ErrorInMaintenance")["entities"]
+    assert found == {"id": host["id"], "name": "sim1", "zoneid": host["zoneid"], "state": "Up",
+                     "resourcestate": "ErrorInMaintenance", "in_maintenance": False, "told": why}  # fmt: skip
+    run.ok("storage_maintenance", name="other", zone="lab")
+    pools = {p["name"]: p["in_maintenance"] for p in run.ok("storage_maintenance_info", zone="lab")["entities"]}
+    assert pools == {"other": True, "primary": False}
+
+
 def test_hosts_are_maintained_one_after_the_other_and_those_left_out_are_told(run):
     hosts = {"hosts": ["idle"], "zone": "lab", "payload": "kernel"}
     assert run.ok("rolling_maintenance", check=True, **hosts)["changed"] is True

@@ -19,7 +19,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z
 TESTED_APART = ("api_request", "image_download", "rolling_maintenance")
 WRITING = [name for name in MODULES if not name.endswith("_info") and name not in TESTED_APART]
 INFOS = [name for name in MODULES if name.endswith("_info")]
-LISTED_ELSEWHERE = {"host_maintenance", "host_power", "storage_maintenance"}  # by the infos of hosts and pools
+LISTED_ELSEWHERE = {"host_power"}  # by the infos of hosts
 LISTS_ONLY = {
     "alert_info": {},
     "capacity_info": {},
