@@ -106,6 +106,7 @@ def test_a_second_node_ends_every_job_that_the_first_was_at(pair, then, moment):
     first = cloud.server
     wait_for(lambda: gone(first.process, then), "not every job got to its moment")
     began, cloud.server = time.monotonic(), pair.second
+    assert set(at(cloud, jobs).values()) == {("first", 0)}, "nothing has ended, and nobody else was at it"
     pair.tell("second")
     took = {}
     ends = {}
@@ -119,6 +120,7 @@ def test_a_second_node_ends_every_job_that_the_first_was_at(pair, then, moment):
     # told, not judged: how long it takes is the machine's too
     print(f"{then} at moment {moment}: taken over and ended after", {k: f"{s:.1f} s" for k, s in took.items()})
     assert not failed(ends)
+    assert set(at(cloud, jobs).values()) == {("second", 1)}
     cloud.at_rest()
     if then == "SIGSTOP":
         awakened_changes_nothing(pair, first)
@@ -127,6 +129,12 @@ def test_a_second_node_ends_every_job_that_the_first_was_at(pair, then, moment):
     for _, _, after in work.values():
         after()
     cloud.at_rest()
+
+
+def at(cloud, jobs):
+    """For each kind the node that works on the job, or worked on it last, and its status."""
+    told = {kind: cloud.client().ask("queryAsyncJobResult", jobid=job) for kind, job in jobs.items()}
+    return {kind: (row.get("managementservername"), row["jobstatus"]) for kind, row in told.items()}
 
 
 def deploy(cloud):
