@@ -70,13 +70,16 @@ def _body(ctx: Context, session: Session, result: Any) -> dict[str, Any]:
     if isinstance(result, Base):
         if asked.answers is None:
             raise TypeError(f"{asked.name} returns an entity and has no view")
-        found = [asked.answers.one(session, ctx.caller, result.id)]
-        return {"count": 1, asked.key: found} if asked.one_in_list else {asked.key: found[0]}
+        return _one(asked, asked.answers.one(session, ctx.caller, result.id))
     if isinstance(result, list):
         return {"count": len(result), asked.key: result} if result else {}
     if isinstance(result, dict):
         return {asked.key: result} if asked.key else result
     return {"success": True, "displaytext": result} if isinstance(result, str) else {"success": True}
+
+
+def _one(asked: Command, found: dict[str, Any]) -> dict[str, Any]:
+    return {"count": 1, asked.key: [found]} if asked.one_in_list else {asked.key: found}
 
 
 def told(tx: Session, row: JobRow, state: str) -> dict[str, Any] | None:
@@ -96,7 +99,7 @@ def told(tx: Session, row: JobRow, state: str) -> dict[str, Any] | None:
         answered.update(orjson.loads(row.note))
     answered.pop("jobid", None)
     answered.pop("jobstatus", None)
-    return {asked.key: answered}
+    return _one(asked, answered)
 
 
 def _tell(tx: Session, row: JobRow, state: str) -> None:

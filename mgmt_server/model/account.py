@@ -261,7 +261,9 @@ class ProjectInvitation(Base):
         return (cls.account_id == account_id) & (cls.user_id.is_(None) | (cls.user_id == user_id))
 
 
-class LdapServer(Internal, Base):
+class LdapServer(Offered, Base):
+    """A server of a directory: those of a domain and those for all are told to whoever may be in it."""
+
     __tablename__ = "ldap_server"
 
     hostname: Mapped[str]

@@ -37,9 +37,7 @@ def body(name: str, content: dict[str, Any], json: bool, version: bool = True) -
 
 
 def error(name: str, failure: ApiError, json: bool, version: bool = True) -> bytes:
-    content: dict[str, Any] = {}
-    if json:
-        content["uuidList"] = [{"uuid": uuid, "description": text} for uuid, text in failure.uuids]
+    content: dict[str, Any] = {"uuidList": [{"uuid": uuid, "description": text} for uuid, text in failure.uuids]}
     content["errorcode"] = failure.code
     if failure.code != 401 and not getattr(failure, "plain", False):
         content["cserrorcode"] = failure.cs_code

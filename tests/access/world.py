@@ -325,6 +325,9 @@ class Tenants:
             return vm.kind == "User" and within(vm.account_id, vm.domain_id)
         if issubclass(table, Internal):
             return False
+        if table is identity.LdapServer:
+            above = row.domain_id is None or path.startswith(self.domains[row.domain_id].path)
+            return access == "usable_by" and (above or below(row.domain_id))
         if issubclass(table, Offered):
             return access == "usable_by"
         if hasattr(row, "account_id") and hasattr(row, "domain_id"):

@@ -57,7 +57,9 @@ def places():
 
 def dedicate(cloud, kind, number, path, **more):
     sent = {f"{kind.lower()}id": number, "domainid": domain(path)}
-    (made,) = cloud.job(f"dedicate{kind}", **sent, **more).values()
+    told = cloud.job(f"dedicate{kind}", **sent, **more)
+    assert told["count"] == 1
+    (made,) = told[f"dedicated{kind.lower()}"]
     return made
 
 

@@ -1,7 +1,9 @@
-"""Links to groups of a directory that are taken away one by one. No directory is asked for that."""
+"""Who sees the servers of directories, and links to groups that are taken away. No directory is asked for that."""
 
 import pytest
 
+from mgmt_server.db import write
+from mgmt_server.model.account import Domain, LdapServer
 from tests.cloud import Refused
 from tests.directory import BASE, CLOUD, OPS, OUTER
 
@@ -40,3 +42,22 @@ def test_a_name_that_is_no_link_takes_none_away_and_is_told(cloud, linked, name)
         cloud.ask("unlinkDomainFromLdap", domainid=linked["a"], ldapdomain=name)
     assert no.value.status == 431
     assert links(cloud, linked["a"]) == [CLOUD, OPS, OUTER]
+
+
+def test_everybody_sees_the_servers_for_all_and_for_their_domain(cloud):
+    for name, kind, domain in (("ann", 0, "/a/"), ("below", 0, "/a/b/"), ("bob", 0, "/b/"), ("sam", 3, "/")):
+        cloud.account(name, kind=kind, domain=domain)
+
+    def add(tx):
+        own = tx.query(Domain).filter_by(path="/a/").one()
+        tx.add_all([LdapServer(hostname="all", port=9), LdapServer(hostname="own", port=9, domain_id=own.id)])
+
+    write(add)
+    for user, seen in (("admin", ["all", "own"]), ("sam", ["all", "own"]), ("ann", ["all", "own"]), ("bob", ["all"])):
+        told = cloud.ask("listLdapConfigurations", user=user)["LdapConfiguration"]
+        assert [s["hostname"] for s in told] == seen, user
+    assert cloud.ask("listLdapConfigurations", user="below")["count"] == 2, "of the domain above"
+    for command in ("addLdapConfiguration", "deleteLdapConfiguration"):
+        with pytest.raises(Refused) as no:
+            cloud.ask(command, user="sam", hostname="own", port=9)
+        assert no.value.status == 432

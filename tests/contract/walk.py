@@ -149,27 +149,40 @@ PLACES: list[tuple[str, dict[str, str], str]] = [
 ]
 
 
-def walked(cloud: Cloud) -> dict[str, list[dict[str, Any]]]:
-    """Walk through all of it: answers by command, those of jobs as `job COMMAND`."""
-    ids: dict[str, str] = {}
-    answers: dict[str, list[dict[str, Any]]] = {}
+class Walk:
+    """Calls in their order: each is asked, its job runs and has to end well, and what both answered is kept."""
 
-    def go(command: str, sent: dict[str, str], gives: str) -> None:
-        filled = {k: re.sub(r"\{(\w+)\}", lambda m: ids[m[1]], v) for k, v in sent.items()}
-        told = cloud.ask(command, **filled)
-        answers.setdefault(command, []).append(told)
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.ids: dict[str, str] = {}
+        self.answers: dict[str, list[dict[str, Any]]] = {}  # by command, those of jobs as `job COMMAND`
+
+    def __call__(self, command: str, *, user: str = "admin", **sent: Any) -> dict[str, Any]:
+        """The object that the answer is about."""
+        told = self.cloud.ask(command, user=user, **sent)
+        self.answers.setdefault(command, []).append(told)
         if "jobid" in told and not command.startswith("list"):
-            cloud.work()
-            ended = cloud.ask("queryAsyncJobResult", jobid=told["jobid"])
+            self.cloud.work()
+            ended = self.cloud.ask("queryAsyncJobResult", jobid=told["jobid"])
             if ended["jobstatus"] != 1:
                 raise AssertionError(f"{command}: {ended['jobresult']}")
             told = ended["jobresult"]
-            answers.setdefault(f"job {command}", []).append(told)
-        if gives:
-            ids[gives] = first(told)["id"]
+            self.answers.setdefault(f"job {command}", []).append(told)
+        return first(told)
 
+    def step(self, command: str, sent: dict[str, str], gives: str) -> None:
+        filled = {k: re.sub(r"\{(\w+)\}", lambda m: self.ids[m[1]], v) for k, v in sent.items()}
+        told = self(command, **filled)
+        if gives:
+            self.ids[gives] = told["id"]
+
+
+def walked(cloud: Cloud) -> Walk:
+    """Walk through all of it."""
+    walk = Walk(cloud)
+    ids = walk.ids
     for step in STEPS:
-        go(step["command"], step["sent"], step.get("gives", ""))
+        walk.step(step["command"], step["sent"], step.get("gives", ""))
     have_system_vms()
     cloud.work()
     ids |= {"zone": ids["createZone1"], "host": ids["addHost1"], "pool": ids["createStoragePool1"]}
@@ -184,10 +197,9 @@ def walked(cloud: Cloud) -> dict[str, list[dict[str, Any]]]:
         "systemvm": ("listSystemVms", {}),
     }
     for name, (command, sent) in finds.items():
-        rows = next(v for v in cloud.ask(command, **sent).values() if isinstance(v, list))
-        ids[name] = rows[0]["id"]
+        ids[name] = first(cloud.ask(command, **sent))["id"]
     for command, sent, gives in [*TENANTS, *MACHINES, *PLACES]:
         if "{nic}" in sent.values():
             ids["nic"] = cloud.ask("listNics", virtualmachineid=ids["vm"], networkid=ids["second"])["nic"][0]["id"]
-        go(command, sent, gives)
-    return answers
+        walk.step(command, sent, gives)
+    return walk

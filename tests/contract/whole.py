@@ -152,7 +152,7 @@ def _more(cloud: Cloud, zone: dict[str, str]) -> None:
     root = {"domainid": zone["domain"]}  # for everybody, so that nothing else is kept from its place
     for kind in ("Zone", "Pod", "Cluster"):
         cloud.job(f"dedicate{kind}", **{f"{kind.lower()}id": zone[kind.lower()]}, **root)
-    (kept,) = cloud.job("dedicateHost", hostid=zone["hosts"].split(",")[0], **root).values()
+    (kept,) = cloud.job("dedicateHost", hostid=zone["hosts"].split(",")[0], **root)["dedicatedhost"]
     zone["group"] = kept["affinitygroupid"]  # whoever deploys is in it
     cloud.ask(
         "dedicateGuestVlanRange", physicalnetworkid=zone["physical"], vlanrange="140-149", account="admin", **root

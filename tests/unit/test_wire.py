@@ -50,9 +50,15 @@ def test_xml_repeats_list_items_and_escapes():
     assert 'cloud-stack-version="' in text
 
 
-def test_errors_have_their_codes_and_only_json_has_a_list_of_uuids():
+def test_errors_have_their_codes_and_tell_what_they_are_about():
     failure = InvalidValue("no")
     assert b'"uuidList":[],"errorcode":431,"cserrorcode":4350,"errortext":"no"' in wire.error("r", failure, json=True)
     assert b"uuidList" not in wire.error("r", failure, json=False)
+    failure = InvalidValue("no", uuids=(("u-1", "domainId"), ("u-2", "account")))
+    told = b'"uuidList":[{"uuid":"u-1","description":"domainId"},{"uuid":"u-2","description":"account"}]'
+    assert told in wire.error("r", failure, json=True)
+    inside = "<uuidList><uuid>{}</uuid><description>{}</description></uuidList>".format
+    told = inside("u-1", "domainId") + inside("u-2", "account") + "<errorcode>431"
+    assert told in wire.error("r", failure, json=False).decode()
     for bare, code in ((Unauthenticated("x"), b"401"), (plain("x"), b"531")):  # as log-ins are refused
         assert wire.error("r", bare, json=True) == b'{"r":{"uuidList":[],"errorcode":' + code + b',"errortext":"x"}}'

@@ -22,7 +22,7 @@ from mgmt_server.resources.dedication.views import cluster_view, host_view, pod_
 from mgmt_server.resources.physicalnetwork.flows import done
 
 
-@command("dedicateZone", roles=ROOT, answers=zone_view, event="DEDICATE.RESOURCE")
+@command("dedicateZone", roles=ROOT, answers=zone_view, one_in_list=True, event="DEDICATE.RESOURCE")
 def dedicate_zone(ctx: Context, zoneid: Operate[Zone], domainid: Use[Domain], account: str | None = None) -> Accepted:
     """Keep a zone and everything in it for one domain and those below it, or for one account of it.
 
@@ -60,7 +60,7 @@ def list_zones(
     return _rows("Zone", zone_view, zoneid, domainid, account).where(group_id=affinitygroupid)
 
 
-@command("dedicatePod", roles=ROOT, answers=pod_view, event="DEDICATE.RESOURCE")
+@command("dedicatePod", roles=ROOT, answers=pod_view, one_in_list=True, event="DEDICATE.RESOURCE")
 def dedicate_pod(ctx: Context, podid: Operate[Pod], domainid: Use[Domain], account: str | None = None) -> Accepted:
     """Keep a pod and everything in it for one domain and those below it, or for one account of it.
 
@@ -98,7 +98,7 @@ def list_pods(
     return _rows("Pod", pod_view, podid, domainid, account).where(group_id=affinitygroupid)
 
 
-@command("dedicateCluster", roles=ROOT, answers=cluster_view, event="DEDICATE.RESOURCE")
+@command("dedicateCluster", roles=ROOT, answers=cluster_view, one_in_list=True, event="DEDICATE.RESOURCE")
 def dedicate_cluster(
     ctx: Context, clusterid: Operate[Cluster], domainid: Use[Domain], account: str | None = None
 ) -> Accepted:
@@ -138,7 +138,7 @@ def list_clusters(
     return _rows("Cluster", cluster_view, clusterid, domainid, account).where(group_id=affinitygroupid)
 
 
-@command("dedicateHost", roles=ROOT, answers=host_view, event="DEDICATE.RESOURCE")
+@command("dedicateHost", roles=ROOT, answers=host_view, one_in_list=True, event="DEDICATE.RESOURCE")
 def dedicate_host(ctx: Context, hostid: Operate[Host], domainid: Use[Domain], account: str | None = None) -> Accepted:
     """Keep a host for one domain and those below it, or for one account of it.
 

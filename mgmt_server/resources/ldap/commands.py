@@ -15,7 +15,7 @@ from mgmt_server.drivers import ldap
 from mgmt_server.drivers.ldap import Directory, Person
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.account import Account, Domain, LdapServer, Role, User
-from mgmt_server.model.tenancy import ADMIN, DOMAIN_ADMIN, RESOURCE_ADMIN, ROOT
+from mgmt_server.model.tenancy import ADMIN, DOMAIN_ADMIN, EVERYONE, RESOURCE_ADMIN, ROOT
 from mgmt_server.resources.account.rights import check_account
 from mgmt_server.resources.account.views import account_view
 from mgmt_server.resources.checks import one_of
@@ -54,7 +54,7 @@ def _server(ctx: Context, hostname: str, port: int, domain_id: int | None) -> Ld
     return ctx.session.scalar(same.limit(1))
 
 
-@command("listLdapConfigurations", roles=ROOT, answers=ldap_server_view)
+@command("listLdapConfigurations", roles=EVERYONE, answers=ldap_server_view)
 def list_servers(
     ctx: Context,
     id: Use[LdapServer] | None = None,
@@ -63,7 +63,7 @@ def list_servers(
     domainid: Use[Domain] | None = None,
     listall: bool = True,
 ) -> Rows:
-    """List the servers of directories.
+    """List the servers of directories: those for all, and those of domains of the caller's.
 
     id: this one alone
     hostname: those of this name
@@ -127,7 +127,7 @@ def sources(ctx: Context, domain_id: int | None) -> dict[str, str]:
     return {found.username: found.source for found in ctx.session.execute(users)}
 
 
-@command("listLdapUsers", roles=(ADMIN, DOMAIN_ADMIN), key="", outside=True)
+@command("listLdapUsers", roles=(ADMIN, RESOURCE_ADMIN, DOMAIN_ADMIN), key="", outside=True)
 def list_people(
     ctx: Context,
     keyword: str | None = None,

@@ -17,7 +17,7 @@ from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import ACCOUNT_TYPES, Account, Domain, Project
 from mgmt_server.model.offering import DiskOffering
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.tenancy import ADMINS, ROOT
+from mgmt_server.model.tenancy import ADMINS, EVERYONE, ROOT
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import alone, assign
@@ -30,7 +30,7 @@ from mgmt_server.resources.volume.offerings import check_offering
 from mgmt_server.resources.volume.views import volume_view
 
 
-@command("migrateVolume", roles=ROOT, answers=volume_view, event="VOLUME.MIGRATE")
+@command("migrateVolume", roles=EVERYONE, answers=volume_view, event="VOLUME.MIGRATE")
 def migrate_volume(
     ctx: Context,
     volumeid: Operate[Volume],
