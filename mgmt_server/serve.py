@@ -114,14 +114,14 @@ class Server:
     def _start_link(self) -> None:
         from mgmt_server.agents import ca
         from mgmt_server.agents.server import Link
-        from mgmt_server.resources.host.link import PING, attach
+        from mgmt_server.resources.host.link import PATIENCE, PING, attach
 
         host, port = bootstrap.address(self.config.agents_listen)
         advertised = f"{self.config.advertise or host}:{port}"
-        every = PING.number()
         self.link = Link(
-            ca.load(), listen=(host, port), node=self.config.node, advertise=(advertised,), ping_interval=every
-        )
+            ca.load(), listen=(host, port), node=self.config.node, advertise=(advertised,),
+            ping_interval=PING.number(), silence=PATIENCE.fraction(),
+        )  # fmt: skip
         attach(self.link)
         self.link.start()
 

@@ -18,7 +18,7 @@ from mgmt_server.agent.domain import build as build_domain
 from mgmt_server.agent.guests import Guests
 from mgmt_server.agent.heartbeat import Heartbeats
 from mgmt_server.agent.maintenance import Scripts
-from mgmt_server.agent.migration import Migration, Ready
+from mgmt_server.agent.migration import LONGEST, Manner, Migration, Ready
 from mgmt_server.agent.network import Network
 from mgmt_server.agent.saving import Saving
 from mgmt_server.agent.snapshots import Snapshots
@@ -122,8 +122,8 @@ class Host:
         self._tidy()
         return gone
 
-    def migrate(self, machine: Machine, moves: tuple[Move, ...], target: Ready) -> None:
-        self.migration.migrate(machine, moves, target)
+    def migrate(self, machine: Machine, moves: tuple[Move, ...], target: Ready, how: Manner) -> None:
+        self.migration.migrate(machine, moves, target, how)
         self._tidy()
 
     def detach_nic(self, name: str, nic: Nic) -> None:
@@ -205,7 +205,8 @@ class Host:
             "unreceive": _machine(lambda b: self.unreceive(_whole(b), _moves(b)), _whole_name),
             "received": _machine(lambda b: self.migration.received(_whole(b)), _whole_name),
             "migrate": _machine(
-                lambda b: self.migrate(_whole(b), _moves(b), build(Ready, b["target"], "target")), _whole_name
+                lambda b: self.migrate(_whole(b), _moves(b), _ready(b), _manner(b)),
+                _whole_name,
             ),
             "snapshot": _machine(lambda b: snapshots.take(_name(b), _point(b), bool(b.get("memory"))), _name),
             "revert": _machine(lambda b: self.revert(_whole(b), _point(b)), _whole_name),
@@ -302,6 +303,14 @@ def _whole(body: Any) -> Machine:
 
 def _whole_name(body: Any) -> str:
     return build(str, body["machine"]["name"], "name")
+
+
+def _ready(b: Any) -> Ready:
+    return build(Ready, b["target"], "target")
+
+
+def _manner(b: Any) -> Manner:
+    return Manner(float(b.get("seconds") or LONGEST), bool(b.get("converge")))
 
 
 def _moves(body: Any) -> tuple[Move, ...]:

@@ -121,8 +121,10 @@ def _firmware(root: Element, machine: Machine, host: Surroundings) -> None:
     entries = oem_strings(machine.boot_arguments) if machine.kind != "User" else []
     info = SubElement(root, "sysinfo", type="smbios")
     about = SubElement(info, "system")
-    for name, value in (("manufacturer", "Cloudwright"), ("product", "Cloudwright machine"), ("uuid", machine.uuid)):
-        _text(about, "entry", value, name=name)
+    told = {"manufacturer": machine.manufacturer, "product": machine.product, "uuid": machine.uuid}
+    for name, value in told.items():
+        if value:
+            _text(about, "entry", value, name=name)
     if entries:
         strings = SubElement(info, "oemStrings")
         for entry in entries:

@@ -6,6 +6,7 @@ Whatever breaks in between, the machine runs on one of the two: a repeat looks o
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from mgmt_server.protocol.machine import Machine, MachineState, Move
 
 log = logging.getLogger(__name__)
 
-LONGEST = 7000.0  # seconds; the server gives up after 7200
+LONGEST = 7000.0  # seconds, where nobody says how many
 ARRIVAL = 30.0  # seconds from the end of a migration to a machine that runs there
 XML = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
 
@@ -45,6 +46,14 @@ class Ready:
     def uri(self) -> str:
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"qemu+tls://{host}/system"
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a machine moves: within how many seconds, and whether it is slowed down where it changes too fast."""
+
+    seconds: float = LONGEST
+    converge: bool = False
 
 
 class Migration:
@@ -101,7 +110,13 @@ class Migration:
 
     # --- the host that it leaves ------------------------------------------------------------------------------------
 
-    def migrate(self, machine: Machine, moves: tuple[Move, ...], target: Ready) -> None:
+    def migrate(
+        self,
+        machine: Machine,
+        moves: tuple[Move, ...],
+        target: Ready,
+        how: Manner = Manner(),  # noqa: B008  frozen
+    ) -> None:
         domain = self.virt.find(machine.name)
         if domain is None or domain.UUIDString() != machine.uuid or not domain.isActive():
             self._left(machine, target)
@@ -113,7 +128,7 @@ class Migration:
                 return
         forget_notes(domain)
         try:
-            self._go(domain, machine, moves, target)
+            self._go(domain, machine, moves, target, how)
         except libvirt.libvirtError as error:
             if self._still_here(machine):
                 raise Failed(f"{machine.name} stays on this host: {error}{_advice(error, target)}") from None
@@ -122,15 +137,16 @@ class Migration:
             log.warning("%s is on %s, though libvirt said: %s", machine.name, target.address, error)
         self._gone(machine)
 
-    def _go(self, domain: Any, machine: Machine, moves: tuple[Move, ...], target: Ready) -> None:
+    def _go(self, domain: Any, machine: Machine, moves: tuple[Move, ...], target: Ready, how: Manner) -> None:
         flags = (
             libvirt.VIR_MIGRATE_LIVE
             | libvirt.VIR_MIGRATE_PEER2PEER
             | libvirt.VIR_MIGRATE_TLS
             | libvirt.VIR_MIGRATE_PERSIST_DEST
             | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
-            | libvirt.VIR_MIGRATE_AUTO_CONVERGE
         )
+        if how.converge:
+            flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
         root = tree(domain, XML)
         old = self._old_places(machine, moves)
         moved = [target_of(d) for d in disk_elements(root) if source_of(d) in {old[m.target.name] for m in moves}]
@@ -151,7 +167,13 @@ class Migration:
             flags |= libvirt.VIR_MIGRATE_NON_SHARED_DISK
             parameters[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = moved
         self._lengthen(domain, machine, moves)
-        domain.migrateToURI3(target.uri, parameters, flags)
+        late = threading.Timer(how.seconds, _give_up, (domain,))
+        late.daemon = True
+        late.start()
+        try:
+            domain.migrateToURI3(target.uri, parameters, flags)
+        finally:
+            late.cancel()
 
     def _lengthen(self, domain: Any, machine: Machine, moves: tuple[Move, ...]) -> None:
         moved = {m.target.name for m in moves}
@@ -223,6 +245,11 @@ class Migration:
         if domain is not None and domain.UUIDString() == machine.uuid and not domain.isActive():
             with told((libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)):
                 undefine(domain)
+
+
+def _give_up(domain: Any) -> None:
+    with told((libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)):  # it has just gone, or come to its end
+        domain.abortJob()
 
 
 def _advice(error: libvirt.libvirtError, target: Ready) -> str:

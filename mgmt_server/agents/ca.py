@@ -41,6 +41,10 @@ AUTOMATIC = Setting(
     "ca.framework.cert.automatic.renewal",
     "Whether hosts get a new certificate when two thirds of its life are over; else their agents are enrolled anew",
 )
+SAN = Setting(
+    "ca.framework.cert.management.custom.san",
+    "Further names, with commas, that certificates of servers are good for: those of port 8250 when a server starts",
+)
 ROOT_VALIDITY = timedelta(days=3650)
 BACKDATE = timedelta(minutes=5)  # clocks of hosts are not ours
 NAME = "cloudwright"

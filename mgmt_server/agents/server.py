@@ -27,7 +27,7 @@ from websockets.server import ServerProtocol
 
 from mgmt_server.agents import directory, mailbox, session
 from mgmt_server.agents.asking import POLL, Asking
-from mgmt_server.agents.ca import Authority
+from mgmt_server.agents.ca import SAN, Authority
 from mgmt_server.agents.door import Door, listen
 from mgmt_server.agents.session import Connected, Session
 from mgmt_server.errors import ApiError, NotPermitted, Unavailable
@@ -54,12 +54,16 @@ class Link(Asking):
         node: str = "node",
         advertise: tuple[str, ...] = (),
         ping_interval: float = wire.PING_INTERVAL,
+        silence: float = wire.SILENCE,
         handshakes: int = 32,
     ) -> None:
-        """`advertise`: the addresses ("host:port") that a new agent is told to dial."""
+        """`advertise`: the addresses ("host:port") that a new agent is told to dial.
+
+        `silence`: ping intervals after which an agent that was not heard of is taken for dead.
+        """
         super().__init__()
         self.authority, self.listen, self.node, self.advertise = authority, listen, node, advertise
-        self.ping_interval, self.handshakes = ping_interval, handshakes
+        self.ping_interval, self.silence, self.handshakes = ping_interval, silence, handshakes
         self.on_connect: list[Callable[[Connected], None]] = []
         self.on_disconnect: list[Callable[[Connected], None]] = []
         self.on_report: list[Callable[[str, str, Any], None]] = []  # (agent, type, body)
@@ -117,7 +121,7 @@ class Link(Asking):
                 server_header=None,
             ) as server:
                 path.unlink()
-                context = self.authority.server_context(self.node, hosts)
+                context = self.authority.server_context(self.node, (*hosts, *SAN.words()))
                 self._door = Door(context, lambda: _connection(server), self.handshakes)
                 self.port = listener.getsockname()[1]
                 chores = [self._loop.create_task(c) for c in (self._door.accept(listener), self._poll(), self._sweep())]
@@ -287,12 +291,16 @@ class Link(Asking):
             except Exception:
                 log.exception("looking into the mailbox failed; it is tried again")
 
+    def silent(self, moment: float) -> list[str]:
+        """Agents that were not heard of for too long at that moment, as the monotonic clock counts."""
+        since = moment - self.silence * self.ping_interval
+        return [uuid for uuid, each in self._sessions.items() if each.heard < since]
+
     async def _sweep(self) -> None:
         prune = 0.0
         while True:
             await asyncio.sleep(min(SWEEP, self.ping_interval))
-            silent = time.monotonic() - wire.SILENCE * self.ping_interval
-            for uuid in [u for u, s in self._sessions.items() if s.heard < silent]:
+            for uuid in self.silent(time.monotonic()):
                 self.counters["silent"] += 1
                 self._sessions[uuid].connection.transport.abort()
             here = list(self._sessions.items())

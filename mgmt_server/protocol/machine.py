@@ -123,6 +123,8 @@ class Machine:
     boot_arguments: str = ""  # system VMs: key=value words (reference: system VM boot parameters)
     details: dict[str, str] = field(default_factory=dict)
     extra: tuple[str, ...] = ()  # additional configuration: see protocol/extra.py
+    manufacturer: str = ""  # as the guest reads it in its SMBIOS; guests know by `product` where their metadata is
+    product: str = ""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def files(config: Config) -> tuple[Path, Path]:
 def names(config: Config) -> tuple[str, ...]:
     """Names and addresses under which clients reach this server."""
     host, _ = bootstrap.address(config.tls_listen)
-    found = [config.advertise, config.node, host, "localhost", "127.0.0.1"]
+    found = [config.advertise, config.node, host, "localhost", "127.0.0.1", *ca.SAN.words()]
     return tuple(dict.fromkeys(n for n in found if n and n not in ("0.0.0.0", "::")))  # noqa: S104  compared, not bound
 
 

@@ -64,6 +64,16 @@ def test_whether_nics_can_be_limited_is_tried(monkeypatch, code: int, able: bool
     assert shaping.able.__wrapped__() is able
 
 
+def test_a_guest_reads_who_made_its_machine() -> None:
+    def told(machine: Machine) -> dict[str | None, str | None]:
+        return {e.get("name"): e.text for e in tree(machine).findall("sysinfo/system/entry")}
+
+    made = replace(GUEST, manufacturer="Example", product="CloudStack KVM Hypervisor")
+    assert told(made) == {"manufacturer": "Example", "product": "CloudStack KVM Hypervisor", "uuid": GUEST.uuid}
+    assert told(GUEST) == {"uuid": GUEST.uuid}  # of a server that does not tell
+    assert tree(made).find("os/smbios").get("mode") == "sysinfo"
+
+
 def test_domain_with_kvm() -> None:
     root = tree(host=replace(HOST, accelerator="kvm"))
     assert root.get("type") == "kvm" and root.find("cpu").get("mode") == "host-model"

@@ -293,3 +293,13 @@ def test_hosts_that_could_have_a_machine_are_listed(cloud, zone):
     assert sorted(names()) == sorted([first, second])
     write(lambda tx: [setattr(h, "memory_capacity", h.memory_used) for h in tx.scalars(select(Host))])
     assert names() == []
+
+
+def test_guests_read_in_their_machine_who_made_it(cloud, zone, told):
+    deploy(cloud, zone)
+    assert told[-1].product == "CloudStack Simulator Hypervisor"
+    assert told[-1].manufacturer == "Apache Software Foundation"
+    cloud.ask("updateConfiguration", name="vm.metadata.manufacturer", value="Example", zoneid=zone["zone"])
+    cloud.ask("updateConfiguration", name="vm.metadata.product", value="Example machine", zoneid=zone["zone"])
+    deploy(cloud, zone)
+    assert (told[-1].manufacturer, told[-1].product) == ("Example", "Example machine")

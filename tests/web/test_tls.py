@@ -9,6 +9,8 @@ from cryptography import x509
 
 from mgmt_server.agents import ca
 from mgmt_server.config import ConfigurationError
+from mgmt_server.db import write
+from mgmt_server.resources.setting.values import keep
 from mgmt_server.web import certificate
 from tests.certificates import authority, serving
 from tests.mariadb import free_port
@@ -39,6 +41,8 @@ def test_a_certificate_is_made_once_and_for_the_names(secure):
     assert certificate.files(secure)[1].stat().st_mode & 0o777 == 0o600
     certificate.files(secure)[0].write_text("nonsense")
     assert certificate.prepare(secure)
+    write(lambda tx: keep(tx, ca.SAN, None, "api.example.org"))
+    assert certificate.prepare(secure) and "api.example.org" in named(secure)[0]
 
 
 def test_what_the_operator_gave_is_left_alone_and_told_when_it_is_wrong(secure, tmp_path):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 from uuid import UUID, uuid5
 
+from mgmt_server.drivers import waits
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.errors import Failed, Unavailable
+from mgmt_server.model.settings import Setting
 from mgmt_server.protocol.codec import build, plain
 from mgmt_server.protocol.correlation import current
 from mgmt_server.protocol.identity import CertificateRequest
@@ -26,7 +28,11 @@ from mgmt_server.protocol.machine import (
 from mgmt_server.protocol.router import Applied, RouterDocument
 
 # seconds until the answer of an agent is given up; what is given up is not sent again
-QUICK, USUAL, START, STOP, ROUTER, FETCH, MIGRATE = 15.0, 60.0, 120.0, 150.0, 240.0, 6.5 * 3600, 7200.0
+QUICK, USUAL, START, STOP, ROUTER, FETCH = 15.0, 60.0, 120.0, 150.0, 240.0, 6.5 * 3600
+CONVERGE = Setting(
+    "kvm.auto.convergence",
+    "Whether a guest that changes its memory faster than it can move is slowed down until it has moved",
+)
 
 
 class Ask(Protocol):
@@ -110,7 +116,11 @@ class Kvm(Asking):
     ) -> MachineState:
         ready = self._tell(uuid5(call, "receive"), target, "receive", START, machine=machine, moves=moves)
         try:
-            self._tell(call, host, "migrate", MIGRATE, machine=machine, moves=moves, target=ready)
+            seconds = waits.MIGRATE.number()
+            self._tell(
+                call, host, "migrate", seconds + START,
+                machine=machine, moves=moves, target=ready, seconds=seconds, converge=CONVERGE.flag(),
+            )  # fmt: skip
         except Failed:
             gone = self._tell(uuid5(call, "unreceive"), target, "unreceive", START, machine=machine, moves=moves)
             if gone is not False:
@@ -119,10 +129,12 @@ class Kvm(Asking):
         return build(MachineState, self._tell(uuid5(call, "received"), target, "received", START, machine=machine))
 
     def snapshot(self, call: UUID, host: HostRef, name: str, point: str, memory: bool) -> None:
-        self._tell(call, host, "snapshot", FETCH, name=name, point=point, memory=memory)
+        self._tell(call, host, "snapshot", waits.MACHINE.number(), name=name, point=point, memory=memory)
 
     def revert(self, call: UUID, host: HostRef, machine: Machine, point: str) -> MachineState:
-        return build(MachineState, self._tell(call, host, "revert", FETCH, machine=machine, point=point))
+        return build(
+            MachineState, self._tell(call, host, "revert", waits.MACHINE.number(), machine=machine, point=point)
+        )
 
     def delete_snapshot(self, call: UUID, host: HostRef, name: str, point: str) -> None:
         self._tell(call, host, "delete_snapshot", FETCH, name=name, point=point)

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from mgmt_server.db import reading
+from mgmt_server.drivers import waits
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.hypervisor.kvm import FETCH, STOP, USUAL, Asking
 from mgmt_server.model.host import Host
@@ -22,7 +23,7 @@ class KvmStorage(Asking):
         self._tell(call, host, "remove_pool", 90.0, pool=pool)
 
     def cache_template(self, call: UUID, host: HostRef, pool: Pool, image: Image) -> str:
-        return build(str, self._tell(call, host, "cache_template", FETCH, pool=pool, image=image))
+        return build(str, self._tell(call, host, "cache_template", waits.CACHE.number(), pool=pool, image=image))
 
     def create_disk(self, call: UUID, host: HostRef, disk: Disk) -> int:
         return build(int, self._tell(call, host, "create_disk", STOP, disk=disk))
@@ -34,10 +35,10 @@ class KvmStorage(Asking):
         return build(int, self._tell(call, host, "resize_disk", STOP, disk=disk, size=size, machine=machine))
 
     def copy_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk) -> int:
-        return build(int, self._tell(call, host, "copy_disk", FETCH, source=source, target=target))
+        return build(int, self._tell(call, host, "copy_disk", waits.OFFLINE.number(), source=source, target=target))
 
     def move_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
-        self._tell(call, host, "move_disk", FETCH, source=source, target=target, machine=machine)
+        self._tell(call, host, "move_disk", waits.ONLINE.number(), source=source, target=target, machine=machine)
 
     def limit_disk(self, call: UUID, host: HostRef, disk: Disk, machine: str) -> None:
         self._tell(call, host, "limit_disk", USUAL, disk=disk, machine=machine)
@@ -46,17 +47,17 @@ class KvmStorage(Asking):
         self, call: UUID, host: HostRef, disk: Disk, machine: str, file: File, since: str, point: str
     ) -> Saved:
         body = {"disk": disk, "machine": machine, "file": file, "since": since, "point": point}
-        return build(Saved, self._tell(call, host, "save_disk", FETCH, **body))
+        return build(Saved, self._tell(call, host, "save_disk", waits.saving(file.path), **body))
 
     def save_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, file: File, point: str) -> Saved:
         body = {"disk": disk, "machine": machine, "file": file, "point": point}
-        return build(Saved, self._tell(call, host, "save_point", FETCH, **body))
+        return build(Saved, self._tell(call, host, "save_point", waits.saving(file.path), **body))
 
     def forget_point(self, call: UUID, host: HostRef, disk: Disk, machine: str, point: str) -> None:
         self._tell(call, host, "forget_point", USUAL, disk=disk, machine=machine, point=point)
 
     def load_disk(self, call: UUID, host: HostRef, disk: Disk, chain: tuple[Image, ...]) -> int:
-        return build(int, self._tell(call, host, "load_disk", FETCH, disk=disk, chain=chain))
+        return build(int, self._tell(call, host, "load_disk", waits.loading(chain[0].path), disk=disk, chain=chain))
 
     def check_disk(self, call: UUID, host: HostRef, disk: Disk, repair: str) -> dict[str, str]:
         return build(dict[str, str], self._tell(call, host, "check_disk", FETCH, disk=disk, repair=repair))

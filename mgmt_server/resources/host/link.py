@@ -38,10 +38,15 @@ log = logging.getLogger("cloudwright.hosts")
 
 PING = Setting(
     "ping.interval",
-    "Seconds between two signs of life of an agent; silent for 2.5 times that, it is lost. Taken when a server starts",
+    "Seconds between two signs of life of an agent. Taken when a server starts",
     least=2, most=3600,
 )  # fmt: skip
-MEASURE = 30.0  # seconds between looks at statistics
+PATIENCE = Setting(
+    "ping.timeout",
+    "After how many times ping.interval an agent that was not heard of is lost. Taken when a server starts",
+    least=1.1, most=100,
+)  # fmt: skip
+MEASURE = Setting("host.stats.interval", "Milliseconds between two looks at the statistics of hosts", least=1000)
 AT_ONCE = 8
 
 MachineHook = Callable[..., None]
@@ -131,7 +136,7 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         with ThreadPoolExecutor(AT_ONCE, "measure") as pool:
-            while not self.ended.wait(MEASURE):
+            while not self.ended.wait(MEASURE.number() / 1000):
                 list(pool.map(_measure_safely, [w.uuid for w in self.link.connected() if w.kind == "host"]))
 
 

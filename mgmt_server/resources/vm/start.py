@@ -27,6 +27,7 @@ from mgmt_server.resources.template import pooled
 from mgmt_server.resources.template.pooled import Fetch
 from mgmt_server.resources.vm import extra
 from mgmt_server.resources.vm.details import shown
+from mgmt_server.resources.vm.made import made_by
 from mgmt_server.resources.vm.placing import RETRIES, Options, place
 from mgmt_server.resources.vm.placing import Parts as _Parts
 from mgmt_server.resources.vm.placing import parts_of as _parts
@@ -139,6 +140,7 @@ def _machine(parts: _Parts, disks: tuple[Disk, ...], nics: tuple[Nic, ...], disc
         boot_arguments=str(vm.details.get("boot_arguments", "")) if vm.kind != "User" else "",
         details={k: v for k, v in details.items() if not extra.is_one(k)},
         extra=tuple(v for k, v in sorted(details.items()) if extra.is_one(k)),
+        **made_by(vm),
     )
 
 
