@@ -14,8 +14,19 @@ from mgmt_server.allocation import counted, ranges
 from mgmt_server.db import changed, now
 from mgmt_server.errors import InvalidValue, NoAddress
 from mgmt_server.model.network import Network, Nic
-from mgmt_server.model.zone import Address, Pod, PodAddress, TrafficType, VlanRange, Vnet, Zone
+from mgmt_server.model.settings import Scope, Setting
+from mgmt_server.model.zone import Address, Pod, PodAddress, PodRange, TrafficType, VlanRange, Vnet, Zone
 
+IDENTIFIER = Setting(
+    "mac.identifier",
+    "The second byte of MACs in guests' networks, so that several clouds can share one network; 0: the zone's number",
+    least=0,
+    most=255,
+)
+STRICT = Setting(
+    "system.vm.management.ip.reservation.mode.strictness",
+    "Whether system VMs take only management addresses of ranges that are kept for them",
+)
 LOOKED_AT = 64  # free rows that are read at a time
 DRAWN = 8  # addresses looked at before the whole network is
 
@@ -142,10 +153,12 @@ def _taken_among() -> Select[Any]:
 
 
 def guest_mac(zone: Zone, network_id: int, address: str | None, sequence: int = 0) -> str:
-    """02 : zone : low 16 bits of the network : 16 bits unique in it, those of the address where there is one."""
+    """02 : zone, or what a setting says : low 16 bits of the network : 16 bits unique in it, those of the address
+    where there is one."""
     low = int(IPAddress(address)) & 0xFFFF if address else sequence & 0xFFFF
+    second = IDENTIFIER.number(Scope("Zone", zone.id)) or zone.id
     return (
-        f"02:{zone.id & 0xFF:02x}:{network_id >> 8 & 0xFF:02x}:{network_id & 0xFF:02x}:{low >> 8:02x}:{low & 0xFF:02x}"
+        f"02:{second & 0xFF:02x}:{network_id >> 8 & 0xFF:02x}:{network_id & 0xFF:02x}:{low >> 8:02x}:{low & 0xFF:02x}"
     )
 
 
@@ -184,8 +197,12 @@ def free_vnets(tx: Session, network_id: int) -> None:
 
 def take_pod_address(tx: Session, pod_id: int, vm_id: int) -> PodAddress:
     free = PodAddress.vm_id.is_(None) & PodAddress.removed.is_(None)
-    rows = select(PodAddress.id).where(PodAddress.pod_id == pod_id, free)
-    row: PodAddress | None = _first_free(tx, PodAddress, rows.order_by(PodAddress.taken, PodAddress.id), free)
+    rows = select(PodAddress.id).join(PodRange, PodRange.id == PodAddress.range_id)
+    rows = rows.where(PodAddress.pod_id == pod_id, free)
+    if STRICT.flag():
+        rows = rows.where(PodRange.for_system_vms)
+    rows = rows.order_by(PodRange.for_system_vms.desc(), PodAddress.taken, PodAddress.id)
+    row: PodAddress | None = _first_free(tx, PodAddress, rows, free)
     if row is None:
         raise NoAddress("The pod has no free management address: widen its range with createManagementNetworkIpRange")
     tx.execute(update(PodAddress).where(PodAddress.id == row.id).values(vm_id=vm_id, taken=now()))

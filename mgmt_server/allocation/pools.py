@@ -6,17 +6,19 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import BigInteger, Select, bindparam, func, select, update
+from sqlalchemy import BigInteger, Select, bindparam, case, func, select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import made, planners, tags, thresholds
 from mgmt_server.allocation.dedication import domains_above, open_to
 from mgmt_server.allocation.refusal import Verdict
 from mgmt_server.db.prepared import Sent
-from mgmt_server.errors import Unavailable
+from mgmt_server.errors import InvalidValue, Unavailable
 from mgmt_server.model.account import SYSTEM_ACCOUNT
 from mgmt_server.model.host import Host
+from mgmt_server.model.scopes import of_account
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import Volume
@@ -27,6 +29,8 @@ ALGORITHM = Setting(
     "Which of the pools that fit a new disk is tried first: any, the oldest, the one with the fewest disks of the "
     "account (userdispersing), the emptiest (firstfitleastconsumed)",
 )
+PREFERRED = Setting("preferred.storage.pool", "The pool, by its id, that is tried first for new disks where it fits")
+MOVES = Setting("enable.storage.migration", "Whether disks may move from one primary storage pool to another")
 IN_MAINTENANCE = ("PrepareForMaintenance", "Maintenance", "ErrorInMaintenance")
 # what those read who may not see pools
 WORDS = {
@@ -84,6 +88,12 @@ def check_open(pool: Pool, volume: Volume, what: str) -> None:
         )
 
 
+def check_moves() -> None:
+    """Raises InvalidValue where no disk may move from pool to pool."""
+    if not MOVES.flag():
+        raise InvalidValue(f"Disks do not move between pools here: an administrator has switched {MOVES.name} off")
+
+
 def why_not(pool: Pool, space: Space) -> str:
     """What speaks against a pool, in a few words; empty when nothing does."""
     return verdict(pool, space).reason
@@ -105,7 +115,8 @@ def verdict(pool: Pool, space: Space) -> Verdict:
     if free < space.size:
         return said("space", f"lacks {-(-(space.size - free) // MIB)} MiB", space.size, free)
     scopes = (Scope("StoragePool", pool.id), Scope("Zone", pool.zone_id))
-    setting = _promised(space.growing)
+    beyond = space.growing and thresholds.BEYOND.flag(*scopes)
+    setting = thresholds.PROMISED_RESIZE if beyond else thresholds.PROMISED_FULL
     most, after = setting.fraction(*scopes), pool.allocated + space.size
     if after > promised * most:
         text = f"would be promised to {after / promised:.1%}, above {most:.0%} ({setting.name})"
@@ -125,17 +136,23 @@ def misfit(pool: Pool, space: Space) -> tuple[str, str]:
     return ("tag", lacking) if lacking else ("", "")
 
 
-def _promised(growing: bool) -> Setting:
-    return thresholds.PROMISED_RESIZE if growing else thresholds.PROMISED_FULL
-
-
 def choose(tx: Session, pools: Sequence[Pool], host: Host, space: Space) -> Pool | None:
     """Take the space from the first pool that the host reaches, in the order of the setting."""
     fitting = _in_order(tx, [p for p in pools if reachable(p, host) and not why_not(p, space)], space)
+    first = preferred(tx, space.account_id) if len(fitting) > 1 else ""
+    if first:
+        fitting.sort(key=lambda p: p.uuid != first)
     for pool in planners.pools_in_order(tx, space, host, fitting):
         if take(tx, pool.id, space.size, growing=space.growing):
             return pool
     return None
+
+
+def preferred(tx: Session, account_id: int | None) -> str:
+    """The id of the pool that is tried first for an account's disks; empty for none."""
+    if account_id is None or not PREFERRED.set_anywhere():
+        return ""
+    return PREFERRED.text(*of_account(tx, account_id)).strip()
 
 
 def _in_order(tx: Session, pools: list[Pool], space: Space) -> list[Pool]:
@@ -163,7 +180,11 @@ def take(tx: Session, pool_id: int, size: int, *, growing: bool = False) -> bool
 
 
 def _taking(growing: bool) -> Sent:
-    most = thresholds.as_sql(_promised(growing), StoragePool=Pool.id, Zone=Pool.zone_id)
+    of: dict[str, Any] = {"StoragePool": Pool.id, "Zone": Pool.zone_id}
+    most = thresholds.as_sql(thresholds.PROMISED_FULL, **of)
+    if growing:
+        beyond = thresholds.on_as_sql(thresholds.BEYOND, **of)
+        most = case((beyond, thresholds.as_sql(thresholds.PROMISED_RESIZE, **of)), else_=most)
     more = Pool.allocated + bindparam("more", type_=BigInteger)
     room = more <= Pool.capacity * Pool.overprovision * most
     taken = update(Pool.__table__).where(Pool.id == bindparam("of_pool"), Pool.state == "Up", room)  # type: ignore[arg-type]

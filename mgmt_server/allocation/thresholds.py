@@ -36,7 +36,11 @@ PROMISED_FULL = _share(
 )
 PROMISED_RESIZE = _share(
     "pool.storage.allocated.resize.capacity.disablethreshold",
-    "a pool's space, as promised to disks, beyond which its disks do not grow",
+    "a pool's space, as promised to disks, beyond which its disks do not grow where they may beyond the other one",
+)
+BEYOND = Setting(
+    "volume.resize.allowed.beyond.allocation",
+    f"Whether disks grow up to {PROMISED_RESIZE.name}; else new ones and those that grow share one threshold",
 )
 
 
@@ -44,6 +48,17 @@ def as_sql(setting: Setting, **columns: Any) -> ColumnElement[float]:
     """A fraction as it holds for each row: as_sql(POOL_FULL, StoragePool=Pool.id, Zone=Pool.zone_id)."""
     whens = [(column == n, float(v)) for kind, column in columns.items() for n, v in sorted(setting.own(kind).items())]
     return case(*whens, else_=setting.fraction()) if whens else literal(setting.fraction())
+
+
+def on_as_sql(setting: Setting, **columns: Any) -> ColumnElement[bool]:
+    """A switch as it holds for each row; what is named first is nearest."""
+    whens = [
+        (column == n, int(v.strip().lower() == "true"))
+        for kind, column in columns.items()
+        for n, v in sorted(setting.own(kind).items())
+    ]
+    otherwise = int(setting.flag())
+    return (case(*whens, else_=otherwise) if whens else literal(otherwise)) == 1
 
 
 def in_use(zone_id: int) -> Select[Any]:

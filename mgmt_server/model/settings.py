@@ -121,6 +121,10 @@ class Setting:
             held = self._somewhere = (values, any(text.strip().lower() == "true" for text in told))
         return held[1]
 
+    def set_anywhere(self) -> bool:
+        """Whether anybody gave it a value, for the whole installation or in one scope."""
+        return any(name == self.name for name, _, _ in _values())
+
     def words(self, *scopes: Scope) -> list[str]:
         return [w.strip() for w in self.text(*scopes).split(",") if w.strip()]
 

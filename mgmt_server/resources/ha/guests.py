@@ -33,6 +33,9 @@ from mgmt_server.resources.vm.start import Options
 
 ENABLED = Setting("vm.ha.enabled", "Whether machines whose offering asks for it are started again when they die")
 ALERTS = Setting("vm.ha.alerts.enabled", "Whether an alert tells of each machine that could not be started again")
+ON_LIVING_HOST = Setting(
+    "ha.vm.restart.hostup", "Whether a machine that stopped by itself, on a host that is up, is started again as well"
+)
 FORCED = Setting("force.ha", "Whether all machines are started again, whatever their offering says")
 WAIT = Setting("restart.retry.interval", "Seconds until a machine that did not start again is tried anew", least=1)
 TRIES = Setting("ha.restart.retries", "How often that is tried", type="Integer", default="5", least=0)
@@ -49,12 +52,12 @@ def wants(tx: Session, vm: Vm, host: Host | None) -> bool:
     return vm.ha_enabled or (host is not None and FORCED.flag(Scope("Cluster", host.cluster_id)))
 
 
-def lay_down(tx: Session, vm: Vm, host: Host, why: str) -> bool:
+def lay_down(tx: Session, vm: Vm, host: Host, why: str, *, host_lives: bool = False) -> bool:
     """A machine does not run any more: Stopped, and its host's capacity free. Whether it is to start again.
 
     Only where no job works on the machine: under its lock, or after a look at open jobs.
     """
-    again = wants(tx, vm, host)
+    again = wants(tx, vm, host) and (ON_LIVING_HOST.flag() or not host_lives)
     if vm.state == "Migrating":
         target.let_go(tx, vm.id)
     if vm.state == "Starting":
@@ -72,14 +75,14 @@ def lay_down(tx: Session, vm: Vm, host: Host, why: str) -> bool:
     return again
 
 
-def lay_down_all(tx: Session, vms: Sequence[Vm], host: Host, why: str) -> None:
+def lay_down_all(tx: Session, vms: Sequence[Vm], host: Host, why: str, *, host_lives: bool = False) -> None:
     """As `lay_down`, of machines that all ran on one host: after a loss of power these are many.
 
     Raises Conflict when one of them changed meanwhile.
     """
     if len(vms) < FEW or counted.RUNNING_ONLY.flag():
         for vm in vms:
-            lay_down(tx, vm, host, why)
+            lay_down(tx, vm, host, why, host_lives=host_lives)
         return
     moment = now()
     there = update(Vm).where(Vm.id.in_([v.id for v in vms]), Vm.state == "Running", Vm.host_id == host.id)
@@ -94,7 +97,7 @@ def lay_down_all(tx: Session, vms: Sequence[Vm], host: Host, why: str) -> None:
     )  # fmt: skip
     tx.execute(less.execution_options(synchronize_session=False))
     for vm in sorted(vms, key=lambda v: v.kind == "User"):
-        runs = wants(tx, vm, host)
+        runs = wants(tx, vm, host) and (ON_LIVING_HOST.flag() or not host_lives)
         _event(tx, vm, why, runs)
         if runs:
             queue(tx, vm, host.id, 0, moment)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mgmt_server.errors import InvalidValue
+from mgmt_server.model.settings import Setting
 from mgmt_server.resources.checks import one_of
 
 MOST = 2**31 - 1
@@ -14,6 +15,20 @@ LONGEST_BURST = 24 * 3600  # seconds
 PROVISIONING, STORAGE, STATES = ("thin", "sparse", "fat"), ("shared", "local"), ("Active", "Inactive")
 CACHE = ("none", "writeback", "writethrough", "hypervisor_default")
 RATES = ("bytes_read_rate", "bytes_write_rate", "iops_read_rate", "iops_write_rate")
+BURSTS = {
+    f"{what}_{way}_rate": Setting(
+        f"vm.disk.{what}.maximum.{way}.length",
+        f"Seconds that an offering may let a burst of {text} last; 0: a day",
+        least=0,
+        most=LONGEST_BURST,
+    )
+    for what, way, text in (
+        ("bytes", "read", "bytes read"),
+        ("bytes", "write", "bytes written"),
+        ("iops", "read", "reads"),
+        ("iops", "write", "writes"),
+    )
+}
 SYSTEM_VMS = ("domainrouter", "consoleproxy", "secondarystoragevm")
 
 
@@ -117,7 +132,8 @@ def rate_columns(rates: Mapping[str, int | None]) -> dict[str, int | None]:
         if sustained is not None and most is not None and most < sustained:
             raise InvalidValue(f"{wire}max={most} is below {wire}={sustained}")
         found[column], found[f"{column}_max"] = sustained, most
-        length = between(f"{wire}maxlength", rates.get(f"{wire}maxlength"), 1, LONGEST_BURST, " seconds")
+        most_length = BURSTS[column].number() or LONGEST_BURST
+        length = between(f"{wire}maxlength", rates.get(f"{wire}maxlength"), 1, most_length, " seconds")
         found[f"{column}_max_length"] = length
     return found
 

@@ -15,13 +15,25 @@ from mgmt_server.model.account import ROOT_DOMAIN, SYSTEM_ACCOUNT
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import DiskOffering, NetworkOffering, ServiceOffering
+from mgmt_server.model.scopes import of_account
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import PhysicalNetwork, TrafficType, Zone
 from mgmt_server.resources.network.create import services
 
-SMALLEST_DISK = 2 * 2**30
+GIB = 2**30
+SMALLEST_DISK = 2 * GIB
+USUAL = "Cloud.Com-SoftwareRouter"  # what network offerings have that name none
+DISK = Setting(
+    "systemvm.root.disk.size", "GiB of the disks of new system VMs, where their image is smaller; -1: its own"
+)
+LOCAL = Setting("system.vm.use.local.storage", "Whether new system VMs have their disk on local storage of their host")
+OFFERING = Setting(
+    "router.service.offering",
+    "The system offering, by its id, of new routers whose network offering names none; empty: the usual one",
+)
 
 
 def create_router(tx: Session, network: Network, offering: NetworkOffering) -> Vm:
@@ -78,6 +90,8 @@ def _system_vm(tx: Session, zone: Zone, kind: str, account: int, domain: int, of
     )
     if template is None:
         raise Unavailable(f"there is no system VM template for {hypervisor}")
+    if kind == "DomainRouter":
+        offering = _routers(tx, offering, zone, account)
     size = _offering(tx, kind, offering, zone)
     vm = Vm(
         name=f"pending-{secrets.token_hex(6)}",
@@ -103,7 +117,7 @@ def _system_vm(tx: Session, zone: Zone, kind: str, account: int, domain: int, of
         Volume(
             name=f"ROOT-{vm.id}",
             kind="ROOT",
-            size=max(template.size, SMALLEST_DISK),
+            size=max(template.size, SMALLEST_DISK, DISK.number() * GIB),
             zone_id=zone.id,
             vm_id=vm.id,
             device=0,
@@ -125,8 +139,24 @@ def _hypervisor(tx: Session, zone: Zone) -> str:
     return found
 
 
+def _routers(tx: Session, offering: int | None, zone: Zone, account: int) -> int | None:
+    """The offering of a router: that of its network's offering, where that names another than the usual one; else what
+    settings say, where they do."""
+    local = LOCAL.flag(Scope("Zone", zone.id))
+    uuid = OFFERING.text(*of_account(tx, account)).strip() if OFFERING.set_anywhere() else ""
+    if not (local or uuid) or (offering is not None and tx.get_one(ServiceOffering, offering).unique_name != USUAL):
+        return offering
+    rows = select(ServiceOffering.id).where(
+        ServiceOffering.uuid == uuid,
+        ServiceOffering.system_vm_type == "domainrouter",
+        ServiceOffering.removed.is_(None),
+    )
+    return tx.scalar(rows) or (None if local else offering)
+
+
 def _offering(tx: Session, kind: str, offering: int | None, zone: Zone) -> ServiceOffering:
-    """What a system VM gets: on local storage in a zone that has nothing else."""
+    """What a system VM gets: on local storage where a setting says so, and in a zone that has nothing else."""
+    wanted = LOCAL.flag(Scope("Zone", zone.id))
     kinds = {"DomainRouter": "domainrouter", "ConsoleProxy": "consoleproxy", "SecondaryStorageVm": "secondarystoragevm"}
     shared = select(Pool.id).where(Pool.zone_id == zone.id, Pool.scope != "HOST", Pool.removed.is_(None))
     local = zone.local_storage and tx.scalar(shared.limit(1)) is None
@@ -137,7 +167,7 @@ def _offering(tx: Session, kind: str, offering: int | None, zone: Zone) -> Servi
         .join(DiskOffering, DiskOffering.id == ServiceOffering.disk_offering_id)
         .where(ServiceOffering.is_system, ServiceOffering.system_vm_type == kinds[kind])
         .where(ServiceOffering.removed.is_(None))
-        .order_by(DiskOffering.storage_type != ("local" if local else "shared"), ServiceOffering.id)
+        .order_by(DiskOffering.storage_type != ("local" if local or wanted else "shared"), ServiceOffering.id)
     )
     found = tx.scalar(rows.limit(1))
     if found is None:

@@ -18,7 +18,8 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.scopes import of_account, of_domain
-from mgmt_server.model.settings import Setting
+from mgmt_server.model.settings import Scope, Setting
+from mgmt_server.model.template import OsType
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.router import SOFTWARE, Guest, Interface, Lease, RouterDocument
@@ -38,6 +39,14 @@ HOST_TOLD = Setting(
 )
 DOMAIN_TOLD = Setting(
     "metadata.allow.expose.domain", "Whether the domain's machines read its name and its id in their metadata"
+)
+CLOUD_NAME = Setting("metadata.custom.cloud.name", "What machines read as cloud-name in their metadata; empty: nothing")
+EXTERNAL_DNS = Setting(
+    "use.external.dns", "Whether guests ask the zone's name servers dns1 and dns2 themselves, instead of their router"
+)
+BOTH_GATEWAYS = Setting(
+    "network.dhcp.nondefaultnetwork.setgateway.guestos",
+    "Guest OS types, by how their names begin, whose further NICs are told their gateway too",
 )
 LIVING = ("Starting", "Running", "Stopping", "Stopped", "Migrating")
 
@@ -109,7 +118,7 @@ def compute(tx: Session, router: Vm, network: Network) -> RouterDocument:
         gateway="" if shared else (network.gateway or ""),
         guest_gateway=network.gateway or "",
         dhcp="Dhcp" in has,
-        dns_service="Dns" in has,
+        dns_service="Dns" in has and not EXTERNAL_DNS.flag(Scope("Zone", zone.id)),
         user_data="UserData" in has,
         leases=tuple(leases),
         guests=tuple(guests),
@@ -131,18 +140,21 @@ def _interface(nic: Nic) -> Interface:
 
 def _guests(tx: Session, network: Network, zone: Zone, router: Vm) -> tuple[list[Lease], list[Guest]]:
     rows = tx.execute(
-        select(Nic, Vm, ServiceOffering.name, Host.name, Domain)
+        select(Nic, Vm, ServiceOffering.name, Host.name, Domain, OsType.name)
         .join(Vm, Vm.id == Nic.vm_id)
         .join(Domain, Domain.id == Vm.domain_id)
         .outerjoin(Host, Host.id == Vm.host_id)
+        .outerjoin(OsType, OsType.id == Vm.os_type_id)
         .join(ServiceOffering, ServiceOffering.id == Vm.service_offering_id)
         .where(Nic.network_id == network.id, Nic.removed.is_(None), Nic.address.is_not(None))
         .where(Vm.kind == "User", Vm.removed.is_(None), Vm.state.in_(LIVING))
         .order_by(Nic.id)
     ).all()
     leases, guests = [], []
-    for nic, vm, offering, host, domain in rows:
-        leases.append(Lease(nic.mac, nic.address, vm.name, default=nic.is_default, options=nic.dhcp_options or {}))
+    told = tuple(BOTH_GATEWAYS.words())
+    for nic, vm, offering, host, domain, os in rows:
+        default = nic.is_default or (os or "").startswith(told)
+        leases.append(Lease(nic.mac, nic.address, vm.name, default=default, options=nic.dhcp_options or {}))
         data = vm.user_data or ""
         guests.append(
             Guest(
@@ -167,6 +179,7 @@ def _metadata(vm: Vm, nic: Nic, zone: Zone, offering: str) -> dict[str, str]:
         "instance-id": vm.uuid,
         "vm-id": vm.uuid,
         "public-keys": vm.public_keys,
+        "cloud-name": CLOUD_NAME.text(Scope("Zone", zone.id)).strip(),
     }
     return {k: str(v) for k, v in found.items() if v}
 

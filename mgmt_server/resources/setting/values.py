@@ -97,6 +97,8 @@ def checked(setting: Setting, value: str) -> str:
     if setting.type in ("Integer", "Long", "Float", "Double"):
         _number(setting, text)
     chosen = text.split() if "List" in setting.kind else [text]
+    if not text and not setting.default:
+        return text  # as it was before anybody gave it a value
     if setting.options and not set(chosen) <= set(setting.options):
         raise InvalidValue(f"Value [{text[:100]}] is not valid for {setting.name}: choose {', '.join(setting.options)}")
     if setting.name in NETWORKS:

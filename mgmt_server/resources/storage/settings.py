@@ -8,3 +8,6 @@ FACTOR = Setting(
     least=1,
     most=1000,
 )
+CLEAN = Setting(
+    "storage.cleanup.enabled", "Whether what is over leaves pools: destroyed disks, and templates that are gone"
+)

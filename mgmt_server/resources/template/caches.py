@@ -20,6 +20,7 @@ from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Disk, Image
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.storage.settings import CLEAN as LEAVES
 from mgmt_server.resources.template import pooled
 from mgmt_server.resources.template.pooled import Fetch
 from mgmt_server.resources.template.stored import image_in
@@ -28,6 +29,10 @@ from mgmt_server.resources.volume.places import host_of
 CLEAN = Setting(
     "template.delete.from.primary.storage",
     "Whether a deleted template is deleted from primary storage too, once no disk there stands on it",
+)
+ALSO = Setting(
+    "storage.template.cleanup.enabled",
+    f"Whether templates that nothing needs any more leave pools, where {LEAVES.name} lets anything leave",
 )
 
 
@@ -106,7 +111,7 @@ def begin_prepare(tx: Session, template_id: int, pool_id: int) -> Preparation | 
 def unused(tx: Session) -> list[tuple[int, str]]:
     """Templates and ISOs (number, uuid) that were deleted, are cached in a pool, and that no disk in the pool stands on
     and no drive holds."""
-    if not CLEAN.flag():
+    if not (CLEAN.flag() and ALSO.flag() and LEAVES.flag()):
         return []
     rows = select(Template.id, Template.uuid).join(TemplateOnPool, TemplateOnPool.template_id == Template.id)
     rows = rows.where(Template.removed.is_not(None), ~needed())

@@ -35,6 +35,10 @@ ROUTERS_ON_DISABLED = Setting(
     "allow.router.on.disabled.resources",
     "Whether virtual routers may start on disabled hosts, and in disabled clusters and pods",
 )
+ELSEWHERE = Setting(
+    "allow.deploy.vm.if.deploy.on.given.host.fails",
+    "Whether a machine that is to start on a certain host starts on another where that one cannot take it",
+)
 RETRIES = Setting(
     "start.retry",
     "On how many hosts a machine is tried, one after the other, when hosts fail to start it",
@@ -140,6 +144,15 @@ def place(tx: Session, parts: Parts, options: Options) -> tuple[Host, dict[int, 
 
     Raises NoCapacity, Failed after an attempt, Unavailable where storage of a disk is in maintenance.
     """
+    try:
+        return _place(tx, parts, options)
+    except (NoCapacity, Failed):
+        if options.host_id is None or not ELSEWHERE.flag():
+            raise
+    return _place(tx, parts, replace(options, host_id=None))
+
+
+def _place(tx: Session, parts: Parts, options: Options) -> tuple[Host, dict[int, Pool]]:
     vm, wanted = parts.vm, wants(tx, parts, options)
     need, spaces, usable = wanted.need, wanted.spaces, wanted.usable
     for volume, _ in parts.volumes:

@@ -51,7 +51,7 @@ def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetim
     locks = sorted({f"vm:{v.id}" for v in (*known.values(), *missing)})
     busy = set(tx.scalars(select(JobRow.lock).where(JobRow.lock.in_(locks), JobRow.state.in_(OPEN))))
     free = [v for v in missing if f"vm:{v.id}" not in busy]
-    guests.lay_down_all(tx, free, host, f"is no longer on {host.name}")
+    guests.lay_down_all(tx, free, host, f"is no longer on {host.name}", host_lives=True)
     strangers, dead = [], []
     for state in states:
         vm = known.get(state.uuid or state.name)
@@ -67,7 +67,7 @@ def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetim
                 elsewhere.take_away(tx, vm, host)
             else:
                 _align(tx, host, vm, state.state)
-    guests.lay_down_all(tx, dead, host, f"stopped by itself on {host.name}")
+    guests.lay_down_all(tx, dead, host, f"stopped by itself on {host.name}", host_lives=True)
     if strangers:
         before = set(host.details.get(UNMANAGED, "").split(",")) - {""}
         if set(strangers) - before:

@@ -100,7 +100,8 @@ def _disks(tx: Session, parts: _Parts, places: dict[int, Pool]) -> tuple[list[Di
             backing=backing,
             serial=volume.uuid.replace("-", "")[:20],
         )
-        disk = tuned_disk(limited(disk, volume, limits), parts.vm.details)
+        limit = limited(disk, volume, limits, system=parts.vm.kind != "User")
+        disk = tuned_disk(limit, parts.vm.details, pool.id)
         disks.append(disk)
         if volume.state in ("Allocated", "Creating"):
             create.append(disk)

@@ -125,6 +125,8 @@ def take(tx: Session, vm: Vm, wish: Wish) -> Target:
     told: list[str] = []
     asking = nearest_first(tx, vm, need)
     for host, moves in _ordered(tx, vm, asking, wish, disks, usable, told):
+        if moves:
+            pools.check_moves()
         if moves and kept:
             refuse_with_snapshots(tx, vm.id, GUARDED)
         if not hosts.take(tx, host.id, need.cpu, need.memory, condition=guard):

@@ -31,6 +31,7 @@ EXPUNGE_INTERVAL = Setting(
 STATISTICS = Setting(
     "vm.stats.interval", "Milliseconds between two readings of machines' statistics; 0 for none", least=0
 )
+USERS_ONLY = Setting("vm.stats.user.vm.only", "Whether statistics are read of users' machines alone, not of system VMs")
 AT_ONCE = 20  # machines that one round expunges
 
 
@@ -79,6 +80,8 @@ def read_statistics() -> None:
         rows = (
             select(Host, Vm).join(Vm, Vm.host_id == Host.id).where(Host.hypervisor != "Simulator", Host.state == "Up")
         )
+        if USERS_ONLY.flag():
+            rows = rows.where(Vm.kind == "User")
         found: dict[HostRef, dict[str, int]] = {}
         for host, vm in session.execute(rows.where(Vm.state == "Running", Vm.removed.is_(None))):
             reference = HostRef(host.uuid, host.name, host.hypervisor, host.agent or "")

@@ -8,12 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 from mgmt_server.errors import InvalidValue
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.protocol.machine import Disk, Nic
 
 QUEUES, PACKED = "nic.multiqueue.number", "nic.packed.virtqueues.enabled"
 THREADS, POLICY = "iothreads", "io.policy"
 MOST_QUEUES = 256
 POLICIES = ("native", "threads", "io_uring", "storage_specific")
+OF_POOL = Setting(
+    "kvm.storage.pool.io.policy",
+    f"How hosts read and write the pool's disks, of machines with {POLICY}=storage_specific; empty: as they choose",
+    options=POLICIES[:-1],
+)
 FORMS = {
     QUEUES: re.compile(r"-1|[1-9]\d{0,2}"),
     PACKED: re.compile(r"true|false"),
@@ -54,6 +60,8 @@ def tuned_nic(nic: Nic, details: Mapping[str, Any], cpus: int) -> Nic:
     return replace(nic, queues=wanted, packed=_value(details, PACKED) == "true")
 
 
-def tuned_disk(disk: Disk, details: Mapping[str, Any]) -> Disk:
+def tuned_disk(disk: Disk, details: Mapping[str, Any], pool_id: int) -> Disk:
     policy = _value(details, POLICY)
-    return replace(disk, io="" if policy == "storage_specific" else policy, threaded=_value(details, THREADS) == "true")
+    if policy == "storage_specific":
+        policy = OF_POOL.text(Scope("StoragePool", pool_id))
+    return replace(disk, io=policy, threaded=_value(details, THREADS) == "true")

@@ -32,6 +32,9 @@ from mgmt_server.resources.vmsnapshot.rows import of_machine
 from mgmt_server.resources.vmsnapshot.views import vm_snapshot_view
 
 MOST = Setting("vmsnapshot.max", "How many snapshots a machine has at most", least=0)
+DISKS_ALONE = Setting(
+    "kvm.vmstoragesnapshot.enabled", "Whether snapshots of running machines of KVM hosts may leave their memory out"
+)
 SHOWN = ("Allocated", "Creating", "Ready", "Reverting", "Expunging", "Error")
 Text = Annotated[str, Length(1000)]
 
@@ -70,6 +73,11 @@ def create(
             "of their disks with createSnapshot"
         )
     flows.check(vm, snapshotmemory)
+    if vm.hypervisor == "KVM" and vm.state == "Running" and not snapshotmemory and not DISKS_ALONE.flag():
+        raise InvalidValue(
+            f"The machine {vm.display_name or vm.name} runs, and its memory has to be kept too: send "
+            f"snapshotmemory=true, or stop it first (setting {DISKS_ALONE.name})"
+        )
     there = of_machine(ctx.session, vm.id)
     if len(there) >= MOST.number():
         raise InvalidValue(

@@ -100,7 +100,7 @@ def _plan(tx: Session, volume: Volume, vm: Vm, slot: int) -> Attach:
 
 
 def _at(tx: Session, volume: Volume, vm: Vm, slot: int, pool: Pool, host: Host) -> Attach:
-    disk = tuned_disk(limited(disk_in(pool, volume), volume, sites.offering_of(tx, volume)), vm.details)
+    disk = tuned_disk(limited(disk_in(pool, volume), volume, sites.offering_of(tx, volume)), vm.details, pool.id)
     machine = vm.instance if vm.state == "Running" else ""
     return Attach(replace(disk, device=slot), storage.ref(host), machine)
 

@@ -31,6 +31,7 @@ __all__ = ["Copy", "carry", "hold", "leave", "migrate", "moved", "release"]
 
 def hold(tx: Session, volume: Volume, target: Pool) -> Copy:
     """Ready -> Migrating, of a disk that no machine runs with. The target's space has been taken."""
+    pools.check_moves()
     source = tx.get_one(Pool, volume.pool_id)
     copy = between(tx, volume, source, target)
     VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=target.id, state_changed=now())
@@ -63,6 +64,7 @@ def unmoved(call: UUID, host: HostRef, source: Disk, target: Disk, machine: str)
 
 def begin(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering_id: int | None) -> Copy:
     """Hold the space at the target. Raises NoCapacity, InvalidValue for a pool that cannot take the disk."""
+    pools.check_moves()
     volume, pool = tx.get_one(Volume, volume_id, with_for_update=True), tx.get_one(Pool, pool_id)
     same_place(volume, vm_id)
     check_state(volume, ("Ready",), "it cannot be moved")

@@ -12,6 +12,7 @@ from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import InvalidValue, NoCapacity
 from mgmt_server.jobs import Job
 from mgmt_server.model.offering import DiskOffering
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
@@ -19,6 +20,11 @@ from mgmt_server.resources.volume import moving, sites
 from mgmt_server.resources.volume.locks import check_state, same_place
 from mgmt_server.resources.volume.places import Place, place_of
 from mgmt_server.resources.volume.qos import limited
+
+MATCHED = Setting(
+    "match.storage.pool.tags.with.disk.offering",
+    "Whether a disk gets another offering only where its storage has the offering's tags",
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ def pool_for(tx: Session, volume_id: int, change: Change) -> int | None:
     if volume.pool_id is None or offering is None or offering.id == volume.disk_offering_id:
         return None
     pool, space = tx.get_one(Pool, volume.pool_id), sites.space_of(volume, offering)
-    if not tags.lacking(pool, space.tags) and pool.is_local == space.local:
+    tagged = not MATCHED.flag(Scope("Zone", volume.zone_id)) or not tags.lacking(pool, space.tags)
+    if tagged and pool.is_local == space.local:
         return None
     if not change.migrate:
         raise InvalidValue(

@@ -14,9 +14,9 @@ from mgmt_server.jobs.worker import every
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.settings import Setting
 from mgmt_server.model.vm import Volume
+from mgmt_server.resources.storage.settings import CLEAN
 from mgmt_server.resources.volume import flows
 
-CLEAN = Setting("storage.cleanup.enabled", "Whether destroyed disks are removed for good when their time is over")
 DELAY = Setting("storage.cleanup.delay", "Seconds after which a destroyed disk is removed for good", least=1)
 INTERVAL = Setting("storage.cleanup.interval", "Seconds between two looks for disks to remove for good", least=1)
 AT_ONCE = 50  # disks that one round removes
