@@ -1,4 +1,4 @@
-"""What went wrong in CloudStack from 2022 to May 2026, by its number, tried here and in test_cve_images.py.
+"""What went wrong in CloudStack from 2022 to May 2026, by its number, tried here and in test_cve_*.py beside.
 
 Thirty entries, each a test, or a line in NOT_HERE with the commands whose coming ends that.
 """
@@ -6,8 +6,10 @@ Thirty entries, each a test, or a line in NOT_HERE with the commands whose comin
 from __future__ import annotations
 
 import ast
+import random
+import re
+import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -17,7 +19,6 @@ from mgmt_server import install
 from mgmt_server.allocation import limits
 from mgmt_server.api.command import command
 from mgmt_server.api.facts import of_command
-from mgmt_server.config import Config
 from mgmt_server.db import new_uuid, reading, write
 from mgmt_server.errors import LimitExceeded
 from mgmt_server.jobs.rows import JobRow
@@ -30,7 +31,8 @@ from mgmt_server.web import app as web
 from mgmt_server.web import origin
 from tests.access.world import nothing_kept
 from tests.contract.test_registry import ALL
-from tests.security import test_cve_images
+from tests.projects import second_user
+from tests.security import test_cve_images, test_cve_ports
 from tests.security.source import SOURCE, modules, own
 
 # Features that do not exist here: the test that is due when one of these commands appears
@@ -57,7 +59,11 @@ def test_what_does_not_exist_here_still_does_not(number):
 
 
 def test_all_thirty_are_here():
-    tested = {name[:20] for name in (*globals(), *vars(test_cve_images)) if name.startswith("test_cve_2")}
+    tested = {
+        name[:20]
+        for name in (*globals(), *vars(test_cve_images), *vars(test_cve_ports))
+        if name.startswith("test_cve_2")
+    }
     assert len(tested) + len(NOT_HERE) == 30
 
 
@@ -74,8 +80,35 @@ def like_missing(world, user, sent, name, foreign):
 # --- weak secrets, origins, sessions ---
 
 
-def test_cve_2022_26779_tokens_of_invitations_are_from_the_systems_generator():
-    assert "secrets.token_urlsafe(" in Path(invitations.__file__).read_text()
+def test_cve_2022_26779_who_knows_the_clock_does_not_know_the_tokens_of_invitations(cloud, monkeypatch):
+    """Two rounds at one moment of one clock, with one seed: what was made of these would repeat."""
+    moment = time.time()
+    for name in ("time", "monotonic", "perf_counter"):
+        monkeypatch.setattr(time, name, lambda: moment)
+    for name in ("time_ns", "monotonic_ns", "perf_counter_ns"):
+        monkeypatch.setattr(time, name, lambda: int(moment * 1e9))
+    mailed = []
+    monkeypatch.setattr(invitations, "send", lambda server, sender, to, subject, text: mailed.append(text))
+    for place in ("a", "b"):
+        cloud.account(f"owner-{place}", domain=f"/{place}/")
+    said = {"invite.required": "true", "smtp.host": "127.0.0.1", "email.sender": "cloud@example.org"}
+    for name, value in ((f"project.{name}", value) for name, value in said.items()):
+        cloud.ask("updateConfiguration", name=name, value=value)
+    for place in ("a", "b"):
+        random.seed(26779)
+        owner = f"owner-{place}"
+        project = cloud.job("createProject", user=owner, name="alpha")["project"]["id"]
+        for n in range(20):
+            cloud.job("addAccountToProject", user=owner, projectid=project, email=f"{n}@example.org")
+    tokens = [re.search(r"Token: +(\S+)", text)[1] for text in mailed]
+    assert len(set(tokens)) == 40 and min(map(len, tokens)) >= 32
+    halves = {t[:16] for t in tokens} | {t[16:] for t in tokens}
+    assert len(halves) == 80, "no part of one is told by another"
+    random.seed(26779)
+    assert not {random.randbytes(24).hex() for _ in range(1000)} & set(tokens)
+
+
+def test_cve_2022_26779_random_is_for_jitter_and_placement_alone():
     allowed = {
         "agent/client.py",
         "allocation/hosts.py",
@@ -92,7 +125,7 @@ def test_cve_2022_26779_tokens_of_invitations_are_from_the_systems_generator():
         if isinstance(node, ast.Import | ast.ImportFrom)
         and "random" in [getattr(node, "module", ""), *(alias.name for alias in node.names)]
     }
-    assert {name for name in found if "simulator" not in name} <= allowed, "random is for jitter and placement alone"
+    assert {name for name in found if "simulator" not in name} <= allowed
 
 
 def test_cve_2024_29006_who_forwards_is_not_believed(cloud):
@@ -128,24 +161,6 @@ def test_cve_2024_45693_pages_of_others_change_nothing_in_a_session(cloud):
         for headers in ({"Origin": "http://evil"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
             assert client.post("/client/api", data=ask, headers=headers).status_code == 403
         assert client.post("/client/api", data=ask, headers={"Origin": "http://cloud"}).status_code == 200
-
-
-# --- open ports ---
-
-
-def test_cve_2024_38346_no_port_for_other_nodes_without_a_certificate():
-    told = {name for name in Config.__annotations__ if "listen" in name or "port" in name}
-    assert told == {"listen", "tls_listen", "agents_listen", "integration_port"}, (
-        "a new port is written into docs/architecture.md"
-    )
-
-
-def test_cve_2024_39864_the_integration_port_is_closed_unless_asked_for():
-    assert Config.integration_port == 0
-    assert Config.integration_address in ("127.0.0.1", "localhost", "::1")
-    tree = ast.parse((SOURCE / "serve.py").read_text())
-    guards = [ast.unparse(n.test) for n in ast.walk(tree) if isinstance(n, ast.If)]
-    assert "self.config.integration_port" in guards, "zero must not mean: any port that is free"
 
 
 # --- whose it is ---
@@ -296,6 +311,34 @@ def test_cve_2025_47849_nobody_reads_or_renews_the_keys_of_who_may_more(world):
 
 
 # --- races ---
+
+
+def test_cve_2025_69233_of_many_calls_at_once_as_many_pass_as_the_limit_has_units(cloud):
+    """Over the API, by several users of one account, each kind of them again and again; and the count is true."""
+    zone = cloud.ask("createZone", name="z", networktype="Advanced", dns1="192.0.2.53", internaldns1="192.0.2.54")
+    cloud.ask("updateZone", id=zone["zone"]["id"], allocationstate="Enabled")
+    offering = cloud.ask("listDiskOfferings", name="Small")["diskoffering"][0]["id"]
+    domain = cloud.ask("listDomains", name="ROOT")["domain"][0]["id"]
+    cloud.account("ann")
+    users = ["ann", second_user("ann2", "ann"), second_user("ann3", "ann")]
+    sent = {"zoneid": zone["zone"]["id"], "diskofferingid": offering}
+
+    def one(n):
+        status, body = cloud.raw(users[n % 3], "createVolume", name=f"d{n}", **sent)
+        ((_, content),) = body.items()
+        assert status == 200 or "limit" in content["errortext"], body
+        return status
+
+    for limit in (1, 4, 5):
+        cloud.ask("updateResourceLimit", account="ann", domainid=domain, resourcetype=2, max=limit)
+        before = cloud.ask("listVolumes", user="ann").get("count", 0)
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(one, range(24)))
+        assert answers.count(200) == limit - before and set(answers) == {200, 535}
+        assert cloud.ask("listVolumes", user="ann")["count"] == limit
+        told = cloud.ask("listAccounts", name="ann", listall=True)["account"][0]
+        counted = cloud.ask("updateResourceCount", account="ann", domainid=domain, resourcetype=2)["resourcecount"]
+        assert told["volumetotal"] == counted[0]["resourcecount"] == limit
 
 
 def test_cve_2025_69233_of_many_at_once_the_last_unit_goes_to_one(cloud):
