@@ -95,6 +95,25 @@ def test_what_is_left_of_an_expunged_machine_goes_and_one_that_was_let_go_stays(
     assert bool(left()) == stays
 
 
+@pytest.mark.parametrize("then", ["rests", "runs", "is expunged"])
+def test_the_old_name_of_a_machine_that_was_given_away_goes_once_its_host_answers_again(cloud, running, then):
+    cloud.account("ann")
+    domain = cloud.ask("listDomains", name="ROOT")["domain"][0]["id"]
+    cloud.job("stopVirtualMachine", id=running.uuid)
+    fault = cloud.ask("configureSimulator", name="forget", value="lost:true")["mock"]["id"]
+    cloud.ask("assignVirtualMachine", virtualmachineid=running.uuid, account="ann", domainid=domain)
+    cloud.work()
+    cloud.ask("cleanupSimulatorMock", id=fault)
+    assert left() == [running.instance]
+    if then == "runs":
+        cloud.job("startVirtualMachine", id=running.uuid)
+    if then == "is expunged":
+        cloud.job("destroyVirtualMachine", id=running.uuid, expunge=True)
+    reported(running.host_id, [MachineState(running.instance, running.uuid, "Stopped")], now())
+    cloud.work()
+    assert running.instance not in left() and len(left()) == (then == "runs")
+
+
 def test_what_runs_again_meanwhile_is_not_taken_away(cloud, running):
     with reading() as session:
         other = session.scalar(select(Host.id).where(Host.id != running.host_id))

@@ -20,6 +20,7 @@ from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore, VmSnapshot
 from mgmt_server.model.storage import Pool, TemplateOnPool, TemplateOnStore
 from mgmt_server.model.template import Template
+from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Address, PodAddress, VlanRange, Vnet
 
@@ -184,6 +185,9 @@ def _limits(session: Session) -> list[str]:
     there.update((t.account_id, "template") for t in made.values() if t.removed is None and t.type in TENANTS)
     for image in session.scalars(select(TemplateOnStore).where(TemplateOnStore.template_id.in_(made))):
         there[made[image.template_id].account_id, "secondary_storage"] += image.physical_size
+    whose = {v.id: v.account_id for v in session.scalars(select(Volume))}
+    for sent in session.scalars(select(VolumeOnStore)):
+        there[whose[sent.volume_id], "secondary_storage"] += sent.physical_size
     there.update((n.account_id, "network") for n in _alive(session, Network) if counts_network(n))
     public = {r.id for r in session.scalars(select(VlanRange)) if r.type == "VirtualNetwork"}
     for address in session.scalars(
@@ -229,7 +233,8 @@ def _events(session: Session) -> list[str]:
     for event in session.scalars(select(Event).where(Event.state == "Scheduled")):
         if ends[event.id] != 1:
             told.append(f"the event {event.type} {event.id} was told to be over {ends[event.id]} times")
-    started = [j for j in session.scalars(select(JobRow)) if j.event]
+    # what the cloud does by itself, such as a guest's new start, was never scheduled by anybody
+    started = [j for j in session.scalars(select(JobRow)) if j.event and j.event["start"] is not None]
     return told + [
         f"job {j.id} has no Scheduled event" for j in started if session.get(Event, j.event["start"]) is None
     ]

@@ -7,18 +7,26 @@ import threading
 import time
 from collections import Counter
 
+from tests.sim.disks import Disks
+from tests.sim.machines import Machines
+
 OPERATIONS = {  # how often each is tried
     "deploy": 6, "stop": 3, "start": 4, "reboot": 2, "migrate": 3, "destroy": 3, "scale": 2, "add_nic": 1,
     "remove_nic": 1, "volume": 4, "attach": 4, "detach": 3, "resize": 2, "delete_volume": 2, "snapshot": 3,
     "revert": 1, "delete_snapshot": 2, "from_snapshot": 1, "vm_snapshot": 2, "revert_vm_snapshot": 1,
     "delete_vm_snapshot": 2, "restore": 1, "move_volume": 2, "assign": 1, "template": 1, "delete_template": 1,
-    "let_go_and_take_back": 1,
+    "let_go_and_take_back": 1, "update": 1, "reset_password": 1, "reset_key": 1, "reset_user_data": 1,
+    "default_nic": 1, "add_address": 1, "remove_address": 1, "change_address": 1, "insert_disc": 1, "eject_disc": 1,
+    "destroy_and_recover": 1, "affinity": 1, "move_with_disks": 1, "extract": 1, "upload": 1,
+    "change_disk_offering": 1, "give_disk": 1, "destroy_and_recover_disk": 1, "let_disk_go_and_take_back": 1,
+    "policy": 1, "delete_policy": 1, "copy_snapshot": 1, "copy_template": 1, "extract_template": 1,
+    "prepare_template": 1,
 }  # fmt: skip
 PAGE = 500
 KEPT = {"virtualmachine": "listVirtualMachines", "volume": "listVolumes", "snapshot": "listSnapshots"}
 
 
-class Tenant(threading.Thread):
+class Tenant(Machines, Disks, threading.Thread):
     """Does one thing after another with machines and disks of its own, each at random."""
 
     def __init__(self, cloud, number, networks, seed):
@@ -30,7 +38,7 @@ class Tenant(threading.Thread):
         self.done, self.refused, self.failed, self.wrong = Counter(), Counter(), Counter(), []
         self.jobs = {}
         self.kept = {kind: set() for kind in KEPT}  # what was acknowledged, and never asked to go
-        self.let_go = []  # machines that were given up, and are to be taken back
+        self.let_go, self.disks_let_go = [], []  # what was given up, and is to be taken back
         self.names = 0
 
     def run(self):
@@ -38,7 +46,7 @@ class Tenant(threading.Thread):
         while not self.stopping.is_set():
             kind = self.chance.choices(kinds, weights)[0]
             try:
-                if getattr(self, f"do_{kind}")() is not None:
+                if getattr(self, f"do_{kind}")():
                     self.done[kind] += 1
             except RuntimeError as error:
                 self.tell(kind, str(error))
@@ -128,7 +136,7 @@ class Tenant(threading.Thread):
         self.names += 1
         return f"w{self.number}-{self.names}"
 
-    # --- operations: None when there was nothing to do it with --------------------------------------------------------
+    # --- operations: nothing where it could not be done ---------------------------------------------------------------
 
     def do_deploy(self):
         if len(self.machines()) > 6:
@@ -245,7 +253,7 @@ class Tenant(threading.Thread):
         disk = self.disk(self.chance.random() < 0.5)
         if disk is None or "storageid" not in disk:
             return None
-        there = next(p for p in self.cloud.pools if p != disk["storageid"])
+        there = self.other_pool(disk["storageid"])
         return self.ask("migrateVolume", volumeid=disk["id"], storageid=there, livemigrate=True)
 
     def do_assign(self):
@@ -261,34 +269,5 @@ class Tenant(threading.Thread):
         return source and self.ask("createTemplate", name=self.name(), ostypeid=self.cloud.os_type, **source)
 
     def do_delete_template(self):
-        found = self.client.ask("listTemplates", templatefilter="self", keyword=f"w{self.number}-").get("template")
-        return found and self.ask("deleteTemplate", id=self.chance.choice(found)["id"])
-
-    def do_let_go_and_take_back(self):
-        mine = (m for m in self.machines("Running") if len(m["nic"]) == 1 and m["account"] == "admin")
-        found = next(mine, None)
-        if found is None:
-            return None
-        disks = self.client.ask("listVolumes", virtualmachineid=found["id"], listall=True).get("volume", [])
-        if len(disks) != 1:
-            return None
-        if self.ask("unmanageVirtualMachine", id=found["id"]) is None:
-            return None
-        self.let_go.append(found)
-        return self.take_back(found)
-
-    def take_back(self, machine):
-        nic = machine["nic"][0]
-        first, second = "nicnetworklist[0]", "nicipaddresslist[0]"
-        back = self.ask(
-            "importUnmanagedInstance", clusterid=self.cloud.zone["cluster"], name=machine["instancename"],
-            hostname=machine["name"], serviceofferingid=machine["serviceofferingid"],
-            **{f"{first}.nic": nic["macaddress"], f"{first}.network": nic["networkid"]},
-            **{f"{second}.nic": nic["macaddress"], f"{second}.ip4Address": nic["ipaddress"]},
-        )  # fmt: skip
-        if back is not None:
-            self.let_go.remove(machine)
-            if machine["id"] in self.kept["virtualmachine"]:
-                self.kept["virtualmachine"] ^= {machine["id"], back["virtualmachine"]["id"]}
-                self.kept["virtualmachine"].add(back["virtualmachine"]["id"])
-        return back
+        found = self.some_template()
+        return found and self.ask("deleteTemplate", id=found["id"])

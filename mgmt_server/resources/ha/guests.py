@@ -30,6 +30,7 @@ from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.networks import to_implement
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vm.start import Options
+from mgmt_server.resources.volume import leftovers
 
 ENABLED = Setting("vm.ha.enabled", "Whether machines whose offering asks for it are started again when they die")
 ALERTS = Setting("vm.ha.alerts.enabled", "Whether an alert tells of each machine that could not be started again")
@@ -59,8 +60,9 @@ def lay_down(tx: Session, vm: Vm, host: Host, why: str, *, host_lives: bool = Fa
     """
     again = wants(tx, vm, host) and (ON_LIVING_HOST.flag() or not host_lives)
     if vm.state == "Migrating":
-        target.let_go(tx, vm.id)
+        target.let_go(tx, vm.id, unsure=True)
     if vm.state == "Starting":
+        leftovers.queue_begun(tx, vm.id)
         starting.abandon(tx, vm.id, Options(), known=True)
     else:
         hosts.give_back(tx, vm)

@@ -104,7 +104,7 @@ def settle(tx: Session, vm_id: int, state: str, found: str) -> None:
         text = f"{name} was found {state} and nobody at it: it has arrived on {target_host.name}"
     elif host is not None and found == host.uuid:
         if state == "Migrating":
-            target.let_go(tx, vm_id)
+            target.let_go(tx, vm_id, unsure=True)
         if state == "Starting":
             vm.doubted = False
             tx.flush()

@@ -26,6 +26,7 @@ from mgmt_server.resources.snapshot.files import Copied, OnStore
 from mgmt_server.resources.snapshot.rows import at_host, chain_of, usable_in
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template import flows as templates
+from mgmt_server.resources.volume import leftovers
 from mgmt_server.resources.volume.places import Place, host_of, place_of
 
 
@@ -160,7 +161,7 @@ def give_room(tx: Session, unfolding: Unfolding) -> None:
 
 def unload(call: UUID, host: HostRef, disk: Disk, chain: tuple[Image, ...]) -> None:
     """Undo of `load_disk`."""
-    disks.delete_disk(call, host, disk)
+    leftovers.remove(call, host, disk)
 
 
 def made_by_unfolding(tx: Session, template_id: int, on_store_id: int, saved: Saved, unfolding: Unfolding) -> None:

@@ -104,31 +104,33 @@ def twice(tx: Session, vm_id: int, seen_id: int) -> None:
     _alert(tx, seen, text, f"Stop the one on {seen.name} by hand: nobody here knows which of the two is right.")
 
 
-def take_away(tx: Session, vm: Vm, host: Host) -> None:
-    """A host has a machine that does not run: have it forgotten where it runs elsewhere, or is expunged.
+def take_away(tx: Session, vm: Vm, host: Host, name: str) -> None:
+    """A host has a machine that does not run: have it forgotten where it runs elsewhere, has another name by now, or is
+    expunged.
 
-    That is left where a host died and came back, or a machine was started on another one than before.
+    That is left where a host died and came back, a machine was started on another one than before, or a host could not
+    be told that a machine went to another account.
     """
-    if _left(vm, host):
+    if _left(vm, host, name):
         kind = "VirtualMachine" if vm.kind == "User" else "DomainRouter"
-        enqueue(tx, tidy, (vm.id, host.id), lock=f"vm:{vm.id}", instance=(kind, vm.uuid))
+        enqueue(tx, tidy, (vm.id, host.id, name), lock=f"vm:{vm.id}", instance=(kind, vm.uuid))
 
 
-def _left(vm: Vm, host: Host) -> bool:
+def _left(vm: Vm, host: Host, name: str) -> bool:
     if vm.removed is not None:
         return vm.state == "Expunging"  # others were let go, and are their owners'
-    return vm.state == "Running" and vm.host_id not in (None, host.id)
+    return name != vm.instance or (vm.state == "Running" and vm.host_id not in (None, host.id))
 
 
-def tidy(job: Job, vm_id: int, seen_id: int) -> None:
-    left = job.write(_left_where, vm_id, seen_id)
+def tidy(job: Job, vm_id: int, seen_id: int, name: str) -> None:
+    left = job.write(_left_where, vm_id, seen_id, name)
     if left is not None:
-        job.call(forget, *left)
+        job.call(forget, left, name)
 
 
-def _left_where(tx: Session, vm_id: int, seen_id: int) -> tuple[HostRef, str] | None:
+def _left_where(tx: Session, vm_id: int, seen_id: int, name: str) -> HostRef | None:
     vm, seen = tx.get_one(Vm, vm_id), tx.get_one(Host, seen_id)
-    return (storage.ref(seen), vm.instance) if _left(vm, seen) and seen.state == "Up" else None
+    return storage.ref(seen) if _left(vm, seen, name) and seen.state == "Up" else None
 
 
 def forget(call: UUID, host: HostRef, name: str) -> None:

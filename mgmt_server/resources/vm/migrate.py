@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.db import now
+from mgmt_server.db import now, write
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
-from mgmt_server.drivers.storage import dispatch as disks
-from mgmt_server.errors import ApiError, Failed, InvalidValue, Unavailable
+from mgmt_server.errors import Failed, InvalidValue, Unavailable
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import STATES, Vm, Volume
@@ -26,10 +24,10 @@ from mgmt_server.resources.vm import target as targets
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vm.target import Wish
 from mgmt_server.resources.vm.telling import routed
+from mgmt_server.resources.volume import leftovers
 from mgmt_server.resources.volume.places import disk_in
 
 __all__ = ["Wish", "migrate"]
-log = logging.getLogger("cloudwright.vm")
 
 
 @dataclass(frozen=True)
@@ -117,9 +115,11 @@ def tidy(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: 
     if not moves:
         return
     if _runs_on(target, machine.name) or not _runs_on(source, machine.name):
+        for move in moves:
+            write(leftovers.queue, move.target.pool.uuid, move.target.name)
         raise Failed(f"{machine.name} may run on {target.name}: its disks stay there")
     for move in moves:
-        disks.delete_disk(uuid5(call, move.target.name), target, move.target)
+        leftovers.remove(uuid5(call, move.target.name), target, move.target)
 
 
 def doubt(tx: Session, vm_id: int) -> None:
@@ -155,8 +155,5 @@ def arrived(tx: Session, vm_id: int) -> list[int]:
 
 
 def drop(call: UUID, host: HostRef, disk: Disk) -> None:
-    """Delete what a disk left behind. The machine has moved: a file that stays is told, and fails nothing."""
-    try:
-        disks.delete_disk(call, host, disk)
-    except ApiError as error:
-        log.warning("the disk %s stays in the pool %s, where it is no longer: %s", disk.name, disk.pool.uuid, error)
+    """Delete what a disk left behind. The machine has moved: a file that stays for now fails nothing."""
+    leftovers.remove(call, host, disk)

@@ -59,12 +59,13 @@ def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetim
             if state.state != "Stopped":
                 strangers.append(state.name)
             elif vm is not None and asked is not None and vm.uuid == state.uuid and f"vm:{vm.id}" not in busy:
-                elsewhere.take_away(tx, vm, host)
+                elsewhere.take_away(tx, vm, host, state.name)
         elif f"vm:{vm.id}" not in busy and (asked is None or vm.state_changed is None or vm.state_changed < asked):
-            if state.state == "Stopped" and vm.state == "Running" and vm.host_id == host.id:
+            former = state.name != vm.instance and _number(state.name) == vm.id
+            if state.state == "Stopped" and vm.state == "Running" and vm.host_id == host.id and not former:
                 dead.append(vm)
             elif state.state == "Stopped" and asked is not None and vm.uuid == state.uuid:
-                elsewhere.take_away(tx, vm, host)
+                elsewhere.take_away(tx, vm, host, state.name)
             else:
                 _align(tx, host, vm, state.state)
     guests.lay_down_all(tx, dead, host, f"stopped by itself on {host.name}", host_lives=True)

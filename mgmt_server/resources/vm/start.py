@@ -34,6 +34,7 @@ from mgmt_server.resources.vm.placing import parts_of as _parts
 from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.shape import CPUS_AT_MOST, MEMORY_AT_MOST, most_of
 from mgmt_server.resources.vm.tuning import tuned_disk
+from mgmt_server.resources.volume import leftovers
 from mgmt_server.resources.volume.qos import limited
 
 
@@ -227,7 +228,7 @@ def unmake(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine
         if any(m.name == machine.name and m.state != "Stopped" for m in dispatch.machines(host)):
             raise
     for disk in create:
-        disks.delete_disk(uuid5(call, disk.name), host, disk)
+        leftovers.remove(uuid5(call, disk.name), host, disk)
 
 
 def started(tx: Session, vm_id: int) -> None:

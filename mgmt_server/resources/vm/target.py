@@ -24,6 +24,7 @@ from mgmt_server.resources.network.nics import pod_of
 from mgmt_server.resources.vm import placing
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vmsnapshot.rows import of_machine, refuse_with_snapshots
+from mgmt_server.resources.volume import leftovers
 
 GUARDED = "it cannot move to other storage"
 ACROSS = Setting(
@@ -202,8 +203,11 @@ def untake(tx: Session, host_id: int, vm: Vm) -> None:
     )
 
 
-def let_go(tx: Session, vm_id: int) -> None:
-    """Give back what a move has taken at its target, once: the machine and its disks stay where they are."""
+def let_go(tx: Session, vm_id: int, *, unsure: bool = False) -> None:
+    """Give back what a move has taken at its target, once: the machine and its disks stay where they are.
+
+    `unsure`: nobody knew at the time where it ran, so that copies of its disks may be there.
+    """
     vm = tx.get_one(Vm, vm_id, populate_existing=True)
     host = vm.target_host_id
     if host is not None:
@@ -212,7 +216,10 @@ def let_go(tx: Session, vm_id: int) -> None:
             untake(tx, host, vm)
     moving = select(Volume).where(Volume.vm_id == vm_id, Volume.target_pool_id.is_not(None))
     for volume in tx.scalars(moving.execution_options(populate_existing=True)):
+        pool = tx.get_one(Pool, volume.target_pool_id)
         disk_stays(tx, volume)
+        if unsure:
+            leftovers.queue(tx, pool.uuid, volume.path or volume.uuid)
 
 
 def disk_stays(tx: Session, volume: Volume) -> None:

@@ -21,7 +21,7 @@ from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template.stored import image_in
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vm.tuning import tuned_disk
-from mgmt_server.resources.volume import moving, sites, stored
+from mgmt_server.resources.volume import leftovers, moving, sites, stored
 from mgmt_server.resources.volume.fitting import check_attachable, check_detachable, check_machine, free_device
 from mgmt_server.resources.volume.locks import same_place
 from mgmt_server.resources.volume.moving import Copy
@@ -61,11 +61,11 @@ def attach(job: Job, volume_id: int, vm_id: int, device: int | None) -> None:
 
 
 def uncreate(call: UUID, host: HostRef, disk: Disk) -> None:
-    disks.delete_disk(call, host, disk)
+    leftovers.remove(call, host, disk)
 
 
 def unload(call: UUID, host: HostRef, disk: Disk, chain: tuple[Image, ...]) -> None:
-    disks.delete_disk(call, host, disk)
+    leftovers.remove(call, host, disk)
 
 
 def begin(tx: Session, volume_id: int, vm_id: int, device: int | None) -> Attach:

@@ -23,6 +23,7 @@ from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template.flows import stores_of
 from mgmt_server.resources.transfer.flows import StoredFile, take_away
 from mgmt_server.resources.vm.migrate import drop
+from mgmt_server.resources.volume import leftovers
 from mgmt_server.resources.volume.places import disk_in, host_of
 
 
@@ -109,4 +110,4 @@ def uncopied(call: UUID, host: HostRef, source: Disk, target: Disk) -> None:
         there = select(Volume.id).join(Pool, Pool.id == Volume.pool_id)
         if session.scalar(there.where(Pool.uuid == target.pool.uuid, Volume.path == target.name)) is not None:
             return
-    disks.delete_disk(call, host, target)
+    leftovers.remove(call, host, target)

@@ -1,0 +1,98 @@
+"""A file of a disk that could not be removed, because its host did not answer, goes as soon as one can."""
+
+# ruff: noqa: F811  the fixture is imported
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select, update
+
+from mgmt_server.db import now, reading, write
+from mgmt_server.drivers.hypervisor import faults
+from mgmt_server.jobs.rows import OPEN, JobRow
+from mgmt_server.model.host import Host
+from mgmt_server.model.simulator import SimulatedDisk
+from mgmt_server.model.vm import Vm, Volume
+from mgmt_server.resources.ha import guests
+from tests.api.test_vm import deploy, zone  # noqa: F401
+from tests.cloud import Refused
+from tests.crash.invariants import broken
+
+
+@pytest.fixture(autouse=True)
+def no_faults():
+    yield
+    faults.forget()
+
+
+def fail(cloud, name, value="lost:true", **more):
+    return cloud.ask("configureSimulator", name=name, value=value, **more)["mock"]["id"]
+
+
+def later(cloud):
+    """What waits for its time is due."""
+    waiting = update(JobRow).where(JobRow.state.in_(OPEN), JobRow.not_before.is_not(None))
+    write(lambda tx: tx.execute(waiting.values(not_before=now()).execution_options(synchronize_session=False)) and None)
+    cloud.work()
+
+
+def spare(cloud, zone):
+    offering = cloud.ask("listDiskOfferings")["diskoffering"][0]["id"]
+    return cloud.job("createVolume", zoneid=zone["zone"], name="spare", diskofferingid=offering)["volume"]["id"]
+
+
+def left():
+    """Files that are no disk's."""
+    with reading() as session:
+        known = set(session.scalars(select(Volume.path).where(Volume.pool_id.is_not(None))))
+        files = set(session.scalars(select(SimulatedDisk.name).where(SimulatedDisk.backing == "")))
+        return {f for f in files - known if "@" not in f and len(f) == 36 and f in _disks(session)}
+
+
+def _disks(session):
+    return set(session.scalars(select(Volume.uuid)))
+
+
+def test_the_file_of_a_disk_that_was_not_attached_goes_once_a_host_answers(cloud, zone):
+    vm, disk = deploy(cloud, zone)["id"], spare(cloud, zone)
+    fail(cloud, "attach_disk", "fail:no slot")
+    gone = fail(cloud, "delete_disk")
+    with pytest.raises(Refused, match="no slot"):
+        cloud.job("attachVolume", id=disk, virtualmachineid=vm)
+    assert left() == {disk}
+    later(cloud)
+    assert left() == {disk}, "no host answers yet"
+    cloud.ask("cleanupSimulatorMock", id=gone)
+    later(cloud)
+    assert left() == set() and broken() == []
+
+
+def test_a_disk_that_is_attached_meanwhile_keeps_its_file(cloud, zone):
+    vm, disk = deploy(cloud, zone)["id"], spare(cloud, zone)
+    fault, gone = fail(cloud, "attach_disk", "fail:no slot"), fail(cloud, "delete_disk")
+    with pytest.raises(Refused, match="no slot"):
+        cloud.job("attachVolume", id=disk, virtualmachineid=vm)
+    cloud.ask("cleanupSimulatorMock", id=fault)
+    cloud.job("attachVolume", id=disk, virtualmachineid=vm)
+    cloud.ask("cleanupSimulatorMock", id=gone)
+    later(cloud)
+    assert broken() == []
+
+
+def test_what_a_start_made_on_a_host_that_died_goes_with_it(cloud, zone):
+    deploy(cloud, zone)
+    with reading() as session:
+        numbers = set(session.scalars(select(Vm.id)))
+    fault, gone = fail(cloud, "start"), fail(cloud, "stop")
+    with pytest.raises(Refused, match="It stays Starting until that is known"):
+        deploy(cloud, zone, name="doubted")
+    with reading() as session:
+        vm = session.scalar(select(Vm).where(Vm.id.not_in(numbers), Vm.kind == "User"))
+        host = session.get(Host, vm.host_id)
+    for number in (fault, gone):
+        cloud.ask("cleanupSimulatorMock", id=number)
+    write(lambda tx: guests.lay_down(tx, tx.get(Vm, vm.id), tx.get(Host, host.id), "died") and None)
+    later(cloud)
+    assert broken() == []
+    cloud.job("startVirtualMachine", id=vm.uuid)
+    assert broken() == []
