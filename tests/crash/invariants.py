@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from mgmt_server.allocation.counted import LEFT, STORED, TENANTS, UNKEPT, counts_network
 from mgmt_server.db import reading
 from mgmt_server.jobs.rows import OPEN, JobRow, StepRow
-from mgmt_server.model.account import SYSTEM_ACCOUNT, Account, Domain
+from mgmt_server.model.account import SYSTEM_ACCOUNT, Account, Domain, Project, ProjectMember
 from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
 from mgmt_server.model.limit import TYPES, ResourceCount, used_of
@@ -188,6 +188,9 @@ def _limits(session: Session) -> list[str]:
     whose = {v.id: v.account_id for v in session.scalars(select(Volume))}
     for sent in session.scalars(select(VolumeOnStore)):
         there[whose[sent.volume_id], "secondary_storage"] += sent.physical_size
+    projects = {p.id for p in _alive(session, Project)}
+    heads = {(m.account_id, m.project_id) for m in _alive(session, ProjectMember) if m.role == "Admin"}
+    there.update((account, "project") for account, project in heads if project in projects)
     there.update((n.account_id, "network") for n in _alive(session, Network) if counts_network(n))
     public = {r.id for r in session.scalars(select(VlanRange)) if r.type == "VirtualNetwork"}
     for address in session.scalars(

@@ -18,6 +18,9 @@ NAMED = {
     "createRole": {"type": "User"},
     "createSSHKeyPair": {},
     "createProject": {"displaytext": "p"},
+    "createAffinityGroup": {"type": "host affinity"},
+    "createInstanceGroup": {},
+    "registerUserData": {"userdata": "aGVsbG8="},
     "createZone": ZONE,
     "createAccount": {**PERSON, "accounttype": 0},
     "createUser": {**PERSON, "account": "admin"},
@@ -65,7 +68,7 @@ def test_of_many_that_take_one_name_one_gets_it(cloud, command):
             within["podid"] = pod
     sent = {FIELD.get(command, "name"): name, **NAMED[command], **within}
     given = at_once(lambda _: cloud.ask(command, **sent))
-    if command == "createPhysicalNetwork":
+    if command in ("createPhysicalNetwork", "createAffinityGroup"):
         given = [ended(cloud, g) for g in given]
     won, lost = sorted_out(given)
     assert len(won) == 1, (len(won), won[:2])
