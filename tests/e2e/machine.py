@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import subprocess
-from pathlib import Path
 
 from tests.e2e.conftest import Lab, wait
 from tests.server import Client
@@ -23,37 +20,6 @@ genisoimage -quiet -b disk.img -hard-disk-boot -c catalog -o boot.iso boot.d"""
 def coded(page: str) -> str:
     """User data of a guest that is to answer with this page."""
     return base64.b64encode(PAGE.format(page).encode()).decode()
-
-
-def send(lab: Lab, form: dict, file: Path) -> dict:
-    """Post an image as a page of another site does in a browser, which first asks whether it may: what was answered."""
-    names = ("x-signature", "x-expires", "x-metadata")
-    asked = ["-H", "Origin: http://ui.example.org", "-H", f"Access-Control-Request-Headers: {','.join(names)}"]
-    asked += ["-H", "Access-Control-Request-Method: POST"]
-    allowed = lab.inside("curl", "-s", "-D-", "-o/dev/null", "-XOPTIONS", *asked, form["postURL"]).lower()
-    assert " 204" in allowed.split("\n")[0] and all(name in allowed for name in names), allowed
-    values = (form["signature"], form["expires"], form["metadata"])
-    headers = [f"-H{name}: {value}" for name, value in zip(names, values, strict=True)]
-    told = lab.inside("curl", "-s", *headers, "-F", f"file=@{file};filename=image", form["postURL"], seconds=120)
-    return json.loads(told)
-
-
-def fetched(lab: Lab, link: str, file: Path) -> Path:
-    """The file that a link leads to."""
-    lab.inside("curl", "-sf", "--retry", "2", "-o", str(file), link, seconds=120, check=True)
-    return file
-
-
-def digest(file: Path, *, length: int | None = None) -> str:
-    """SHA-256 of a file; of a disk in it with `length`, the first bytes of what a guest would read."""
-    if length is None:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    plain = file.with_suffix(".plain")
-    subprocess.run(["qemu-img", "convert", "-O", "raw", str(file), str(plain)], check=True)
-    with plain.open("rb") as content:
-        found = hashlib.sha256(content.read(length)).hexdigest()
-    plain.unlink()
-    return found
 
 
 class Machine:
@@ -99,12 +65,3 @@ class Machine:
         """A disk of a volume, by what the cloud calls it."""
         wanted = serial.replace("-", "")[:20]
         return next((d for d in self.sees()["disks"] if d["serial"] == wanted), None)
-
-    def name_of(self, volume: str) -> str:
-        """What its guest calls a disk, once it sees it."""
-        return wait(lambda: self.disk(volume), 60)["name"]
-
-    def content(self, name: str, length: int) -> str:
-        """SHA-256 of the first bytes of a disk, as they are read anew."""
-        fresh = "echo 3 > /proc/sys/vm/drop_caches"
-        return self.does(f"{fresh}; head -c {length} /dev/{name} | sha256sum | cut -d' ' -f1")

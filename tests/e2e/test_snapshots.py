@@ -10,7 +10,8 @@ import time
 import pytest
 
 from tests.e2e.conftest import wait
-from tests.e2e.machine import Machine, digest, fetched
+from tests.e2e.images import content, digest, fetched, name_of
+from tests.e2e.machine import Machine
 
 pytestmark = [pytest.mark.lab, pytest.mark.guests, pytest.mark.timeout(900)]
 
@@ -44,7 +45,7 @@ def disk(client, guest):
     )["diskoffering"]["id"]  # fmt: skip
     made = client.job("createVolume", name="chain", diskofferingid=offering, zoneid=guest.now["zoneid"])["volume"]["id"]
     client.job("attachVolume", id=made, virtualmachineid=guest.id)
-    guest.does(f"dd if=/dev/urandom of=/dev/{guest.name_of(made)} bs=1M count=4 2>/dev/null; sync")
+    guest.does(f"dd if=/dev/urandom of=/dev/{name_of(guest, made)} bs=1M count=4 2>/dev/null; sync")
     yield made
     if "virtualmachineid" in client.ask("listVolumes", id=made)["volume"][0]:
         client.job("detachVolume", id=made)
@@ -54,7 +55,7 @@ def disk(client, guest):
 
 def write(guest, disk, number):
     word, place = WORDS[number]
-    name = guest.name_of(disk)
+    name = name_of(guest, disk)
     guest.does(f"printf {word} | dd of=/dev/{name} bs=1M seek={place} conv=notrunc 2>/dev/null; sync")
 
 
@@ -88,7 +89,7 @@ def chain(lab, client, settings, guest, disk):
     write(guest, disk, 1)
     middle = client.job("createSnapshot", volumeid=disk, seconds=300)["snapshot"]["id"]
     write(guest, disk, 2)
-    content = guest.content(guest.name_of(disk), LENGTH)
+    whole = content(guest, name_of(guest, disk), LENGTH)
 
     assert hourly(client, disk, 66 if time.gmtime().tm_sec > 54 else 60) == policy, "the same one, at another time"
 
@@ -98,7 +99,7 @@ def chain(lab, client, settings, guest, disk):
 
     last = wait(fired, 150)
     client.ask("deleteSnapshotPolicies", id=policy)
-    yield {"first": first, "middle": middle, "last": last, "content": content}
+    yield {"first": first, "middle": middle, "last": last, "content": whole}
     for id in listed(client, disk):
         client.job("deleteSnapshot", id=id, seconds=120)
 
@@ -108,7 +109,7 @@ def made_of(client, guest, snapshot):
     """A disk of a snapshot, on the running guest: what that calls it."""
     made = client.job("createVolume", name="copy", snapshotid=snapshot, virtualmachineid=guest.id, seconds=300)
     try:
-        yield guest.name_of(made["volume"]["id"])
+        yield name_of(guest, made["volume"]["id"])
     finally:
         client.job("detachVolume", id=made["volume"]["id"])
         client.job("destroyVolume", id=made["volume"]["id"], expunge="true")
@@ -128,19 +129,19 @@ def test_a_policy_takes_a_snapshot_by_its_clock_and_the_one_beyond_goes(lab, cli
 def test_the_last_holds_all_when_those_beneath_are_deleted(lab, client, guest, disk, chain, tmp_path):
     client.job("deleteSnapshot", id=chain["middle"], seconds=120)
     assert set(listed(client, disk)) == {chain["last"]} and len(files(lab, chain["middle"])) == 1
-    guest.does(f"printf lost > /dev/{guest.name_of(disk)}; sync")
+    guest.does(f"printf lost > /dev/{name_of(guest, disk)}; sync")
     with made_of(client, guest, chain["last"]) as name:
-        assert guest.content(name, LENGTH) == chain["content"] != guest.content(guest.name_of(disk), LENGTH)
+        assert content(guest, name, LENGTH) == chain["content"] != content(guest, name_of(guest, disk), LENGTH)
     told = client.job("extractSnapshot", id=chain["last"], zoneid=guest.now["zoneid"], seconds=300)["snapshot"]
     assert digest(fetched(lab, told["url"], tmp_path / "last.qcow2"), length=LENGTH) == chain["content"]
 
 
 def test_the_disk_itself_goes_back_to_the_last(client, guest, disk, chain):
-    guest.does(f"printf lost > /dev/{guest.name_of(disk)}; sync")
+    guest.does(f"printf lost > /dev/{name_of(guest, disk)}; sync")
     client.job("detachVolume", id=disk)
     client.job("revertSnapshot", id=chain["last"], seconds=300)
     client.job("attachVolume", id=disk, virtualmachineid=guest.id)
-    assert guest.content(guest.name_of(disk), LENGTH) == chain["content"]
+    assert content(guest, name_of(guest, disk), LENGTH) == chain["content"]
 
 
 def test_it_goes_to_another_zone_and_comes_back_with_all_that_it_stands_on(
@@ -156,6 +157,6 @@ def test_it_goes_to_another_zone_and_comes_back_with_all_that_it_stands_on(
     assert [["/second/" in file for file in files(lab, id)] for id in every] == [[True]] * 3
     client.job("copySnapshot", id=chain["last"], sourcezoneid=second_zone, destzoneid=home, seconds=300)
     with made_of(client, guest, chain["last"]) as name:
-        assert guest.content(name, LENGTH) == chain["content"]
+        assert content(guest, name, LENGTH) == chain["content"]
     client.job("deleteSnapshot", id=chain["last"], seconds=120)
     assert [files(lab, id) for id in every] == [[], [], []]

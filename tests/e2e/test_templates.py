@@ -10,7 +10,8 @@ import pytest
 
 from tests.certificates import authority, serving
 from tests.e2e.conftest import wait
-from tests.e2e.machine import STORE, Machine, digest, fetched
+from tests.e2e.images import digest, fetched
+from tests.e2e.machine import STORE, Machine
 
 pytestmark = [pytest.mark.lab, pytest.mark.guests, pytest.mark.timeout(900)]
 

@@ -12,7 +12,8 @@ import subprocess
 import pytest
 
 from tests.e2e.conftest import wait
-from tests.e2e.machine import STORE, Machine, digest, fetched, send
+from tests.e2e.images import content, digest, fetched, name_of, send
+from tests.e2e.machine import STORE, Machine
 from tests.server import Client
 
 pytestmark = [pytest.mark.lab, pytest.mark.guests, pytest.mark.timeout(900)]
@@ -107,21 +108,21 @@ def test_a_guest_of_a_template_that_a_form_has_sent_answers(lab, guest):
 
 
 def test_a_disk_that_a_form_has_sent_is_read_inside(guest, sent, disk):
-    name = guest.name_of(disk)
+    name = name_of(guest, disk)
     assert guest.disk(disk)["bytes"] == GIB and guest.does(f"head -c 4 /dev/{name}") == "sent"
-    assert guest.content(name, LENGTH) == sent["content"]
+    assert content(guest, name, LENGTH) == sent["content"]
 
 
 def test_what_a_link_leads_to_is_what_the_guest_has(lab, user, place, guest, disk, tmp_path):
-    name = guest.name_of(disk)
+    name = name_of(guest, disk)
     guest.does(f"printf used > /dev/{name}; sync")
     told = user.job("extractVolume", id=disk, zoneid=place["zoneid"], mode="HTTP_DOWNLOAD", seconds=300)["volume"]
     there = digest(fetched(lab, told["url"], tmp_path / "disk.qcow2"), length=LENGTH)
-    assert there == guest.content(name, LENGTH)
+    assert there == content(guest, name, LENGTH)
 
 
 def test_another_offering_makes_it_larger_and_it_shrinks_again(user, place, guest, disk):
-    boots, content = guest.sees()["boots"], guest.content(guest.name_of(disk), LENGTH)
+    boots, before = guest.sees()["boots"], content(guest, name_of(guest, disk), LENGTH)
     user.job("changeOfferingForVolume", id=disk, diskofferingid=place["double"])
     wait(lambda: guest.disk(disk)["bytes"] == 2 * GIB, 60)
     smaller = {"id": disk, "diskofferingid": place["open"], "size": 1}
@@ -132,13 +133,13 @@ def test_another_offering_makes_it_larger_and_it_shrinks_again(user, place, gues
     user.job("detachVolume", id=disk)
     user.job("resizeVolume", **smaller, shrinkok="true")
     user.job("attachVolume", id=disk, virtualmachineid=guest.id)
-    name = guest.name_of(disk)
+    name = name_of(guest, disk)
     assert guest.disk(disk)["bytes"] == GIB and guest.does(f"cat /sys/block/{name}/size") == str(GIB // 512)
-    assert guest.content(name, LENGTH) == content and guest.sees()["boots"] == boots
+    assert content(guest, name, LENGTH) == before and guest.sees()["boots"] == boots
 
 
 def test_a_destroyed_disk_is_taken_back_with_what_it_holds(user, guest, disk):
-    content = guest.content(guest.name_of(disk), LENGTH)
+    before = content(guest, name_of(guest, disk), LENGTH)
     user.job("detachVolume", id=disk)
     user.job("destroyVolume", id=disk)
     assert user.ask("listVolumes", id=disk)["volume"][0]["state"] == "Destroy"
@@ -146,7 +147,7 @@ def test_a_destroyed_disk_is_taken_back_with_what_it_holds(user, guest, disk):
         user.job("attachVolume", id=disk, virtualmachineid=guest.id)
     assert user.ask("recoverVolume", id=disk)["volume"]["state"] == "Ready"
     user.job("attachVolume", id=disk, virtualmachineid=guest.id)
-    assert guest.content(guest.name_of(disk), LENGTH) == content
+    assert content(guest, name_of(guest, disk), LENGTH) == before
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def given(lab, client, place):
     made = client.job("createVolume", name="given", diskofferingid=place["open"], size=1, zoneid=place["zoneid"])
     id = made["volume"]["id"]
     client.job("attachVolume", id=id, virtualmachineid=giver.id)
-    giver.does(f"printf given > /dev/{giver.name_of(id)}; sync")
+    giver.does(f"printf given > /dev/{name_of(giver, id)}; sync")
     client.job("detachVolume", id=id)
     yield id
     if client.ask("listVolumes", id=id)["volume"][0]["account"] != "tenant":  # whose disks go with it
@@ -169,4 +170,4 @@ def test_a_disk_that_is_given_is_read_in_the_other_accounts_guest(client, user, 
     client.ask("assignVolume", volumeid=given, accountid=account["id"])
     assert user.ask("listVolumes", id=given)["volume"][0]["account"] == "tenant"
     user.job("attachVolume", id=given, virtualmachineid=guest.id, seconds=300)
-    assert guest.does(f"head -c 5 /dev/{guest.name_of(given)}") == "given"
+    assert guest.does(f"head -c 5 /dev/{name_of(guest, given)}") == "given"
