@@ -12,8 +12,14 @@ from sqlalchemy import ColumnElement, func, select
 from mgmt_server.api.context import Context
 from mgmt_server.errors import ApiError, InUse, InvalidValue
 from mgmt_server.model.account import ROOT_DOMAIN, Domain
+from mgmt_server.model.settings import Setting
 
 LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+
+ANY_RANGE = Setting(
+    "allow.non.rfc1918.compliant.ips", "Whether guests behind a router may have addresses that others have too"
+)
+PRIVATE = tuple(map(IPNetwork, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 
 def free_name(ctx: Context, table: Any, name: str, *within: ColumnElement[bool]) -> str:
@@ -57,6 +63,15 @@ def cidr(parameter: str, value: str | None) -> str | None:
     except (AddrFormatError, ValueError):
         raise InvalidValue(f"{parameter}={value[:100]} is no network: write it as 10.1.1.0/24") from None
     return f"{found.network}/{found.prefixlen}"
+
+
+def guests_range(parameter: str, value: str | None) -> str | None:
+    """A range of guests behind a router: one that nobody has on the Internet, unless a setting lets it be any."""
+    found = cidr(parameter, value)
+    if found is not None and not ANY_RANGE.flag() and not any(IPNetwork(found) in each for each in PRIVATE):
+        told = ", ".join(str(each) for each in PRIVATE)
+        raise InvalidValue(f"{parameter}={found} is no private range: choose one of {told} ({ANY_RANGE.name})")
+    return found
 
 
 def netmask(parameter: str, value: str | None) -> str | None:

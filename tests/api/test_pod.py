@@ -100,7 +100,8 @@ def test_a_second_range_comes_and_goes(cloud, pod):
         ({"netmask": "255.0.255.0"}, "no netmask"),
         ({"gateway": ""}, "gateway and netmask"),
         ({"startip": ""}, "startip is missing"),
-        ({"gateway": "172.16.15.1", "startip": "172.16.15.20", "endip": "172.16.15.30"}, "overlaps 172.16.15.2"),
+        ({"gateway": "172.16.15.1", "startip": "172.16.15.20", "endip": "172.16.15.30"}, "that of pod p1"),
+        ({"gateway": "10.1.1.129", "netmask": "255.255.255.128"}, "10.1.1.0/24, that of the zone's guests"),
     ],
 )
 def test_bad_pods_are_refused_and_leave_nothing(cloud, zone, pod, wrong, told):
@@ -132,3 +133,17 @@ def test_the_storage_network_has_ranges(cloud, zone, pod):
     assert changed["endip"] == "10.9.0.12"
     assert cloud.job("deleteStorageNetworkIpRange", id=made["id"]) == {"success": True}
     assert cloud.ask("listStorageNetworkIpRange") == {}
+
+
+def test_pods_share_a_management_network_where_the_setting_lets_them(cloud, zone, pod):
+    second = {"name": "p2", "gateway": "172.16.15.1", "netmask": "255.255.255.0", "startip": "172.16.15.100"}
+    with pytest.raises(Refused, match="meets 172.16.15.0/24, that of pod p1"):
+        cloud.ask("createPod", zoneid=zone, **second)
+    apart = cloud.ask("createPod", zoneid=zone, **{**second, "gateway": "172.16.16.1", "startip": "172.16.16.2"})["pod"]
+    with pytest.raises(Refused, match="that of pod p1"):
+        cloud.ask("updatePod", id=apart["id"], netmask="255.255.0.0")
+    cloud.ask("updatePod", id=apart["id"], netmask="255.255.255.0")
+    cloud.ask("updateConfiguration", name="check.pod.cidrs", value="false")
+    with pytest.raises(Refused, match="overlaps 172.16.15.2"):
+        cloud.ask("createPod", zoneid=zone, **{**second, "name": "p3", "startip": "172.16.15.20"})
+    assert cloud.ask("createPod", zoneid=zone, **{**second, "name": "p3"})["pod"]["name"] == "p3"

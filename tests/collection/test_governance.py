@@ -10,7 +10,6 @@ from ansible_collections.cloudwright.cloud.tests.unit.cycle import cycle  # isor
 from ansible_collections.cloudwright.cloud.tests.unit.samples import SAMPLES  # isort: skip
 
 
-# of image stores no setting of this server has a value apart
 PLACES = {
     "zone": {"zone": "lab"},
     "cluster": {"zone": "lab", "cluster": "c1"},
@@ -34,6 +33,16 @@ def test_a_setting_has_a_value_in_each_scope_and_goes_back_to_what_holds_around_
     assert [s["value"] for s in run.ok("configuration_info", name=setting["name"])["entities"]] == [setting["value"]]
     back = cycle(run, "configuration", **named, state="default")[1]
     assert back["diff"]["after"] == {"value": setting["value"]}
+
+
+def test_a_setting_has_a_value_for_one_image_store(run):
+    (store,) = run.ok("image_store_info", zone="lab")["entities"]
+    place = {"name": "secstorage.nfs.version", "zone": "lab", "image_store": store["name"]}
+    cycle(run, "configuration", **place, value="4.1")
+    assert [s["value"] for s in run.ok("configuration_info", **place)["entities"]] == ["4.1"]
+    assert [s["value"] for s in run.ok("configuration_info", name=place["name"])["entities"]] == [""]
+    cycle(run, "configuration", **place, state="default")
+    assert [s["value"] for s in run.ok("configuration_info", **place)["entities"]] == [""]
 
 
 @pytest.mark.parametrize(

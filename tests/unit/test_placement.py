@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 from sqlalchemy import select
 
-from mgmt_server.allocation import affinity, hosts, planners, pools, refusal
+from mgmt_server.allocation import affinity, hosts, planners, pools, refusal, thresholds
 from mgmt_server.allocation.affinity import _rules
 from mgmt_server.allocation.hosts import Need
 from mgmt_server.allocation.pools import Space
@@ -21,6 +21,7 @@ from mgmt_server.model.settings import forget
 from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import Volume
 from mgmt_server.model.zone import Cluster, Zone
+from mgmt_server.resources.setting.values import keep
 from tests.simulated import GIB, build
 
 MIB = 2**20
@@ -95,9 +96,15 @@ def test_groups_together_leave_the_hosts_that_all_of_them_allow():
 
 
 @pytest.mark.parametrize(
-    ("growing", "size", "fits"), [(False, 85, True), (False, 86, False), (True, 90, True), (True, 91, False)]
-)
-def test_a_pool_promises_new_disks_less_than_growing_ones(zone, growing, size, fits):
+    ("growing", "beyond", "size", "fits"),
+    [
+        (False, True, 85, True), (False, True, 86, False), (True, True, 90, True), (True, True, 91, False),
+        (True, False, 85, True), (True, False, 86, False),
+    ],
+)  # fmt: skip
+def test_a_pool_promises_new_disks_less_than_growing_ones_where_these_may_more(zone, growing, beyond, size, fits):
+    write(lambda tx: keep(tx, thresholds.BEYOND, None, str(beyond).lower()))
+
     def only(tx):
         pool = tx.scalar(select(Pool))
         pool.capacity, pool.overprovision, pool.allocated = 100 * GIB, 1.0, 0

@@ -31,12 +31,19 @@ MOUNTING, COPYING = 60.0, 7200.0  # seconds
 SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:]+\]")
 
 _access: Callable[[], str] = lambda: "auto"  # noqa: E731  replaced by `use_access`
+_version: Callable[[str], str] = lambda url: ""  # noqa: E731  replaced by `use_versions`
 
 
 def use_access(told: Callable[[], str]) -> None:
     """Who says how NFS is reached: auto, mount or libnfs."""
     global _access
     _access = told
+
+
+def use_versions(told: Callable[[str], str]) -> None:
+    """Who says with which version of NFS the store of a URL is mounted."""
+    global _version
+    _version = told
 
 
 def how() -> str:
@@ -278,7 +285,7 @@ def _open(url: str) -> Iterator[Place]:
                 raise Failed(f"{url}: there is no folder {path} on this server: make it first")
             yield Folder(Path(path))
         elif how() == "mount":
-            yield Folder(_mounted(server, path))
+            yield Folder(_mounted(server, path, _version(url)))
         else:
             with libnfs.export(server, path) as export:
                 yield Remote(export)
@@ -286,17 +293,15 @@ def _open(url: str) -> Iterator[Place]:
         raise Failed(f"{url}: {error.strerror or error}") from None
 
 
-def _mounted(server: str, path: str) -> Path:
+def _mounted(server: str, path: str, version: str = "") -> Path:
     """Where an export is mounted; mounted now where it was not. Raises Unavailable."""
     place = MOUNTS / sha256(f"{server}:{path}".encode()).hexdigest()[:16]
     if os.path.ismount(place):
         return place
     place.mkdir(parents=True, exist_ok=True)
+    options = "soft,timeo=100,retrans=3,nosuid,nodev" + (f",vers={version}" if version else "")
     try:
-        run(
-            ["mount", "-t", "nfs", "-o", "soft,timeo=100,retrans=3,nosuid,nodev", f"{server}:{path}", str(place)],
-            MOUNTING,
-        )
+        run(["mount", "-t", "nfs", "-o", options, f"{server}:{path}", str(place)], MOUNTING)
     except Failed as error:
         raise Unavailable(
             f"nfs://{server}{path} cannot be mounted: {error}. Check the export's path and that it is exported to this "

@@ -17,6 +17,7 @@ from mgmt_server.api.view import View
 from mgmt_server.jobs.rows import Node
 from mgmt_server.model.event import Alert
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.tenancy import EVERYONE, ROOT
 from mgmt_server.model.vm import Vm
@@ -29,15 +30,24 @@ from mgmt_server.resources.vm.listing import list_machines
 from mgmt_server.resources.volume.commands import list_volumes
 from mgmt_server.resources.zone.commands import list_zones
 
+COMPUTED = Setting(
+    "allow.list.metrics.computation",
+    "Whether listZonesMetrics and listClustersMetrics sum up the figures of what is in them, which takes long in large "
+    "installations",
+)
+
 
 def _metrics(
     name: str, plain: Callable[..., Rows], view: View, roles: tuple[str, ...], with_capacity: View | None = None
 ) -> None:
     """Declare list `name`: parameters, filters and scope are those of the plain list."""
+    sums = plain in (list_zones, list_clusters)  # over all that is in each of them
 
     @wraps(plain)
     def listed(ctx: Context, **sent: Any) -> Rows:
         found = plain(ctx, **sent)
+        if sums and not COMPUTED.flag():
+            return found
         return replace(found, view=with_capacity if with_capacity and sent.get("showcapacities") else view)
 
     listed.__doc__ = (plain.__doc__ or "").replace(".\n", ", with figures.\n", 1)

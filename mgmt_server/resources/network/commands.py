@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netaddr import IPAddress
 from sqlalchemy import select
 
 from mgmt_server.api.command import command
@@ -16,13 +17,30 @@ from mgmt_server.jobs import Accepted
 from mgmt_server.model.account import Account, Domain, Project
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import NetworkOffering, NetworkOfferingService
+from mgmt_server.model.scopes import of_account
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import PhysicalNetwork, Zone
-from mgmt_server.resources.checks import address, assign, domain_name, netmask, one_of, unused
+from mgmt_server.resources.checks import address, assign, domain_name, guests_range, netmask, one_of, unused
 from mgmt_server.resources.network import flows
 from mgmt_server.resources.network.create import Wish, create_network
 from mgmt_server.resources.network.views import network_view
+
+SAME_NAMES = Setting("allow.duplicate.networkname", "Whether an account may have several networks of one name")
+WITHOUT_ENDS = Setting(
+    "allow.empty.start.end.ipaddress", "Whether shared networks may be made without startip and endip"
+)
+BELOW = Setting(
+    "allow.subdomain.network.access",
+    "Whether domains below may use a domain's new networks where subdomainaccess does not say it",
+)
+SMALLEST_PREFIX = Setting(
+    "network.guest.cidr.limit",
+    "The shortest prefix of isolated networks that users make with an address range of their choice",
+    least=8,
+    most=29,
+)
 
 
 @command(
@@ -110,12 +128,33 @@ def create(
         dns1=address("dns1", dns1),
         dns2=address("dns2", dns2),
         for_domain=for_domain,
-        subdomains=True if subdomainaccess is None else subdomainaccess,
+        subdomains=BELOW.flag() if subdomainaccess is None else subdomainaccess,
         display=displaynetwork,
     )
+    _check_settings(ctx, wish, whose, networkofferingid)
     network = create_network(ctx.session, wish, networkofferingid, zoneid, physicalnetworkid, whose, domainid)
     ctx.describe(f"creating network {name}")
     return network
+
+
+def _check_settings(ctx: Context, wish: Wish, whose: Account, offering: NetworkOffering) -> None:
+    scopes = of_account(ctx.session, whose.id)
+    if offering.guest_type == "Shared" and not (wish.start or wish.end) and not WITHOUT_ENDS.flag(*scopes):
+        raise InvalidValue(f"startip and endip are missing: shared networks have them here ({WITHOUT_ENDS.name})")
+    if not SAME_NAMES.flag(*scopes):
+        mine = select(Network.id).where(Network.account_id == whose.id, Network.name == wish.name)
+        if ctx.session.scalar(mine.where(Network.removed.is_(None)).limit(1)) is not None:
+            raise InvalidValue(f"The account {whose.name} has a network {wish.name[:100]} already: choose another name")
+    if offering.guest_type != "Isolated" or not (wish.gateway and wish.netmask):
+        return
+    guests_range("the range", f"{wish.gateway}/{wish.netmask}")
+    if not ctx.caller.is_root:
+        prefix, least = IPAddress(wish.netmask).netmask_bits(), SMALLEST_PREFIX.number()
+        if prefix < least:
+            raise InvalidValue(
+                f"netmask={wish.netmask} is that of a /{prefix}: networks of users are no larger than a /{least} "
+                f"({SMALLEST_PREFIX.name})"
+            )
 
 
 def _owner(

@@ -50,6 +50,7 @@ def create(
         raise InvalidValue("gateway and netmask of the pod's management network are missing")
     way, mask = address("gateway", gateway) or "", _mask(netmask)
     start, end = rows.whole(way, mask, startip, endip)
+    rows.refuse_network(ctx.session, zoneid, way, mask)
     pod = Pod(
         name=name,
         zone_id=zoneid.id,
@@ -90,6 +91,8 @@ def update(
         free_name(ctx, Pod, name, Pod.zone_id == id.zone_id)
     way = address("gateway", gateway) or id.gateway
     mask = _mask(netmask) if netmask else id.netmask
+    if gateway or netmask:
+        rows.refuse_network(ctx.session, ctx.session.get_one(Zone, id.zone_id), way, mask, but=id.id)
     if gateway or netmask or startip or endip:
         ranges = _ranges(ctx, id)
         if len(ranges) != 1:

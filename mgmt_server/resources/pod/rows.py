@@ -8,8 +8,11 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import changed, new_uuid, now
 from mgmt_server.errors import Failed, InvalidValue
-from mgmt_server.model.zone import Pod, PodAddress, PodRange, StorageRange, VlanRange
+from mgmt_server.model.settings import Setting
+from mgmt_server.model.zone import Pod, PodAddress, PodRange, StorageRange, VlanRange, Zone
 from mgmt_server.resources.checks import addresses
+
+APART = Setting("check.pod.cidrs", "Whether each pod of a zone has a management network of its own")
 
 
 def whole(gateway: str, mask: str, start: str | None, end: str | None) -> tuple[str, str]:
@@ -18,6 +21,20 @@ def whole(gateway: str, mask: str, start: str | None, end: str | None) -> tuple[
         raise InvalidValue("startip is missing: system VMs take their management addresses from startip to endip")
     network = IPNetwork(f"{gateway}/{mask}")
     return start, end or str(IPAddress(network.last - 1 if network.prefixlen < 31 else network.last))
+
+
+def refuse_network(tx: Session, zone: Zone, gateway: str, mask: str, but: int | None = None) -> None:
+    """Refuse a management network that meets that of another pod of the zone, or its guests'. `but`: the pod itself."""
+    if not APART.flag():
+        return
+    mine = IPNetwork(f"{gateway}/{mask}").cidr
+    rows = select(Pod).where(Pod.zone_id == zone.id, Pod.removed.is_(None), Pod.id != (but or 0))
+    others = [(f"that of pod {p.name}", IPNetwork(f"{p.gateway}/{p.netmask}").cidr) for p in tx.scalars(rows)]
+    if zone.guest_cidr:
+        others.append(("that of the zone's guests", IPNetwork(zone.guest_cidr).cidr))
+    for whose, other in others:
+        if mine in other or other in mine:
+            raise InvalidValue(f"the network {mine} meets {other}, {whose}: choose another ({APART.name})")
 
 
 def refuse_overlap(

@@ -14,8 +14,9 @@ from mgmt_server.model.snapshot import Snapshot
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.transfer import ExtractLink
 from mgmt_server.protocol.machine import File
+from mgmt_server.resources.imagestore.settings import at_host
 from mgmt_server.resources.snapshot import files
-from mgmt_server.resources.snapshot.rows import at_host, usable_in
+from mgmt_server.resources.snapshot.rows import usable_in
 from mgmt_server.resources.templatemaking.flows import Unfolding, give_room, room_for, take_room, unload
 from mgmt_server.resources.transfer.flows import end_link
 from mgmt_server.resources.transfer.links import Link, make_link

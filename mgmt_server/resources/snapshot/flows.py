@@ -22,11 +22,12 @@ from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Disk, File, Image, Saved
+from mgmt_server.resources.imagestore.settings import at_host
 from mgmt_server.resources.snapshot import copying, files
 from mgmt_server.resources.snapshot.going import delete, forget_stale, sweep
 from mgmt_server.resources.snapshot.make import check, file_of
 from mgmt_server.resources.snapshot.retention import retire
-from mgmt_server.resources.snapshot.rows import at_host, chain_of, depth_of, usable_in
+from mgmt_server.resources.snapshot.rows import chain_of, depth_of, usable_in
 from mgmt_server.resources.template.flows import stores_of
 from mgmt_server.resources.vmsnapshot.rows import of_machine, refuse_with_snapshots
 from mgmt_server.resources.volume.places import place_of

@@ -11,7 +11,8 @@ from mgmt_server.errors import InvalidValue, Unavailable
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.vm import Volume
-from mgmt_server.protocol.machine import Image, Store
+from mgmt_server.protocol.machine import Image
+from mgmt_server.resources.imagestore.settings import at_host
 
 LONGEST_CHAIN = 1000  # beyond it something is wrong with the rows
 
@@ -19,11 +20,6 @@ LONGEST_CHAIN = 1000  # beyond it something is wrong with the rows
 def lock_of(volume: Volume) -> str:
     """What changes a disk and its snapshots runs in order: with its machine's jobs while it is on one."""
     return f"vm:{volume.vm_id}" if volume.vm_id is not None else f"volume:{volume.id}"
-
-
-def at_host(store: ImageStore) -> Store:
-    """A store as hosts are told of it."""
-    return Store(store.url, {k: str(v) for k, v in store.details.items()})
 
 
 def chain_of(tx: Session, on_store: SnapshotOnStore) -> tuple[Image, ...]:

@@ -9,6 +9,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import DownloadCertificate, Template
 from mgmt_server.protocol.machine import Authority, Direct, Image, Store
+from mgmt_server.resources.imagestore.settings import at_host
 from mgmt_server.resources.template.bring import FOLLOWED, GIB, INSIDE, LARGEST
 
 
@@ -49,7 +50,7 @@ def image_in(tx: Session, template_id: int | None, zone_id: int) -> Image | None
         )
     return Image(
         uuid=template.uuid,
-        store=Store(store.url, {k: str(v) for k, v in store.details.items()}),
+        store=at_host(store),
         path=on_store.path,
         format=on_store.kept_as(template.format),
         size=on_store.physical_size,

@@ -17,7 +17,7 @@ from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.tenancy import ADMIN, EVERYONE, RESOURCE_ADMIN, ROOT
 from mgmt_server.model.zone import PhysicalNetwork, Pod, VlanRange, Zone
-from mgmt_server.resources.checks import address, alone, assign, cidr, domain_name, free_name, one_of, unused
+from mgmt_server.resources.checks import address, alone, assign, domain_name, free_name, guests_range, one_of, unused
 from mgmt_server.resources.dedication import rows as dedication
 from mgmt_server.resources.dedication.groups import Holder
 from mgmt_server.resources.physicalnetwork import rows as physicalnetwork
@@ -96,7 +96,9 @@ def create(
         ip6_dns1=ip6dns1,
         ip6_dns2=ip6dns2,
         network_domain=domain_name("domain", domain),
-        guest_cidr=cidr("guestcidraddress", guestcidraddress or ("10.1.1.0/24" if kind == "Advanced" else None)),
+        guest_cidr=guests_range(
+            "guestcidraddress", guestcidraddress or ("10.1.1.0/24" if kind == "Advanced" else None)
+        ),
         local_storage=localstorageenabled,
         allocation_state=state,
         details={},
@@ -169,7 +171,7 @@ def update(
         "ip6_dns1": address("ip6dns1", ip6dns1, version=6),
         "ip6_dns2": address("ip6dns2", ip6dns2, version=6),
         "network_domain": domain_name("domain", domain),
-        "guest_cidr": cidr("guestcidraddress", guestcidraddress),
+        "guest_cidr": guests_range("guestcidraddress", guestcidraddress),
         "local_storage": localstorageenabled,
         "allocation_state": one_of("allocationstate", allocationstate, STATES),
         "details": details,
