@@ -78,7 +78,8 @@ class Disks:
 
     def do_prepare_template(self):
         pool, zone = self.chance.choice(self.cloud.pools), self.cloud.zone
-        return self.ask("prepareTemplate", templateid=zone["template"], zoneid=zone["zone"], storageid=pool)
+        self.ask("prepareTemplate", templateid=zone["template"], zoneid=zone["zone"], storageid=pool)
+        return True
 
     def some_template(self):
         found = self.client.ask("listTemplates", templatefilter="self", keyword=f"w{self.number}-").get("template")

@@ -82,17 +82,17 @@ class Machines:
         return moves and self.ask("migrateVirtualMachineWithVolume", virtualmachineid=found["id"], **sent, **more)
 
     def do_let_go_and_take_back(self):
-        mine = (m for m in self.machines("Running") if len(m["nic"]) == 1 and m["account"] == "admin")
-        found = next((m for m in mine if "secondaryip" not in m["nic"][0]), None)
-        if found is None:
-            return None
-        disks = self.client.ask("listVolumes", virtualmachineid=found["id"], listall=True).get("volume", [])
-        if len(disks) != 1:
-            return None
-        if self.ask("unmanageVirtualMachine", id=found["id"]) is None:
+        mine = [m for m in self.machines("Running") if len(m["nic"]) == 1 and m["account"] == "admin"]
+        simple = (m for m in mine if not m["nic"][0].get("secondaryip") and self.has_one_disk(m))
+        found = next(simple, None)
+        if found is None or self.ask("unmanageVirtualMachine", id=found["id"]) is None:
             return None
         self.let_go.append(found)
         return self.take_back(found)
+
+    def has_one_disk(self, machine):
+        disks = self.client.ask("listVolumes", virtualmachineid=machine["id"], listall=True).get("volume", [])
+        return len(disks) == 1
 
     def take_back(self, machine):
         nic = machine["nic"][0]

@@ -15,7 +15,7 @@ OPERATIONS = {  # how often each is tried
     "remove_nic": 1, "volume": 4, "attach": 4, "detach": 3, "resize": 2, "delete_volume": 2, "snapshot": 3,
     "revert": 1, "delete_snapshot": 2, "from_snapshot": 1, "vm_snapshot": 2, "revert_vm_snapshot": 1,
     "delete_vm_snapshot": 2, "restore": 1, "move_volume": 2, "assign": 1, "template": 1, "delete_template": 1,
-    "let_go_and_take_back": 1, "update": 1, "reset_password": 1, "reset_key": 1, "reset_user_data": 1,
+    "let_go_and_take_back": 2, "update": 1, "reset_password": 1, "reset_key": 1, "reset_user_data": 1,
     "default_nic": 1, "add_address": 1, "remove_address": 1, "change_address": 1, "insert_disc": 1, "eject_disc": 1,
     "destroy_and_recover": 1, "affinity": 1, "move_with_disks": 1, "extract": 1, "upload": 1,
     "change_disk_offering": 1, "give_disk": 1, "destroy_and_recover_disk": 1, "let_disk_go_and_take_back": 1,
