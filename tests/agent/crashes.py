@@ -6,6 +6,7 @@ Usage: python crashes.py FOLDER [BOUNDARY ...]
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ import real_host
 from conftest import eventually
 
 from mgmt_server.errors import Failed, Unavailable
-from mgmt_server.protocol.machine import Disk, Machine
+from mgmt_server.protocol.machine import Disk, File, Image, Machine, Store
 
 
 class Keeper(threading.Thread):
@@ -87,6 +88,7 @@ class Daemon(threading.Thread):
 class Crashes:
     def __init__(self, story: real_host.Story, keeper: Keeper) -> None:
         self.story, self.keeper = story, keeper
+        self.store = Store(f"file://{story.folder}/store")
 
     def survives(self, command: str, boundary: str, ask: Callable[[], Any]) -> Any:
         """What is answered although the agent dies there once."""
@@ -106,6 +108,7 @@ class Crashes:
         for disk in machine.disks:
             dies("create_disk", boundary, lambda d=disk: story.disks.create_disk(uuid4(), host, d))
             assert (story.folder / "pool" / disk.name).exists()
+        self.copies(boundary)
         state = dies("start", boundary, lambda: story.kvm.start(uuid4(), host, machine))
         assert (state.state, state.uuid) == ("Running", machine.uuid)
         assert self.states() == {machine.name: "Running"}
@@ -119,6 +122,7 @@ class Crashes:
         assert sizes.count(third.name) == 1, sizes
         info = self.virsh("domblkinfo", machine.name, str(story.folder / "pool" / data.name))
         assert str(16 << 20) in info, info
+        self.saves(machine, data, boundary)
         assert self.pid(machine) == pid, "the guest runs on, whatever becomes of the agent"
         dies("stop", boundary, lambda: story.kvm.stop(uuid4(), host, machine.name, True))
         assert machine.name not in self.virsh("list", "--name").split()
@@ -127,6 +131,45 @@ class Crashes:
         for disk in (*machine.disks, third):
             dies("delete_disk", boundary, lambda d=disk: story.disks.delete_disk(uuid4(), host, d))
             assert not (story.folder / "pool" / disk.name).exists()
+
+    def copies(self, boundary: str) -> None:
+        """A template gets into the pool, whole and once."""
+        story, there = self.story, self.story.folder / "store/template/t.qcow2"
+        image = Image(str(uuid4()), self.store, "template/t.qcow2", "QCOW2", there.stat().st_size, 1 << 20)
+        before = set((story.folder / "pool").iterdir())
+        name = self.survives(
+            "cache_template", boundary, lambda: story.disks.cache_template(uuid4(), story.host, story.pool, image)
+        )
+        (made,) = set((story.folder / "pool").iterdir()) - before
+        assert made.name == name and "identical" in real_host.sh("qemu-img", "compare", str(there), str(made))
+        story.disks.delete_disk(uuid4(), story.host, Disk(name, story.pool, 1 << 20))
+
+    def saves(self, machine: Machine, disk: Disk, boundary: str) -> None:
+        """Snapshots of a running guest: of a disk on a store, whole and since the one before; of disks and memory."""
+        story, host, dies = self.story, self.story.host, self.survives
+        here = str(story.folder / "pool" / disk.name)
+        for since, point in (("", f"p1-{boundary}"), (f"p1-{boundary}", f"p2-{boundary}")):
+            file = File(self.store, f"snapshots/{point}.qcow2")
+            asked = (host, disk, machine.name, file, since, point)
+            saved = dies("save_disk", boundary, lambda a=asked: story.disks.save_disk(uuid4(), *a))
+            assert saved.whole == (not since) and saved.size == 16 << 20, saved
+            there = story.folder / "store" / file.path
+            assert saved.physical_size == there.stat().st_size
+            if saved.whole:
+                assert "identical" in real_host.sh("qemu-img", "compare", "-U", here, str(there))
+        assert self.states() == {machine.name: "Running"}
+        point = f"s-{boundary}"
+        dies("snapshot", boundary, lambda: story.kvm.snapshot(uuid4(), host, machine.name, point, True))
+        held = [here, str(story.folder / "pool" / machine.disks[0].name)]
+        assert [self.points(path) for path in held] == [[point], [point]]
+        assert self.states() == {machine.name: "Running"}, "it is not left paused"
+        dies("delete_snapshot", boundary, lambda: story.kvm.delete_snapshot(uuid4(), host, machine.name, point))
+        assert [self.points(path) for path in held] == [[], []]
+
+    def points(self, path: str) -> list[str]:
+        """The snapshots in a disk's file."""
+        told = json.loads(real_host.sh("qemu-img", "info", "-U", "--output", "json", path))
+        return [s["name"] for s in told.get("snapshots", ())]
 
     def libvirtd_dies(self, machine: Machine, libvirtd: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         """kill -9 of libvirtd under a guest: the agent says that it is away, and is right by itself when it is back."""

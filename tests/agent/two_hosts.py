@@ -315,6 +315,7 @@ def refused(words: str, call: object, *arguments: object) -> None:
 
 
 def main(folder: Path, tiny: Path, story: str, nfs: bool) -> None:
+    import breaking
     import fetching
     import keeping
     import stories
@@ -323,7 +324,7 @@ def main(folder: Path, tiny: Path, story: str, nfs: bool) -> None:
     cloud = Cloud(folder, tiny, nfs)
     print(f"two hosts after {time.monotonic() - began:.1f} s", flush=True)
     try:
-        next(getattr(told, story) for told in (stories, keeping, fetching) if hasattr(told, story))(cloud)
+        next(getattr(told, story) for told in (stories, keeping, fetching, breaking) if hasattr(told, story))(cloud)
     finally:
         cloud.end()
     print("done")
