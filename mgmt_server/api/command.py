@@ -50,6 +50,7 @@ class Command:
     since: str
     simulator_only: bool = False
     anonymous: bool = False
+    outside: bool = False  # it waits for the outside world
 
 
 registry: dict[str, Command] = {}
@@ -126,6 +127,7 @@ def command(
             since=known.get("since", ""),
             simulator_only=simulator_only,
             anonymous=anonymous,
+            outside=outside,
         )
         return function
 

@@ -132,13 +132,15 @@ _TAKE = Sent(
 )
 
 
-def claim(tx: Session, node: Node, crowding: Sequence[int] = ()) -> JobRow | None:
+def claim(tx: Session, node: Node, crowding: Sequence[int] = (), reserved: bool = False) -> JobRow | None:
     """Take the oldest job that is free: queued, due, and no older job with its lock unfinished.
 
     crowding: accounts whose turn is after all others', because they hold a good part of the workers already
+    reserved: take none of theirs at all, because the workers that are left are kept for others
     """
     row = tx.scalar(_OF_OTHERS, {"moment": now(), "crowding": list(crowding)}) if crowding else None
-    row = row or tx.scalar(_FREE, {"moment": now()})
+    if row is None and not (crowding and reserved):
+        row = tx.scalar(_FREE, {"moment": now()})
     if row is None:
         return None
     if _TAKE(tx, {"job": row.id, "node": node.id, "epoch": node.epoch}).rowcount != 1:

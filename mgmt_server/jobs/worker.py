@@ -53,6 +53,7 @@ class Shares:
 
     def __init__(self, threads: int) -> None:
         self.most = max(2, threads // 2)
+        self.common = threads - max(1, threads // 6)  # of the threads; the others are kept for who holds few
         self.jobs: set[int] = set()
         self._held: Counter[int | None] = Counter()
         self._lock = threading.Lock()
@@ -60,6 +61,11 @@ class Shares:
     def crowding(self) -> list[int]:
         with self._lock:
             return [account for account, jobs in self._held.items() if account is not None and jobs >= self.most]
+
+    def reserved(self) -> bool:
+        """Whether the threads that are left are kept from accounts that hold many: theirs may all be stuck."""
+        with self._lock:
+            return len(self.jobs) >= self.common
 
     @contextmanager
     def held(self, job: JobRow) -> Iterator[None]:
@@ -80,7 +86,7 @@ class Shares:
 def run_next(node: Node, shares: Shares | None = None) -> bool:
     """Claim a job and bring it to its end, or to where it waits. False when there is none."""
     shares = shares or Shares(1)
-    row = write(claim, node, shares.crowding())
+    row = write(claim, node, shares.crowding(), shares.reserved())
     if row is None:
         return False
     with shares.held(row), suppress(Fenced, _Waiting):

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
+from mgmt_server.api.command import registry
 from mgmt_server.api.describe import openapi
 from mgmt_server.db import reading
 from mgmt_server.errors import ApiError, ParameterError
@@ -30,9 +31,9 @@ PATHS = ("/client/api", "/client/api/")
 class Application:
     """What a web server calls: the API's path is answered here, all others by `rest`."""
 
-    def __init__(self, front: Front, pool: ThreadPoolExecutor, rest: FastAPI) -> None:
+    def __init__(self, front: Front, pool: ThreadPoolExecutor, patient: ThreadPoolExecutor, rest: FastAPI) -> None:
         self.front, self.rest = front, rest
-        self._pool = pool
+        self._pool, self._patient = pool, patient
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in PATHS:
@@ -48,8 +49,20 @@ class Application:
         except requests.Gone:
             return
         else:
-            done = await asyncio.get_running_loop().run_in_executor(self._pool, self.front.serve, asked)
+            pool = self._patient if waits(asked) else self._pool
+            done = await asyncio.get_running_loop().run_in_executor(pool, self.front.serve, asked)
             await requests.answer(scope, send, done)
+
+
+def waits(asked: Asked) -> bool:
+    """Whether a call may have to wait for a directory, a host or a password's digest: these have threads of their own,
+    so that a directory that hangs keeps waiting only those who ask it."""
+    name = ""
+    for key, value in asked.sent.items():
+        if key.lower() == "command":
+            name = value
+    known = registry.get(name)
+    return name == "login" if known is None else known.outside or known.anonymous
 
 
 def create(
@@ -64,11 +77,13 @@ def create(
     metrics = metrics or Metrics()
     front = Front(simulator=simulator, metrics=metrics)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
+    patient = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="api-outside")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        pool.shutdown(wait=False, cancel_futures=True)
+        for each in (pool, patient):
+            each.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
         title="Cloudwright", version=version, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
@@ -92,7 +107,7 @@ def create(
         return HTMLResponse(docs.page())
 
     transfer.add_routes(app, pool)
-    return Application(front, pool, app)
+    return Application(front, pool, patient, app)
 
 
 def open_port(front_simulator: bool, metrics: Metrics, threads: int = 4) -> Callable[..., Any]:

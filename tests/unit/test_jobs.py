@@ -262,8 +262,14 @@ def test_the_jobs_of_one_account_do_not_keep_others_waiting(database):
             assert shares.jobs == {901, 902, 903}
             assert shares.crowding() == [1]
             taken = [write(claim, node, shares.crowding()).arguments[0] for _ in range(5)]
-    assert taken == ["b1", "none", "a1", "a2", "a3"]  # and nobody is idle while there is work
+            assert taken == ["b1", "none", "a1", "a2", "a3"]  # the others' first, then all the same
+            assert shares.reserved() and not Shares(4).reserved(), "the last of four is kept for others"
     assert shares.crowding() == [] and not shares.jobs and write(claim, node, [1]) is None
+    for name, account in (("a4", 1), ("b2", 2)):
+        asker = Asker(account_id=account)
+        write(lambda tx, n=name, a=asker: enqueue(tx, plain_flow, (n,), lock=f"fair {n}", asker=a))
+    assert write(claim, node, [1], True).arguments[0] == "b2" and write(claim, node, [1], True) is None
+    assert write(claim, node, [1]).arguments[0] == "a4"
 
 
 def gone(*_: Any) -> Any:
