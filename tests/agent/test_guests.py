@@ -44,7 +44,8 @@ def tiny() -> Path:
 @pytest.mark.parametrize(
     ("story", "pool"),
     [(s, p) for s in ("changes", "keeps", "moves", "fetches") for p in ("directory", "nfs")]
-    + [("leftovers", "directory"), ("firmwares", "directory"), ("breaks", "directory")],
+    + [("leftovers", "directory"), ("firmwares", "directory"), ("breaks", "directory")]
+    + [pytest.param("breaks_often", "directory", marks=pytest.mark.long)],
 )
 def test_two_hosts(tmp_path: Path, tiny: Path, story: str, pool: str) -> None:
     if pool == "nfs" and shutil.which("ganesha.nfsd") is None:
