@@ -113,7 +113,7 @@ class Client:
             f"wss://{where}:{port}/agent",
             ssl=context,
             compression=None,
-            max_size=wire.LIMIT,
+            max_size=wire.ORDERS,
             ping_interval=None,
             open_timeout=HANDSHAKE,
             close_timeout=2,
@@ -156,6 +156,7 @@ class Client:
                     facts,
                     tuple({*self.work.unfinished(), *self.journal.unfinished()}),
                     self.epoch,
+                    takes=wire.ORDERS,
                 )
             )
         )
@@ -171,7 +172,7 @@ class Client:
     async def _receive(self, connection: ClientConnection) -> None:
         async for data in connection:
             self._heard = time.monotonic()
-            message = unpack(data)
+            message = unpack(data, wire.ORDERS)
             if isinstance(message, Request):
                 self._obey(message)
             elif isinstance(message, Answer):

@@ -54,7 +54,7 @@ class Owner(Protocol):
 
 
 class Session:
-    __slots__ = ("owner", "connection", "identity", "who", "epoch", "heard", "reports", "asked", "announced")
+    __slots__ = ("owner", "connection", "identity", "who", "epoch", "heard", "reports", "asked", "announced", "takes")
 
     def __init__(self, owner: Owner, connection: ServerConnection, identity: Identity, hello: Hello, epoch: int):
         self.owner, self.connection, self.identity, self.epoch = owner, connection, identity, epoch
@@ -62,6 +62,7 @@ class Session:
         self.who = Connected(
             identity.uuid, identity.name, identity.role, address or peer_of(connection), epoch, hello.facts
         )
+        self.takes = min(hello.takes, wire.ORDERS)
         self.heard = time.monotonic()
         self.reports: deque[Report] | None = None  # None: no task carries them to their callbacks now
         self.announced: asyncio.Task[None] | None = None  # tells the callbacks that it is there
@@ -71,7 +72,7 @@ class Session:
         """Put it on the wire; nothing when the connection is gone: the mailbox has it, or its asker times out."""
         self.owner.counters["sent"] += 1
         try:
-            await self.connection.send(pack(replace(request, epoch=self.epoch)))
+            await self.connection.send(pack(replace(request, epoch=self.epoch), self.takes))
         except ConnectionClosed:
             return
         except BadMessage as error:

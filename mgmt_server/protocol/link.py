@@ -16,7 +16,8 @@ from mgmt_server.protocol.codec import BadMessage as BadMessage
 from mgmt_server.protocol.codec import build, dump, parse
 from mgmt_server.protocol.machine import HostFacts
 
-LIMIT = 1 << 20  # bytes of one message
+LIMIT = 1 << 20  # bytes of one message to a server
+ORDERS = 64 << 20  # of one to an agent: a router's document has the user data of all guests of its network
 PORT = 8250
 PING_INTERVAL = 60.0  # seconds; the agent adds jitter
 SILENCE = 2.5  # ping intervals after which either side takes the other for dead
@@ -39,6 +40,7 @@ class Hello:
     unfinished: tuple[str, ...] = ()  # ids of commands that are under way
     epoch: int = 0  # highest that this agent obeyed so far
     protocol: int = VERSION
+    takes: int = LIMIT  # bytes of the largest message that it accepts
 
 
 @dataclass(frozen=True)
@@ -116,20 +118,20 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 _FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind)) for kind in _NAMES}
 
 
-def pack(message: Message) -> str:
+def pack(message: Message, limit: int = LIMIT) -> str:
     """The message as one WebSocket text message. Raises BadMessage when it is larger than the other side accepts."""
     kind = type(message)
     content = {"message": _NAMES[kind]} | {name: getattr(message, name) for name in _FIELDS[kind]}
     data = dump(content)
-    if len(data) > LIMIT:
-        raise BadMessage(f"{_NAMES[kind]} of {len(data)} bytes is larger than the limit of {LIMIT}")
+    if len(data) > limit:
+        raise BadMessage(f"{_NAMES[kind]} of {len(data)} bytes is larger than the limit of {limit}")
     return data.decode()
 
 
-def unpack(data: str | bytes) -> Message:
+def unpack(data: str | bytes, limit: int = LIMIT) -> Message:
     """The message in `data`. Raises BadMessage for anything else."""
-    if len(data) > LIMIT:
-        raise BadMessage(f"message of {len(data)} bytes is larger than the limit of {LIMIT}")
+    if len(data) > limit:
+        raise BadMessage(f"message of {len(data)} bytes is larger than the limit of {limit}")
     content = parse(data)
     name = content.get("message") if isinstance(content, dict) else None
     kind = _KINDS.get(name) if isinstance(name, str) else None

@@ -13,6 +13,8 @@ from mgmt_server.agents import ca, directory, mailbox
 from mgmt_server.agents.server import Link
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.model.agent import AgentCommand
+from mgmt_server.protocol.codec import build
+from mgmt_server.protocol.link import LIMIT, Hello
 
 
 def test_question(link: Link, host: FakeHost) -> None:
@@ -198,13 +200,23 @@ def test_silent_question_times_out(link: Link, host: FakeHost) -> None:
 
 
 def test_too_large_an_answer_is_an_error_not_a_cut(link: Link, host: FakeHost) -> None:
-    with pytest.raises(Failed, match="larger than the limit"):
+    with pytest.raises(Failed, match="answer of .* larger than the limit"):
         link.ask(host.uuid, "echo", "x" * (2 << 20))
+    with pytest.raises(Failed, match="request of .* larger than the limit"):
+        link.ask(host.uuid, "echo", "x" * (65 << 20))
     host.work.commands["big"] = type(host.work.commands["echo"])(lambda body: "x" * (2 << 20))
     with pytest.raises(Failed, match="larger than the limit"):
         link.ask(host.uuid, "big")
     assert link.ask(host.uuid, "echo", 1) == 1
     assert link.counters["opened"] == 1
+
+
+def test_a_large_order_arrives_whole(link: Link, host: FakeHost) -> None:
+    """A router's document, with a MiB of user data of each of some guests. An agent of before takes no such."""
+    host.work.commands["size"] = type(host.work.commands["echo"])(len)
+    assert link.ask(host.uuid, "size", "x" * (20 << 20)) == 20 << 20
+    assert link.counters["opened"] == 1
+    assert build(Hello, {"agent": "a", "boot_id": "b", "version": "1"}).takes == LIMIT
 
 
 def test_a_command_through_another_node(link: Link, host: FakeHost) -> None:
