@@ -16,6 +16,7 @@ from mgmt_server.resources.snapshot import files as snapshot_files
 from mgmt_server.resources.snapshot import rows
 from mgmt_server.resources.snapshot.timers import sweep_all
 from mgmt_server.resources.transfer.links import target_of
+from mgmt_server.resources.transfer.timers import clean_up
 from tests.api.test_snapshot import (
     another_zone,
     content,
@@ -148,6 +149,11 @@ def test_a_link_leads_to_the_whole_content_of_a_snapshot(cloud, zone):
             assert session.scalar(select(Pool.allocated)) == room, "what it was put together in is given back"
         assert target.file_name == f"{made['name']}.qcow2" and len(files()) == count
     assert target.content == content(volume)
+    cloud.job("deleteSnapshot", id=second["id"])
+    with reading() as session:
+        assert target_of(session, told["url"].split("/")[-2]) is None
+    clean_up()
+    assert len(files()) == 1, "what was put together for the link goes too"
     cloud.account("ann")
     with pytest.raises(Refused) as refused:
         cloud.ask("extractSnapshot", user="ann", id=first["id"], zoneid=zone["zone"])

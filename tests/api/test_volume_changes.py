@@ -17,7 +17,7 @@ from mgmt_server.model.storage import Pool as PoolRow
 from mgmt_server.model.transfer import ExtractLink, UploadTicket, VolumeOnStore
 from mgmt_server.model.vm import Volume
 from mgmt_server.resources.limit import recount
-from mgmt_server.resources.transfer import tickets
+from mgmt_server.resources.transfer import links, tickets
 from mgmt_server.resources.transfer import timers as transfer_timers
 from tests.api import test_volume
 from tests.api.test_volume import at, create, deploy, disk, promised, row, second_pool, shown
@@ -315,6 +315,32 @@ def test_a_running_machines_disk_is_fetched_by_a_link_of_its_account(cloud, zone
     with reading() as session:
         assert len(session.scalars(select(ExtractLink).where(ExtractLink.removed.is_(None))).all()) == 1
         assert len(session.scalars(select(SimulatedFile).where(SimulatedFile.name.like("volumes/%"))).all()) == 1
+
+
+@pytest.mark.parametrize("gone", ["deleteVolume", "destroyVolume", "destroyVirtualMachine"])
+def test_a_disk_that_is_gone_is_fetched_by_no_link(cloud, zone, gone):
+    vm = deploy(cloud, zone)
+    volume = create(cloud, zone, storageid=zone["pool"])
+    if gone == "destroyVirtualMachine":
+        (volume,) = cloud.ask("listVolumes", virtualmachineid=vm["id"])["volume"]
+    told = cloud.job("extractVolume", id=volume["id"], zoneid=zone["zone"], mode="HTTP_DOWNLOAD")["volume"]
+    token = told["url"].split("/")[-2]
+    with reading() as session:
+        assert links.target_of(session, token) is not None
+    if gone == "destroyVolume":
+        cloud.job("destroyVolume", id=volume["id"])
+        with reading() as session:
+            assert links.target_of(session, token) is not None, "it can be taken back"
+    if gone == "deleteVolume":
+        cloud.ask("deleteVolume", id=volume["id"])
+        cloud.work()
+    else:
+        cloud.job(gone, id=volume["id"] if gone == "destroyVolume" else vm["id"], expunge=True)
+    with reading() as session:
+        assert links.target_of(session, token) is None
+    transfer_timers.clean_up()
+    with reading() as session:
+        assert session.scalar(select(SimulatedFile.id).where(SimulatedFile.name.like("volumes/%"))) is None
 
 
 def test_who_may_not_fetch_a_disk(cloud, zone):

@@ -67,7 +67,7 @@ def template(lab, client, place, secure, original):
         checksum="{SHA-256}" + original, **place,
     )["template"][0]["id"]  # fmt: skip
     try:
-        wait(lambda: "443" in seen(client, made)["status"] or seen(client, made)["isready"], 60)
+        wait(lambda: SECURE in seen(client, made)["status"] or seen(client, made)["isready"], 60)
         before = seen(client, made)
         lab.on("mgmt", f"cat > {TRUSTED} <<'END'\n{secure}\nEND\nupdate-ca-certificates >/dev/null 2>&1")
         wait(lambda: seen(client, made)["isready"], 120)

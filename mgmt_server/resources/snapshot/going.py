@@ -17,6 +17,7 @@ from mgmt_server.model.vm import Volume
 from mgmt_server.resources.snapshot import files
 from mgmt_server.resources.snapshot.files import OnStore, Point
 from mgmt_server.resources.snapshot.rows import fallen
+from mgmt_server.resources.transfer.links import expire_links
 from mgmt_server.resources.volume.places import place_of
 
 
@@ -78,6 +79,7 @@ def hide(tx: Session, snapshot_id: int, zone_id: int | None) -> int | None:
         if snapshot.state != "Error":  # those were given back when they failed
             counted.snapshot_goes(tx, snapshot)
         STATES.move(tx, snapshot_id, snapshot.state, "Destroying", state_changed=now())
+        expire_links(tx, snapshot.uuid)
     return snapshot.volume_id
 
 

@@ -26,6 +26,7 @@ from mgmt_server.resources.network.nics import served_by_router
 from mgmt_server.resources.router import document
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template import pooled
+from mgmt_server.resources.transfer.links import expire_links
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.start import Options
@@ -248,6 +249,7 @@ def expunged(tx: Session, vm_id: int) -> list[int]:
             continue
         if volume.pool_id is not None:
             pools.give_back(tx, volume.pool_id, volume.size)
+        expire_links(tx, volume.uuid)
         counts = vm.kind == "User" and volume.state not in counted.LEFT
         VOLUME_STATES.move(tx, volume.id, volume.state, "Expunged", removed=now(), slot=None)
         if counts:

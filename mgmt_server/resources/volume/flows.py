@@ -19,6 +19,7 @@ from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Image
 from mgmt_server.resources.snapshot.rows import chain_of, usable_in
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.transfer.links import expire_links
 from mgmt_server.resources.volume import attach, sites, stored
 from mgmt_server.resources.volume.locks import BUSY
 from mgmt_server.resources.volume.places import Place, disk_in, gone
@@ -144,9 +145,10 @@ def begin_delete(tx: Session, volume_id: int) -> Place | None:
 
 
 def begin_removal(tx: Session, volume: Volume) -> None:
-    """It counts no more, and lists show it no more."""
+    """It counts no more, lists show it no more, and no link leads to what was saved of it."""
     if volume.state == "Expunging":
         return
+    expire_links(tx, volume.uuid)
     if volume.state not in GONE:
         counted.volumes_go(tx, [volume])
     if "Expunging" not in VOLUME_STATES.moves[volume.state]:  # what never was anywhere, or is only being sent
