@@ -191,8 +191,10 @@ def take_vnet(tx: Session, network: Network) -> int:
     return int(row.tag)
 
 
-def free_vnets(tx: Session, network_id: int) -> None:
-    tx.execute(update(Vnet).where(Vnet.network_id == network_id).values(network_id=None, freed=now()))
+def free_vnets(tx: Session, network_id: int) -> bool:
+    """Give back what the network has of its zone. Whether it had any."""
+    mine = update(Vnet).where(Vnet.network_id == network_id).values(network_id=None, freed=now())
+    return changed(tx.execute(mine)) > 0
 
 
 def take_pod_address(tx: Session, pod_id: int, vm_id: int) -> PodAddress:

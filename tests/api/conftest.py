@@ -1,12 +1,19 @@
 import pytest
+from sqlalchemy import select
 
+from mgmt_server.db import reading
+from mgmt_server.model.event import Event
+from mgmt_server.resources.event.types import types
 from tests.cloud import Cloud
 from tests.protocol import witnessed
 
 
 @pytest.fixture
 def cloud(database):
-    return Cloud()
+    yield Cloud()
+    with reading() as session:
+        told = set(session.scalars(select(Event.type).distinct()))
+    assert told <= set(types()), f"listEventTypes leaves out {told - set(types())}"
 
 
 @pytest.fixture(autouse=True)

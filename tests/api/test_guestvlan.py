@@ -1,7 +1,7 @@
 """Guest VLANs that an account keeps for its networks."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from mgmt_server import db
 from mgmt_server.allocation import addresses
@@ -11,7 +11,10 @@ from mgmt_server.model.account import Account, Domain
 from mgmt_server.model.network import Network
 from mgmt_server.model.offering import NetworkOffering
 from mgmt_server.model.zone import PhysicalNetwork
+from tests.api.test_nic import network
+from tests.api.test_vm import deploy
 from tests.cloud import Refused
+from tests.simulated import build
 
 ZONE = {"name": "east", "networktype": "Advanced", "dns1": "192.0.2.53", "internaldns1": "192.0.2.54"}
 
@@ -131,3 +134,22 @@ def test_each_vlan_is_listed_with_who_has_it(cloud, physical, taker):
     with pytest.raises(Refused) as no:
         cloud.ask("listGuestVlans", user="ann")
     assert no.value.status == 432
+
+
+@pytest.mark.parametrize(("isolation", "kind", "word"), [("VLAN", "VLAN", "VLAN"), ("VXLAN", "VXLAN", "VNI")])
+def test_what_a_network_takes_of_its_zone_and_gives_back_is_told(cloud, isolation, kind, word):
+    zone = build()
+    db.write(lambda tx: tx.execute(update(PhysicalNetwork).values(isolation=isolation)) and None)
+    zone["offering"] = cloud.ask("listServiceOfferings", name="Small Instance")["serviceoffering"][0]["id"]
+    net = network(cloud, zone)
+    assert cloud.ask("listEvents", keyword="LAN.ASSIGN") == {}, "not before a machine needs it"
+    vm = deploy(cloud, zone, networkids=net)
+    (told,) = cloud.ask("listEvents", type=f"ZONE.{kind}.ASSIGN")["event"]
+    tag = cloud.ask("listNetworks", id=net)["network"][0]["vlan"]
+    name = cloud.ask("listNetworks", id=net)["network"][0]["name"]
+    assert told["description"] == f"{word} {tag} was given to network {name}"
+    assert (told["resourcetype"], told["resourceid"], told["username"]) == ("Network", net, "system")
+    cloud.job("destroyVirtualMachine", id=vm["id"], expunge=True)
+    cloud.job("deleteNetwork", id=net)
+    (told,) = cloud.ask("listEvents", type=f"ZONE.{kind}.RELEASE")["event"]
+    assert told["description"] == f"{word} {tag} was given back by network {name}"

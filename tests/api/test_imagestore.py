@@ -44,6 +44,8 @@ def test_a_simulated_store_is_never_contacted(cloud):
     with pytest.raises(Refused, match="is secondary storage already"):
         cloud.ask("addSecondaryStorage", zoneid=zone, url=URL)
     changed = cloud.ask("updateImageStore", id=store["id"], readonly=True, name="s")["imagestore"]
+    (told,) = cloud.ask("listEvents", type="IMAGE.STORE.ACCESS.UPDATED")["event"]
+    assert (told["resourcetype"], told["resourceid"]) == ("ImageStore", store["id"])
     assert (changed["readonly"], changed["name"]) == (True, "s")
     assert cloud.ask("deleteImageStore", id=store["id"]) == {"success": True}
     assert cloud.ask("listImageStores")["count"] == 1

@@ -6,10 +6,13 @@
 import shutil
 
 import pytest
+from sqlalchemy import select
 
 from mgmt_server import db
 from mgmt_server.api import callers
 from mgmt_server.model import settings
+from mgmt_server.model.event import Event
+from mgmt_server.resources.event.types import types
 from tests.cloud import Cloud
 from tests.contract import walk_machines, walk_people, walk_places
 from tests.contract.test_registry import ALL
@@ -42,13 +45,19 @@ def done(fresh_file, tmp_path_factory):
             for part in PARTS:
                 part(walk)
             walk_people.directories(walk, folder / "ldap")
-        return walk.answers, seen
+        with db.reading() as session:
+            events = set(session.scalars(select(Event.type).distinct()))
+        return walk.answers, seen, events
     finally:
         db.disconnect()
 
 
 def test_each_answer_is_the_protocols_in_both_formats(done):
     assert not done[1].wrong, "\n".join(sorted(done[1].wrong))
+
+
+def test_each_event_on_the_way_is_of_a_type_that_is_listed(done):
+    assert len(done[2]) > 150 and not done[2] - set(types())
 
 
 @pytest.mark.parametrize("name", CHANGES)

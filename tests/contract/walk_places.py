@@ -103,7 +103,7 @@ def _lost(walk: Walk) -> None:
 
 
 def _with_an_agent(walk: Walk) -> None:
-    """A host whose agent sends a request for a certificate, and takes it."""
+    """A host whose agent sends a request for a certificate, and takes it; the one that it had is revoked."""
     host, key = walk.ids["addHost4"], ec.generate_private_key(ec.SECP256R1())
     driver = mock.Mock()
     driver.certificate_request.return_value = CertificateRequest(make_csr(key, "x"), "5")
@@ -117,6 +117,8 @@ def _with_an_agent(walk: Walk) -> None:
     write(join)
     with mock.patch.dict(dispatch._drivers, {"KVM": driver}):
         walk("provisionCertificate", hostid=host)
+    walk("issueCertificate", domain="mirror.example.org")
+    walk("revokeCertificate", serial="5")
     write(lambda tx: tx.execute(update(Host).where(Host.uuid == host).values(agent=None, hypervisor="Simulator")))
 
 

@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
-from mgmt_server.api.command import command, registry
+from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
-from mgmt_server.api.facts import of_command
 from mgmt_server.api.listing import Rows
 from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.db import now
@@ -18,6 +17,7 @@ from mgmt_server.errors import InvalidValue
 from mgmt_server.model.event import Event
 from mgmt_server.model.tenancy import EVERYONE
 from mgmt_server.resources.checks import one_of
+from mgmt_server.resources.event.types import types
 from mgmt_server.resources.event.views import event_view
 
 LEVELS, STATES = ("INFO", "WARN", "ERROR"), ("Created", "Scheduled", "Started", "Completed")
@@ -166,9 +166,5 @@ def _meant(
 
 @command("listEventTypes", roles=EVERYONE, key="eventtype", reads=True)
 def list_types(ctx: Context) -> list[dict[str, Any]]:
-    """List the types of events that commands of this server tell."""
-    told = {c.event for c in registry.values() if c.event}
-    for name in registry:
-        known = of_command(name) or {}
-        told.update(*(known.get(key, ()) for key in ("events", "createEvents", "actionEvents")))
-    return [{"name": name} for name in sorted(told)]
+    """List the types of events that this server tells."""
+    return [{"name": name} for name in types()]

@@ -56,7 +56,7 @@ def add_secondary(ctx: Context, url: str, zoneid: Use[Zone] | None = None) -> Im
     return _add(ctx, zoneid, url, None)
 
 
-@command("updateImageStore", roles=ROOT, answers=image_store_view)
+@command("updateImageStore", roles=ROOT, answers=image_store_view, event="IMAGE.STORE.ACCESS.UPDATED")
 def update(
     ctx: Context,
     id: Operate[ImageStore],

@@ -9,7 +9,10 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import addresses, counted
 from mgmt_server.db import now
+from mgmt_server.db.prepared import put
 from mgmt_server.jobs import Job
+from mgmt_server.model.account import SYSTEM_USER
+from mgmt_server.model.event import Event
 from mgmt_server.model.network import STATES, Network
 from mgmt_server.model.offering import NetworkOffering
 from mgmt_server.model.vm import Vm
@@ -78,6 +81,7 @@ def begin_implement(tx: Session, network_id: int) -> list[Router]:
             physical = tx.get_one(PhysicalNetwork, network.physical_network_id)
             kind = "vxlan" if (physical.isolation or "").upper() == "VXLAN" else "vlan"
             network.broadcast = f"{kind}://{addresses.take_vnet(tx, network)}"
+            _tell(tx, network, "ASSIGN")
     if not needs_router(tx, network.offering_id):
         return []
     routers = routers_of(tx, network_id)
@@ -95,8 +99,30 @@ def not_implemented(tx: Session, network_id: int) -> None:
     """Undo of `begin_implement`. A router that does not start stays, stopped, for its reason to be seen."""
     network = tx.get_one(Network, network_id)
     if network.state == "Implementing":
+        _give_back(tx, network)
         STATES.move(tx, network_id, "Implementing", "Allocated", broadcast=None)
-        addresses.free_vnets(tx, network_id)
+
+
+def _give_back(tx: Session, network: Network) -> None:
+    if addresses.free_vnets(tx, network.id):
+        _tell(tx, network, "RELEASE")
+
+
+def _tell(tx: Session, network: Network, what: str) -> None:
+    """What became of the VLAN or VNI that a network had of its zone: ASSIGN or RELEASE."""
+    kind, _, tag = str(network.broadcast).partition("://")
+    done = "was given to" if what == "ASSIGN" else "was given back by"
+    put(
+        tx,
+        Event,
+        type=f"ZONE.{kind.upper()}.{what}",
+        description=f"{'VLAN' if kind == 'vlan' else 'VNI'} {tag} {done} network {network.name}"[:1024],
+        user_id=SYSTEM_USER,
+        account_id=network.account_id,
+        domain_id=network.domain_id,
+        resource_type="Network",
+        resource_uuid=network.uuid,
+    )
 
 
 def implemented(tx: Session, network_id: int) -> None:
@@ -117,7 +143,7 @@ def begin_delete(tx: Session, network_id: int) -> list[Router]:
 
 def deleted(tx: Session, network_id: int) -> None:
     """Give VLAN and addresses back."""
-    addresses.free_vnets(tx, network_id)
+    _give_back(tx, tx.get_one(Network, network_id))
     ranges = list(tx.scalars(select(VlanRange).where(VlanRange.network_id == network_id, VlanRange.removed.is_(None))))
     for found in ranges:
         found.removed = now()
