@@ -138,6 +138,7 @@ class Front:
 
     def _session(self, name: str, asked: Asked, lower: Mapping[str, str], json: bool) -> Answered:
         if name == "logout":
+            origin.check_page(asked.headers)  # the key is not asked for: who has lost it ends the session all the same
             if not asked.cookie or not session.log_out(asked.cookie, asked.address):
                 failure = ParameterError("no session to log out of")
                 return Answered(431, wire.error("logoutresponse", failure, json), self._media(json), {}, [])

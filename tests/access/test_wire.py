@@ -152,6 +152,17 @@ def test_after_logout_nothing_is_left(client):
     assert client.post(URL, data={"command": "logout", "response": "json"}).status_code == 431
 
 
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_a_page_of_others_logs_nobody_out(client, headers):
+    key = log_in(client).json()["loginresponse"]["sessionkey"]
+    sent = {"command": "logout", "response": "json"}
+    for answered in (client.post(URL, data=sent, headers=headers), client.get(URL, params=sent, headers=headers)):
+        assert answered.status_code == 403 and "set-cookie" not in answered.headers
+    assert listed(client, sessionkey=key) == 200
+    assert client.post(URL, data=sent, headers={"Origin": "http://cloud"}).status_code == 200  # without the key
+    assert client.get(URL, params=sent).status_code == 431
+
+
 def test_each_login_is_a_session_of_its_own(client):
     first = log_in(client).json()["loginresponse"]["sessionkey"]
     old = client.cookies["JSESSIONID"]

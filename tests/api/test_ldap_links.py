@@ -36,6 +36,13 @@ def test_one_link_is_taken_away_or_all_of_the_domain(cloud, linked, gone, left):
     assert links(cloud, linked["b"]) == [CLOUD, OPS], "of another domain"
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_does_not_mean_all_links(cloud, linked, name):
+    with pytest.raises(Refused, match="ldapdomain is empty") as no:
+        cloud.ask("unlinkDomainFromLdap", domainid=linked["a"], ldapdomain=name)
+    assert no.value.status == 431 and links(cloud, linked["a"]) == [CLOUD, OPS, OUTER]
+
+
 @pytest.mark.parametrize("name", [f"cn=nobody,{BASE}", "%", CLOUD.replace("cn=cloud", "cn=clou")])
 def test_a_name_that_is_no_link_takes_none_away_and_is_told(cloud, linked, name):
     with pytest.raises(Refused, match=r"is not linked to .*listLdapLinks") as no:

@@ -176,6 +176,8 @@ def unlink(ctx: Context, domainid: Operate[Domain], ldapdomain: str | None = Non
     domainid: the domain
     ldapdomain: the link to this group or unit alone; refused where there is none
     """
+    if "ldapdomain" in ctx.sent and not (ldapdomain or "").strip():
+        raise InvalidValue("ldapdomain is empty: name a link, or leave it out to take all links of the domain away")
     mine = LdapLink.domain_id == domainid.id
     gone = mine & (LdapLink.name == ldapdomain) if ldapdomain is not None else mine
     taken = changed(ctx.session.execute(delete(LdapLink).where(gone).execution_options(synchronize_session=False)))
