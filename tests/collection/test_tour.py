@@ -1,6 +1,6 @@
 """The tour of a machine's life with simulated hosts: all of it but what is asked of the guest and read on its host.
 
-The death of a host is for real ones: tests/e2e/test_host_death.py."""
+The death of a host is for real ones: tests/e2e/test_tour.py."""
 
 from __future__ import annotations
 

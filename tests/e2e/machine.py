@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
 from tests.e2e.conftest import Lab, wait
 from tests.server import Client
@@ -20,6 +23,42 @@ genisoimage -quiet -b disk.img -hard-disk-boot -c catalog -o boot.iso boot.d"""
 def coded(page: str) -> str:
     """User data of a guest that is to answer with this page."""
     return base64.b64encode(PAGE.format(page).encode()).decode()
+
+
+def parts(lab: Lab, client: Client, offering: str) -> dict[str, str]:
+    """Ids of what a guest is made of. Disks of the offering tiny lie on hosts, of tiny-ha where both hosts see them."""
+    return {
+        "zoneid": lab.guest()["zoneid"],
+        "networkids": client.ask("listNetworks", keyword="guests")["network"][0]["id"],
+        "templateid": client.ask("listTemplates", templatefilter="all", name="tiny")["template"][0]["id"],
+        "serviceofferingid": client.ask("listServiceOfferings", name=offering)["serviceoffering"][0]["id"],
+        "keypair": "lab-guest",
+    }
+
+
+def hosts(lab: Lab, client: Client) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The host on which the lab's first guest is not, and the one on which it is."""
+    first = lab.guest()["hostid"]
+    found = client.ask("listHosts", type="Routing")["host"]
+    return next(h for h in found if h["id"] != first), next(h for h in found if h["id"] == first)
+
+
+def short(host: dict[str, Any]) -> str:
+    """What the lab calls a host."""
+    return str(host["name"]).split(".")[0]
+
+
+@contextlib.contextmanager
+def deployed(lab: Lab, client: Client, name: str, **sent: Any) -> Iterator[Machine]:
+    """A machine whose guest is up, expunged in the end."""
+    accepted = client.ask("deployVirtualMachine", name=name, **sent)
+    machine = Machine(lab, client, accepted["id"])
+    try:
+        client.wait(accepted["jobid"], seconds=400)
+        machine.comes(1)
+        yield machine
+    finally:
+        client.job("destroyVirtualMachine", id=machine.id, expunge="true", seconds=300)
 
 
 class Machine:
@@ -65,3 +104,12 @@ class Machine:
         """A disk of a volume, by what the cloud calls it."""
         wanted = serial.replace("-", "")[:20]
         return next((d for d in self.sees()["disks"] if d["serial"] == wanted), None)
+
+    def events(self, type: str) -> list[str]:
+        """Texts of its events of a type, the youngest first."""
+        found = self.client.ask("listEvents", resourceid=self.id, type=type, listall="true")
+        return [e["description"] for e in found.get("event", [])]
+
+    def on(self, host: dict[str, Any]) -> bool:
+        """Whether a host has it as a domain, running or not."""
+        return self.now["instancename"] in self.lab.on(short(host), "virsh -q list --all --name").split()

@@ -1,6 +1,7 @@
 """A host that hangs: suspected, switched off by its management controller over IPMI, and its guest runs elsewhere.
 
-Nobody asks for anything meanwhile. Then the host gets its power back, and joins without the guest.
+Nobody asks for anything meanwhile. Then the host gets its power back, and joins without the guest. The second time its
+silence in shared storage is all that proves it dead.
 """
 
 from __future__ import annotations
@@ -64,6 +65,20 @@ def machines(lab, name):
     return lab.on(name, "virsh -q list --all --name").split()
 
 
+def _is_back(lab, client, undying):
+    """Wait until the host is back without the guest, which runs on: what the cloud says of it."""
+
+    def back():
+        found = host(client, undying["hostid"])
+        return (found["state"], found["hostha"]["hastate"]) == ("Up", "Available")
+
+    wait(back, 180)
+    found = lab.guest("undying")
+    wait(lambda: undying["instancename"] not in machines(lab, undying["host"]), 90)
+    assert undying["instancename"] in machines(lab, found["hostname"].split(".")[0])
+    return found
+
+
 def test_both_hosts_leave_a_sign_of_life_where_both_see_it(lab, client, undying):
     found = lab.on("kvm1", "ls /mnt/shared").split()
     assert len([f for f in found if f.startswith("heartbeat-")]) == 2, found
@@ -97,15 +112,41 @@ def test_a_host_that_hangs_is_switched_off_and_its_guest_answers_from_the_other(
 def test_a_host_that_is_back_joins_without_the_guest(lab, client, undying):
     client.job("issueOutOfBandManagementPowerAction", hostid=undying["hostid"], action="ON")
     assert ipmi(lab, undying["host"], "power", "status") == "Chassis Power is on"
-
-    def back():
-        found = host(client, undying["hostid"])
-        return (found["state"], found["hostha"]["hastate"]) == ("Up", "Available")
-
-    wait(back, 180)
-    found = lab.guest("undying")
-    wait(lambda: undying["instancename"] not in machines(lab, undying["host"]), 90)
-    assert undying["instancename"] in machines(lab, found["hostname"].split(".")[0])
+    found = _is_back(lab, client, undying)
     assert boots(lab, found["ipaddress"]) == undying["boots"] + 1
     said = lab.on("mgmt", "/opt/cloudwright/bin/cloudwright doctor", check=False)
     assert " 0 fail" in said, said
+
+
+def test_an_old_sign_of_life_alone_is_proof_where_that_was_chosen(lab, client, undying):
+    """The host keeps its power: nobody is asked to switch it off. Its guest starts on one that is kept for that."""
+    cluster = client.ask("listClusters")["cluster"][0]["id"]
+    chosen = {"ha.proof": ("heartbeat", "either"), "ha.heartbeat.timeout": ("20", "60")}
+    spare = lab.guest()["hostid"]
+    client.job("migrateVirtualMachine", virtualmachineid=undying["id"], hostid=undying["hostid"], seconds=400)
+    before = client.ask("listEvents", listall="true", page=1, pagesize=1)["event"][0]["created"]
+    for name, (value, _) in chosen.items():
+        client.ask("updateConfiguration", name=name, value=value, clusterid=cluster)
+    client.ask("updateConfiguration", name="ha.tag", value="spare")
+    client.ask("updateHost", id=spare, hosttags="spare")
+    try:
+        lab.tool("power", undying["host"], "hang")
+
+        def again():
+            found = lab.guest("undying")
+            there = (found["state"], found.get("hostid")) == ("Running", spare)
+            return there and boots(lab, found["ipaddress"]) == undying["boots"] + 2
+
+        wait(again, 400)
+        assert ipmi(lab, undying["host"], "power", "status") == "Chassis Power is on"
+        story = [t for t in told(client, "HA.STATE.TRANSITION", before) if undying["hostname"] in t]
+        assert [t.split(" to ")[1].split(":")[0] for t in story[-2:]] == ["Suspect", "Fenced"], story
+        assert "its last sign of life in shared storage is" in story[-1] and "power" not in story[-1]
+    finally:
+        for name, (_, value) in chosen.items():
+            client.ask("updateConfiguration", name=name, value=value, clusterid=cluster)
+        client.ask("updateHost", id=spare, hosttags="")
+        client.ask("updateConfiguration", name="ha.tag", value="")
+        lab.tool("power", undying["host"], "off")
+        lab.tool("power", undying["host"], "on")
+    _is_back(lab, client, undying)
