@@ -131,7 +131,15 @@ def _from_outside(config: Config, direct: Direct, target: str) -> None:
     room = shutil.disk_usage(Path(target).parent).free
     trusted = (a.certificate for a in direct.authorities if not a.agents or config.uuid in a.agents)
     end = time.monotonic() + COPYING
-    limits = Limits(direct.allowed, min(direct.largest, room), COPYING, tuple(trusted), direct.redirects)
+    limits = Limits(
+        direct.allowed,
+        min(direct.largest, room),
+        COPYING,
+        tuple(trusted),
+        direct.redirects,
+        direct.dial,
+        direct.silence,
+    )
     for left in reversed(range(TRIES)):
         try:
             download.fetch(direct.url, Path(target), replace(limits, seconds=end - time.monotonic()))

@@ -41,6 +41,13 @@ ALGORITHM = Setting(
     options=("random", "firstfit", "firstfitleastconsumed"),
 )
 
+WEIGHT = Setting(
+    "vm.user.dispersion.weight",
+    f"How much the account's own machines count for {DISPERSING}; the rest of 1 is for how full hosts are",
+    least=0,
+    most=1,
+)
+
 Planner = Callable[[Session, Need, Sequence[Host]], Sequence[Host]]
 
 
@@ -54,7 +61,22 @@ def first_fit(tx: Session, need: Need, hosts: Sequence[Host]) -> Sequence[Host]:
 def user_dispersing(tx: Session, need: Need, hosts: Sequence[Host]) -> Sequence[Host]:
     """Where the account has the fewest machines: of the pods, then of their clusters, then of their hosts."""
     pods, clusters, own = _machines(tx, need)
+    weight = WEIGHT.fraction()
+    if weight < 1:
+        levels = ((pods, "pod_id"), (clusters, "cluster_id"), (own, "id"))
+        ranks = [(_weighed(count, of, hosts, weight), of) for count, of in levels]
+        return sorted(hosts, key=lambda h: (*(rank[getattr(h, of)] for rank, of in ranks), h.id))
     return sorted(hosts, key=lambda h: (pods[h.pod_id], clusters[h.cluster_id], own[h.id], h.memory_used, h.id))
+
+
+def _weighed(count: Counter[int], of: str, hosts: Sequence[Host], weight: float) -> dict[int, float]:
+    """Pods, clusters or hosts by what speaks against them: the account's share there, and how full they are."""
+    used, there = Counter[int](), Counter[int]()
+    for host in hosts:
+        used[getattr(host, of)] += host.memory_used
+        there[getattr(host, of)] += host.memory_capacity
+    all_ = sum(count.values()) or 1
+    return {n: weight * count[n] / all_ + (1 - weight) * used[n] / (there[n] or 1) for n in there}
 
 
 def user_concentrated(tx: Session, need: Need, hosts: Sequence[Host]) -> Sequence[Host]:

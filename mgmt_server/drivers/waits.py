@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mgmt_server.model.settings import Setting
+from mgmt_server.model.settings import Scope, Setting
 
 
 def _wait(name: str, text: str) -> Setting:
@@ -15,11 +15,17 @@ CACHE = _wait("primary.storage.download.wait", "a host may take to fetch a templ
 OFFLINE = _wait("kvm.storage.offline.migration.wait", "a disk that no machine uses may take to move to another pool")
 ONLINE = _wait("kvm.storage.online.migration.wait", "a disk of a running machine may take to move to another pool")
 RESTORE = _wait("create.volume.from.snapshot.wait", "a disk may take to be made of a snapshot")
+STATISTICS = Setting("stats.timeout", "Milliseconds that a host may take to tell statistics", least=1000)
 SAVES = {
     "snapshots": _wait("backup.snapshot.wait", "a snapshot may take to be written to secondary storage"),
     "template": _wait("create.private.template.from.volume.wait", "a template may take to be made of a disk"),
     "volumes": _wait("copy.volume.wait", "a disk may take to be copied to secondary storage, or from there"),
 }
+
+
+def telling(cluster_id: int) -> float:
+    """Seconds for statistics of a host of the cluster."""
+    return STATISTICS.number(Scope("Cluster", cluster_id)) / 1000
 
 
 def saving(path: str) -> float:

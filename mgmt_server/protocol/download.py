@@ -35,13 +35,16 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 class Limits:
     """`allowed`: networks of ours that may be fetched from, as CIDRs. Bytes and seconds of one download.
     `authorities`: certificates (PEM) that are trusted besides those of the system.
-    `redirects`: whether a server may name another URL instead."""
+    `redirects`: whether a server may name another URL instead. `dial`, `silence`: seconds for a connection, and without
+    a byte on it."""
 
     allowed: tuple[str, ...] = ()
     size: int = 50 << 30
     seconds: float = 6 * 3600.0
     authorities: tuple[str, ...] = ()
     redirects: bool = True
+    dial: float = DIAL
+    silence: float = SILENCE
 
 
 @dataclass(frozen=True)
@@ -238,28 +241,29 @@ def _connect(url: str, limits: Limits) -> tuple[http.client.HTTPConnection, str]
     addresses = resolve(parts.hostname, port, limits.allowed)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if parts.scheme == "https":
-        return _Secure(parts.hostname, port, addresses, limits.authorities), target
-    return _Plain(parts.hostname, port, addresses), target
+        return _Secure(parts.hostname, port, addresses, limits), target
+    return _Plain(parts.hostname, port, addresses, limits), target
 
 
 class _Plain(http.client.HTTPConnection):
     """Dials the addresses that were looked at, whatever the name says by now."""
 
-    def __init__(self, host: str, port: int, addresses: list[str]) -> None:
-        super().__init__(host, port, timeout=SILENCE)
-        self.addresses = addresses
+    def __init__(self, host: str, port: int, addresses: list[str], limits: Limits) -> None:
+        super().__init__(host, port, timeout=limits.silence)
+        self.addresses, self.limits = addresses, limits
 
     def connect(self) -> None:
         said = []
         for address in self.addresses:
             try:
-                self.sock = socket.create_connection((address, self.port), DIAL)
+                self.sock = socket.create_connection((address, self.port), self.limits.dial)
             except TimeoutError:
-                said.append(f"{address} port {self.port} does not answer within {DIAL:g} s: see firewalls between")
+                seconds = f"{self.limits.dial:g} s"
+                said.append(f"{address} port {self.port} does not answer within {seconds}: see firewalls between")
             except OSError as error:
                 said.append(f"{address} port {self.port}: {error.strerror or error}")
             else:
-                self.sock.settimeout(SILENCE)
+                self.sock.settimeout(self.limits.silence)
                 return
         raise OSError("; ".join(said))
 
@@ -267,10 +271,10 @@ class _Plain(http.client.HTTPConnection):
 class _Secure(_Plain):
     default_port = 443
 
-    def __init__(self, host: str, port: int, addresses: list[str], authorities: tuple[str, ...]) -> None:
-        super().__init__(host, port, addresses)
+    def __init__(self, host: str, port: int, addresses: list[str], limits: Limits) -> None:
+        super().__init__(host, port, addresses, limits)
         self.trust = ssl.create_default_context()
-        for authority in authorities:
+        for authority in limits.authorities:
             self.trust.load_verify_locations(cadata=authority)
 
     def connect(self) -> None:

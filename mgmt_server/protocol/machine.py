@@ -45,6 +45,8 @@ class Direct:
     largest: int = 50 << 30  # bytes
     authorities: tuple[Authority, ...] = ()
     redirects: bool = True  # whether the server there may name another URL instead
+    dial: float = 10.0  # seconds for a connection
+    silence: float = 60.0  # seconds without a byte
 
 
 @dataclass(frozen=True)

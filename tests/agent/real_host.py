@@ -222,7 +222,7 @@ class Story:
         (statistics,) = self.kvm.machine_statistics(self.host, [machine.name])
         print(statistics)
         assert statistics.disk_reads > 0 and statistics.memory == 64 << 10
-        assert self.kvm.statistics(self.host).pools[self.pool.uuid][1] > 0
+        assert self.kvm.statistics(self.host, 15).pools[self.pool.uuid][1] > 0
 
     def restarted(self, machine: Machine) -> None:
         self.agent.send_signal(signal.SIGTERM)

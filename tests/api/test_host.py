@@ -50,7 +50,7 @@ class Played:
     def machines(self, host):
         return []
 
-    def statistics(self, host):
+    def statistics(self, host, seconds):
         return HostStatistics(12.5, 4 << 30, 16 << 30, 0.5, 10, 20)
 
 

@@ -123,6 +123,9 @@ def test_sharing_out_moves_only_what_makes_the_fullest_less_full(cloud, zone, fi
     write(lambda tx: tx.execute(update(ImageStore).where(ImageStore.uuid == there).values(used=8990 * MIB)))
     write(lambda tx: tx.execute(update(ImageStore).where(ImageStore.uuid == zone["store"]).values(used=9000 * MIB)))
     sent = {"srcpool": zone["store"], "destpools": there, "migrationtype": "balance"}
+    with pytest.raises(Refused, match="Migration not required: these stores are 90%, 90% full"):
+        cloud.ask("migrateSecondaryStorageData", **sent)
+    cloud.ask("updateConfiguration", name="image.store.imbalance.threshold", value="0")
     told = cloud.job("migrateSecondaryStorageData", **sent)["imagestore"]
     assert told["migrationtype"] == "BALANCE" and set(where(SnapshotOnStore)) == {zone["store"]}
     assert cloud.ask("listImageStores", id=zone["store"])["imagestore"][0]["readonly"] is False

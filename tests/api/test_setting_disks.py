@@ -2,12 +2,19 @@
 
 # ruff: noqa: F811  the fixture is imported
 
+from types import SimpleNamespace
+
 import pytest
 from sqlalchemy import select, update
 
+from mgmt_server.agent import stores
 from mgmt_server.db import reading, write
+from mgmt_server.errors import Failed
 from mgmt_server.model.account import Account
-from mgmt_server.model.storage import Pool
+from mgmt_server.model.storage import Pool, TemplateOnStore
+from mgmt_server.model.template import Template
+from mgmt_server.protocol import download
+from mgmt_server.resources.template.stored import image_in
 from tests.api import test_volume
 from tests.api.test_setting_effects import turn
 from tests.api.test_template_making import timers
@@ -155,3 +162,34 @@ def test_the_other_settings_of_cleanup_keep_templates_in_pools_too(cloud, zone, 
         turn(cloud, name, "true")
     timers.cached()
     assert len(found) == 1
+
+
+def test_hosts_wait_for_images_that_they_fetch_as_long_as_the_settings_say(cloud, zone, monkeypatch, tmp_path):
+    def direct():
+        with reading() as session:
+            return image_in(session, session.scalar(select(Template.id).where(Template.uuid == zone["template"])), 1)
+
+    gone = update(TemplateOnStore).values(store_id=None)
+    write(lambda tx: tx.execute(gone) and tx.execute(update(Template).values(url="http://192.0.2.7/x.qcow2")))
+    assert (direct().direct.dial, direct().direct.silence) == (5, 5)
+    turn(cloud, "direct.download.connect.timeout", 1500)
+    turn(cloud, "direct.download.socket.timeout", 2500)
+    assert (direct().direct.dial, direct().direct.silence) == (1.5, 2.5)
+    dialled = []
+
+    class Socket:
+        def settimeout(self, seconds):
+            dialled.append(seconds)
+
+        def sendall(self, data):
+            raise OSError("gone")
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(download.socket, "create_connection", lambda at, wait: dialled.append(wait) or Socket())
+    monkeypatch.setattr(download, "resolve", lambda *args: ["192.0.2.7"])
+    monkeypatch.setattr(stores, "TRIES", 1)
+    with pytest.raises(Failed, match="gone"):
+        stores._from_outside(SimpleNamespace(uuid="a1"), direct().direct, str(tmp_path / "image"))
+    assert dialled == [1.5, 2.5]

@@ -5,7 +5,7 @@ from sqlalchemy import select, update
 
 from mgmt_server.allocation.addresses import guest_mac, take_pod_address
 from mgmt_server.db import reading, write
-from mgmt_server.errors import NoAddress
+from mgmt_server.errors import NoAddress, Unavailable
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import ServiceOffering
@@ -14,6 +14,7 @@ from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import PodAddress, PodRange, Zone
 from mgmt_server.protocol.machine import MachineState
 from mgmt_server.resources.ha import guests
+from mgmt_server.resources.host import link
 from mgmt_server.resources.router import document
 from mgmt_server.resources.vm import timers
 from mgmt_server.resources.vm.power import reported
@@ -102,6 +103,46 @@ def test_statistics_are_read_of_users_machines_alone_where_that_is_said(cloud, z
     turn(cloud, "vm.stats.user.vm.only", "true")
     timers.read_statistics()
     assert {name[0] for name in asked} == {"i"}
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_statistics_are_waited_for_as_long_as_the_cluster_says(cloud, zone, monkeypatch, cluster):
+    deploy(cloud, zone)
+    write(lambda tx: tx.execute(update(Host).values(hypervisor="KVM", agent="a1")))
+    seen = set()
+
+    def note(host, *more):
+        seen.add(more[-1])
+        raise Unavailable("it does not tell")
+
+    monkeypatch.setattr(timers.dispatch, "machine_statistics", note)
+    monkeypatch.setattr(timers.dispatch, "statistics", note)
+    turn(cloud, "stats.timeout", 7000, **({"clusterid": zone["cluster"]} if cluster else {}))
+    timers.read_statistics()
+    with pytest.raises(Unavailable):
+        link.measure("a1")
+    assert seen == {7.0}
+
+
+def test_hosts_call_new_machines_as_the_setting_says(cloud, zone):
+    def names():
+        with reading() as session:
+            return {v.instance for v in session.scalars(select(Vm))}
+
+    deploy(cloud, zone)
+    before = names()
+    assert {n.rpartition("-")[2] for n in before} == {"VM"}
+    turn(cloud, "instance.name", "QA1")
+    vm = deploy(cloud, zone, networkids=network(cloud, zone))
+    assert before < names() and {n.rpartition("-")[2] for n in names() - before} == {"QA1"}
+    assert {n[:2] for n in names() - before} == {"i-", "r-"} and router_of().name == router_of().instance
+    assert vm["instancename"] in names() - before
+    turn(cloud, "instance.name", "VM")
+    cloud.job("stopVirtualMachine", id=vm["id"])
+    assert cloud.job("startVirtualMachine", id=vm["id"])["virtualmachine"]["instancename"] == vm["instancename"]
+    for wrong in ("Q-A", "", "a b"):
+        with pytest.raises(Refused, match="1 to 20 letters and digits|must be given"):
+            turn(cloud, "instance.name", wrong)
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------

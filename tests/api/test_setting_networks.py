@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from mgmt_server.db import reading
 from mgmt_server.drivers.image import nfs
+from mgmt_server.drivers.storage import simulator
 from mgmt_server.model.account import Account
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.resources.imagestore.settings import at_host
@@ -122,3 +123,24 @@ def test_secondary_storage_is_mounted_with_the_version_that_it_has_to_be(cloud, 
     assert (seen["name"], seen["value"], seen["scope"]) == ("secstorage.nfs.version", "4.1", "imagestore")
     turn(cloud, "secstorage.nfs.version", "", imagestoreuuid=zone["store"])
     assert "vers" not in mounted(), "an empty one is one too"
+
+
+def test_disabled_pools_are_made_ready_on_a_host_that_connects_or_not(cloud, zone, monkeypatch):
+    asked = []
+    real = simulator.SimulatedStorage.add_pool
+    monkeypatch.setattr(
+        simulator.SimulatedStorage, "add_pool", lambda self, *told: (asked.append(told[-1].uuid), real(self, *told))[1]
+    )
+    host = zone["hosts"].split(",")[0]
+
+    def ready():
+        asked.clear()
+        assert cloud.job("reconnectHost", id=host)["host"]["state"] == "Up"
+        return zone["pool"] in asked
+
+    turn(cloud, "mount.disabled.storage.pool", "false", clusterid=zone["cluster"])
+    assert ready(), "one that is not disabled"
+    cloud.ask("updateStoragePool", id=zone["pool"], enabled=False)
+    assert not ready()
+    turn(cloud, "mount.disabled.storage.pool", "true", clusterid=zone["cluster"])
+    assert ready()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
 from itertools import product
 
 import pytest
@@ -230,3 +231,14 @@ def test_a_cluster_of_another_architecture_is_no_candidate(zone):
     with reading() as session:
         assert not hosts.candidates(session, Need(zone, "Simulator", 1, MIB, arch="x86_64"))
         assert hosts.candidates(session, Need(zone, "Simulator", 1, MIB, arch="aarch64"))
+
+
+@pytest.mark.parametrize(("weight", "first"), [("1", 1), ("0", 2), ("0.5", 1), ("0.05", 2)])
+def test_own_machines_count_against_a_host_as_the_weight_says(zone, monkeypatch, weight, first):
+    """Host 1 is nearly full and has none of the account's machines; host 2 is empty but for one of them."""
+    write(lambda tx: keep(tx, planners.WEIGHT, None, weight))
+    crowded = Host(id=1, pod_id=1, cluster_id=1, memory_used=40, memory_capacity=100)
+    empty = Host(id=2, pod_id=1, cluster_id=1, memory_used=10, memory_capacity=100)
+    own = Counter({2: 1}), Counter({1: 1}), Counter({1: 1})
+    monkeypatch.setattr(planners, "_machines", lambda tx, need: (own[2], own[1], own[0]))
+    assert planners.user_dispersing(None, None, [crowded, empty])[0].id == first

@@ -53,9 +53,10 @@ class Hypervisor(Protocol):
     def machines(self, host: HostRef) -> list[MachineState]:
         """All machines that the host knows, also those that nobody here started."""
 
-    def statistics(self, host: HostRef) -> HostStatistics: ...
+    def statistics(self, host: HostRef, seconds: float) -> HostStatistics:
+        """`seconds`: how long it may take."""
 
-    def machine_statistics(self, host: HostRef, names: list[str]) -> list[MachineStatistics]: ...
+    def machine_statistics(self, host: HostRef, names: list[str], seconds: float) -> list[MachineStatistics]: ...
 
     def attach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
         """Give a disk to a running machine. It has to exist."""

@@ -87,12 +87,12 @@ def machines(host: HostRef) -> list[MachineState]:
     return driver(host).machines(host)
 
 
-def statistics(host: HostRef) -> HostStatistics:
-    return driver(host).statistics(host)
+def statistics(host: HostRef, seconds: float = 60.0) -> HostStatistics:
+    return driver(host).statistics(host, seconds)
 
 
-def machine_statistics(host: HostRef, names: list[str]) -> list[MachineStatistics]:
-    return driver(host).machine_statistics(host, names)
+def machine_statistics(host: HostRef, names: list[str], seconds: float = 60.0) -> list[MachineStatistics]:
+    return driver(host).machine_statistics(host, names, seconds)
 
 
 def attach_disk(call: UUID, host: HostRef, name: str, disk: Disk) -> None:

@@ -87,11 +87,11 @@ class Kvm(Asking):
     def machines(self, host: HostRef) -> list[MachineState]:
         return build(list[MachineState], self._question(host, "machines"))
 
-    def statistics(self, host: HostRef) -> HostStatistics:
-        return build(HostStatistics, self._question(host, "statistics"))
+    def statistics(self, host: HostRef, seconds: float) -> HostStatistics:
+        return build(HostStatistics, self._question(host, "statistics", seconds))
 
-    def machine_statistics(self, host: HostRef, names: list[str]) -> list[MachineStatistics]:
-        return build(list[MachineStatistics], self._question(host, "machine_statistics", USUAL, names=names))
+    def machine_statistics(self, host: HostRef, names: list[str], seconds: float) -> list[MachineStatistics]:
+        return build(list[MachineStatistics], self._question(host, "machine_statistics", seconds, names=names))
 
     def attach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
         self._tell(call, host, "attach_disk", USUAL, name=name, disk=disk)

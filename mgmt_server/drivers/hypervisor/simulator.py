@@ -94,7 +94,7 @@ class Simulator:
             )
             return [MachineState(n, u, s, _port_of(n) if s == "Running" else 0) for n, u, s in rows]
 
-    def statistics(self, host: HostRef) -> HostStatistics:
+    def statistics(self, host: HostRef, seconds: float) -> HostStatistics:
         with around("statistics", host), reading() as session:
             sums = select(func.count(), func.sum(SimulatedMachine.memory)).where(
                 SimulatedMachine.host == host.uuid, SimulatedMachine.state == "Running"
@@ -109,7 +109,7 @@ class Simulator:
             network_written=16384,
         )
 
-    def machine_statistics(self, host: HostRef, names: list[str]) -> list[MachineStatistics]:
+    def machine_statistics(self, host: HostRef, names: list[str], seconds: float) -> list[MachineStatistics]:
         with around("machine_statistics", host), reading() as session:
             rows = session.execute(
                 select(SimulatedMachine.name, SimulatedMachine.memory).where(

@@ -14,9 +14,14 @@ from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError, Failed
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.protocol.machine import Pool
 from mgmt_server.resources.host import link, rows
 from mgmt_server.resources.storage import rows as storage
+
+DISABLED = Setting(
+    "mount.disabled.storage.pool", "Whether a host that connects makes disabled shared pools ready too, for their disks"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ def begin(tx: Session, host_id: int) -> Plan | None:
         return None
     rows.move(tx, host_id, [s for s in rows.AWAY if s != "Connecting"], "Connecting")
     pools = storage.of_host(tx, host)
+    if not DISABLED.flag(Scope("Cluster", host.cluster_id)):
+        pools = [p for p in pools if p.state != "Disabled" or p.scope == "HOST"]
     return Plan(storage.ref(host), [storage.as_seen(p) for p in pools], [p.id for p in pools])
 
 

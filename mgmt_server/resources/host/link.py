@@ -21,6 +21,7 @@ from sqlalchemy import select, update
 from mgmt_server import db
 from mgmt_server.agents.server import Link
 from mgmt_server.agents.session import Connected
+from mgmt_server.drivers import waits
 from mgmt_server.drivers.hypervisor import dispatch
 from mgmt_server.drivers.hypervisor.kvm import Kvm
 from mgmt_server.drivers.storage import dispatch as disks
@@ -154,7 +155,7 @@ def measure(agent: str) -> None:
     with db.reading() as session:
         host = session.scalar(select(Host).where(Host.agent == agent, Host.removed.is_(None)))
     if host is not None:
-        db.write(measured, host.id, dispatch.statistics(storage.ref(host)))
+        db.write(measured, host.id, dispatch.statistics(storage.ref(host), waits.telling(host.cluster_id)))
         look(host.id)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import stdev
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -11,6 +13,7 @@ from mgmt_server.api.parameters import Operate, Use
 from mgmt_server.api.view import View, always
 from mgmt_server.errors import InvalidValue
 from mgmt_server.jobs import Accepted
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.snapshot import Snapshot
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.template import Template
@@ -20,6 +23,12 @@ from mgmt_server.resources.imagestore import moving
 from mgmt_server.resources.imagestore.moving import ROWS, Unit
 from mgmt_server.resources.template.flows import FULL
 
+UNEVEN = Setting(
+    "image.store.imbalance.threshold",
+    "How much the shares in use of stores have to differ, as their standard deviation, for BALANCE to move anything",
+    least=0,
+    most=1,
+)
 UNKNOWN = 1 << 40  # bytes of a store whose size nobody knows
 migration_view = View("imagestore", ImageStore, response="MigrationResponse", success=always(True))
 
@@ -41,6 +50,7 @@ def migrate(
         srcpool.readonly = True
     units = moving.units(ctx.session, srcpool)
     if kind == "BALANCE":
+        _check_uneven(ctx.session, [srcpool, *destpools])
         twice = {(u.kind, u.id) for target in destpools for u in moving.units(ctx.session, target)}
         units = [u for u in units if (u.kind, u.id) not in twice]
     plan = shared_out(ctx.session, srcpool, destpools, units, balance=kind == "BALANCE")
@@ -89,6 +99,16 @@ def _check(source: ImageStore, target: ImageStore) -> None:
         raise InvalidValue(f"secondary storage {target.name} is in another zone than {source.name}: see copyTemplate")
     if target.readonly:
         raise InvalidValue(f"secondary storage {target.name} is read-only: choose another, or see updateImageStore")
+
+
+def _check_uneven(tx: Session, stores: list[ImageStore]) -> None:
+    shares = [(store.used or _held(tx, store)) / (store.capacity or UNKNOWN) for store in stores]
+    apart, least = stdev(shares), UNEVEN.fraction()
+    if apart < least:
+        raise InvalidValue(
+            f"Migration not required: these stores are {', '.join(f'{s:.0%}' for s in shares)} full, which differs by "
+            f"{apart:.2f}, less than {least:g} ({UNEVEN.name})"
+        )
 
 
 def shared_out(

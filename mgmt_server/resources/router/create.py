@@ -22,6 +22,7 @@ from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import PhysicalNetwork, TrafficType, Zone
 from mgmt_server.resources.network.create import services
+from mgmt_server.resources.vm.naming import name_for_hosts
 
 GIB = 2**30
 SMALLEST_DISK = 2 * GIB
@@ -112,7 +113,7 @@ def _system_vm(tx: Session, zone: Zone, kind: str, account: int, domain: int, of
     )
     tx.add(vm)
     tx.flush()
-    vm.name = f"{ {'DomainRouter': 'r', 'ConsoleProxy': 'v', 'SecondaryStorageVm': 's'}[kind] }-{vm.id}-VM"
+    vm.name = name_for_hosts(vm)
     tx.add(
         Volume(
             name=f"ROOT-{vm.id}",

@@ -103,6 +103,8 @@ def checked(setting: Setting, value: str) -> str:
         raise InvalidValue(f"Value [{text[:100]}] is not valid for {setting.name}: choose {', '.join(setting.options)}")
     if setting.name in NETWORKS:
         _networks(setting, text)
+    if setting.name == "instance.name" and not re.fullmatch(r"[A-Za-z0-9]{1,20}", text):
+        raise InvalidValue(f"Value [{text[:100]}] is not valid for {setting.name}: it has 1 to 20 letters and digits")
     if setting.name.endswith(".regex"):
         _pattern(setting, text)
     return text

@@ -6,11 +6,23 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mgmt_server.model.host import Host
+from mgmt_server.model.settings import Setting
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import DownloadCertificate, Template
 from mgmt_server.protocol.machine import Authority, Direct, Image, Store
 from mgmt_server.resources.imagestore.settings import at_host
 from mgmt_server.resources.template.bring import FOLLOWED, GIB, INSIDE, LARGEST
+
+DIAL = Setting(
+    "direct.download.connect.timeout",
+    "Milliseconds that hosts wait for a connection to where they fetch an image themselves",
+    least=100,
+)
+SILENCE = Setting(
+    "direct.download.socket.timeout",
+    "Milliseconds without a byte after which hosts give up such a connection, and try again",
+    least=100,
+)
 
 
 def image_in(tx: Session, template_id: int | None, zone_id: int) -> Image | None:
@@ -46,6 +58,8 @@ def image_in(tx: Session, template_id: int | None, zone_id: int) -> Image | None
                 largest=LARGEST.number() * GIB,
                 authorities=authorities_of(tx, zone_id),
                 redirects=FOLLOWED.flag(),
+                dial=DIAL.number() / 1000,
+                silence=SILENCE.number() / 1000,
             ),
         )
     return Image(

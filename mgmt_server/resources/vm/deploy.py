@@ -40,6 +40,7 @@ from mgmt_server.resources.userdata.rules import Given, compose
 from mgmt_server.resources.vm import extra
 from mgmt_server.resources.vm.firstdisks import Disk, Root, add_data, add_root, check_open
 from mgmt_server.resources.vm.leases import Lease
+from mgmt_server.resources.vm.naming import name_for_hosts
 from mgmt_server.resources.vm.shape import grows, shape_of
 
 PASSWORD_LENGTH = Setting(
@@ -114,6 +115,7 @@ def add_machine(ctx: Context, asked: Request) -> Vm:
         free_host_name(tx, vm.name, asked.owner, asked.networks)
     tx.add(vm)
     tx.flush()
+    name_for_hosts(vm)
     check_open(asked.root)
     add_root(tx, vm, asked.root)
     add_data(tx, vm, asked.disks)

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import now, reading, write
+from mgmt_server.drivers import waits
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.errors import ApiError
 from mgmt_server.jobs import Asker, enqueue
@@ -83,12 +84,14 @@ def read_statistics() -> None:
         if USERS_ONLY.flag():
             rows = rows.where(Vm.kind == "User")
         found: dict[HostRef, dict[str, int]] = {}
+        patience: dict[HostRef, float] = {}
         for host, vm in session.execute(rows.where(Vm.state == "Running", Vm.removed.is_(None))):
             reference = HostRef(host.uuid, host.name, host.hypervisor, host.agent or "")
             found.setdefault(reference, {})[vm.instance] = vm.id
+            patience[reference] = waits.telling(host.cluster_id)
     for reference, names in found.items():
         try:
-            told = dispatch.machine_statistics(reference, list(names))
+            told = dispatch.machine_statistics(reference, list(names), patience[reference])
         except ApiError as error:
             log.info("no statistics from %s: %s", reference.name, error, extra={"host": reference.name})
             continue
