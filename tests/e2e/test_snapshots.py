@@ -80,7 +80,7 @@ def files(lab, id):
 
 
 @pytest.fixture(scope="module")
-def chain(lab, client, settings, guest, disk):
+def chain(lab, client, settings, guest, disk, second_zone):
     """Three snapshots, each of which the next one needs: the policy's first, one by hand, and one by the policy's
     clock. With the digest of the disk as the last one has it."""
     policy = hourly(client, disk, 1800)

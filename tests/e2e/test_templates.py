@@ -59,7 +59,7 @@ def seen(client, template, **more):
 
 
 @pytest.fixture(scope="module")
-def template(lab, client, place, secure, original):
+def template(lab, client, place, secure, original, second_zone):
     """Registered while nobody knows the web server's authority; ready since the server's system trusts it. With what
     was told before that."""
     made = client.ask(
