@@ -122,8 +122,8 @@ def client(lab):
 
 @pytest.fixture(scope="module")
 def second_zone(lab, client):
-    """A zone with secondary storage alone, as images and snapshots are copied to. Taken away at the end: a fixture whose
-    copies go there stands on this one, so that they are gone by then."""
+    """A zone with secondary storage alone, as images and snapshots are copied to. Taken away at the end: fixtures whose
+    copies go there stand on this one, so that they are gone by then."""
     folder = "/srv/export/secondary/second"
     lab.on("store", f"install -d -o nobody -g nogroup {folder}")
     zone = client.ask(

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.guests, pytest.mark.timeout(900)]
 
 MIB = 1 << 20
 LENGTH = 12 * MIB
-SETTINGS = {"kvm.incremental.snapshot": "true", "snapshot.poll.interval": "1"}
+SETTINGS = {"kvm.incremental.snapshot": "true", "snapshot.poll.interval": "1", "extract.url.cleanup.interval": "1"}
 STORES = "/srv/export/secondary"
 WORDS = (("zero", 0), ("one", 4), ("two", 5))  # each at its MiB, between two snapshots
 
@@ -152,6 +152,7 @@ def test_it_goes_to_another_zone_and_comes_back_with_all_that_it_stands_on(
     (there,) = client.ask("listSnapshots", id=chain["last"], zoneid=second_zone)["snapshot"]
     assert (there["zonename"], there["state"]) == ("second", "BackedUp")
     every = [chain[name] for name in ("first", "middle", "last")]
+    folder = files(lab, chain["last"])[0].rpartition("/")[0]
     assert [len(files(lab, id)) for id in every] == [2, 2, 2], "each file on which it stands is there too"
     client.job("deleteSnapshot", id=chain["last"], zoneid=home, seconds=120)
     assert [["/second/" in file for file in files(lab, id)] for id in every] == [[True]] * 3
@@ -160,3 +161,4 @@ def test_it_goes_to_another_zone_and_comes_back_with_all_that_it_stands_on(
         assert content(guest, name, LENGTH) == chain["content"]
     client.job("deleteSnapshot", id=chain["last"], seconds=120)
     assert [files(lab, id) for id in every] == [[], [], []]
+    wait(lambda: lab.on("store", f"ls {folder}") == "", 60)  # also what was put together for links
