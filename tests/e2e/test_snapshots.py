@@ -147,12 +147,11 @@ def test_the_disk_itself_goes_back_to_the_last(client, guest, disk, chain):
 def test_it_goes_to_another_zone_and_comes_back_with_all_that_it_stands_on(
     lab, client, guest, disk, chain, second_zone
 ):
-    home = guest.now["zoneid"]
+    home, folder = guest.now["zoneid"], files(lab, chain["last"])[0].rpartition("/")[0]
     client.job("copySnapshot", id=chain["last"], destzoneid=second_zone, seconds=300)
     (there,) = client.ask("listSnapshots", id=chain["last"], zoneid=second_zone)["snapshot"]
     assert (there["zonename"], there["state"]) == ("second", "BackedUp")
     every = [chain[name] for name in ("first", "middle", "last")]
-    folder = files(lab, chain["last"])[0].rpartition("/")[0]
     assert [len(files(lab, id)) for id in every] == [2, 2, 2], "each file on which it stands is there too"
     client.job("deleteSnapshot", id=chain["last"], zoneid=home, seconds=120)
     assert [["/second/" in file for file in files(lab, id)] for id in every] == [[True]] * 3
