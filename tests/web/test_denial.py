@@ -59,6 +59,9 @@ def test_d_tags_without_end_on_one_object(server):
         send(101)
     with pytest.raises(RuntimeError, match="4[01]3|43[01]"):  # more than one request may carry
         send(5000)
+    million = "&".join(f"tags[{n}].key=k{n}&tags[{n}].value=v" for n in range(1_000_000))
+    told = client.session.post(client.url, data=f"command=createTags&{million}", timeout=60)
+    assert told.status_code == 413
     send(100)
     assert client.ask("listTags", resourceid=uuid, listall=True)["count"] == 100
 
