@@ -5,9 +5,10 @@
 import pytest
 from sqlalchemy import select
 
-from mgmt_server.db import reading
+from mgmt_server.db import Conflict, reading
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
+from mgmt_server.resources.host import removal
 from mgmt_server.resources.template import caches
 from tests.api.test_volume import create, deploy
 from tests.api.test_volume_carrying import local, zone  # noqa: F401
@@ -70,3 +71,19 @@ def test_a_machine_that_was_let_go_keeps_what_its_disk_stands_on(cloud, zone, lo
         with reading() as session:
             assert caches.unused(session) == []
     assert files(pool) == kept
+
+
+def test_a_host_that_tells_by_itself_what_stopped_is_removed_all_the_same(cloud, local, lost, monkeypatch):
+    """Its report and the removal lay the machine down at the same moment."""
+    vm, _ = lost
+    stopped, met = removal._stopped, []
+
+    def racing(tx, number, host_id):
+        if number not in met:
+            met.append(number)
+            raise Conflict("Vm", number, "Running")
+        stopped(tx, number, host_id)
+
+    monkeypatch.setattr(removal, "_stopped", racing)
+    cloud.ask("deleteHost", id=vm["hostid"], forced=True, forcedestroylocalstorage=True)
+    assert met and not cloud.ask("listHosts", id=vm["hostid"])

@@ -10,7 +10,7 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
-from mgmt_server.db import now, write
+from mgmt_server.db import Conflict, now, write
 from mgmt_server.drivers.hypervisor import dispatch
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import ApiError, Failed, InUse
@@ -88,7 +88,10 @@ def _stop(host: Host, number: int) -> None:
     vm = write(_get, number)
     if host.state == "Up":
         dispatch.stop(uuid4(), storage.ref(host), vm.instance, True)
-    write(_stopped, number, host.id)
+    try:
+        write(_stopped, number, host.id)
+    except Conflict:  # the host has told by itself, at the same moment, that it does not run
+        write(_stopped, number, host.id)
 
 
 def _get(tx: Session, number: int) -> Vm:
