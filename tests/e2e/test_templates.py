@@ -88,7 +88,7 @@ def test_a_template_is_copied_to_another_zone_and_fetched_from_there(
     client.job("copyTemplate", id=id, sourcezoneid=place["zoneid"], destzoneid=second_zone, seconds=300)
     assert seen(client, id, zoneid=second_zone)["isready"]
     client.job("deleteTemplate", id=id, zoneid=place["zoneid"], seconds=120)
-    assert ["/second/" in file for file in lab.on("store", f"find {EXPORT} -name '*{id}*'").split()] == [True]
+    assert ["/second-" in file for file in lab.on("store", f"find {EXPORT} -name '*{id}*'").split()] == [True]
     told = client.job("extractTemplate", id=id, zoneid=second_zone, mode="HTTP_DOWNLOAD", seconds=300)
     assert digest(fetched(lab, told["template"]["url"], tmp_path / "image")) == original
 
