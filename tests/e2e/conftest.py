@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -124,7 +125,7 @@ def client(lab):
 def second_zone(lab, client):
     """A zone with secondary storage alone, as images and snapshots are copied to. Taken away at the end: fixtures whose
     copies go there stand on this one, so that they are gone by then."""
-    folder = "/srv/export/secondary/second"
+    folder = f"/srv/export/secondary/second-{uuid4().hex}"  # the NFS server remembers a folder that went from below it
     lab.on("store", f"install -d -o nobody -g nogroup {folder}")
     zone = client.ask(
         "createZone", name="second", networktype="Advanced", dns1="10.92.0.1", internaldns1="10.91.0.1",
