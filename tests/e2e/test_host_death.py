@@ -118,27 +118,31 @@ def test_a_host_that_is_back_joins_without_the_guest(lab, client, undying):
     assert " 0 fail" in said, said
 
 
+@pytest.mark.long
 def test_an_old_sign_of_life_alone_is_proof_where_that_was_chosen(lab, client, undying):
-    """The host keeps its power: nobody is asked to switch it off. Its guest starts on one that is kept for that."""
+    """Nobody is asked to switch the host off, and what its controller says counts for nothing. Its guest starts on one
+    that is kept for that. It loses its power: hung, it would hold the locks of its disks, as both hosts share a kernel.
+    """
     cluster = client.ask("listClusters")["cluster"][0]["id"]
     chosen = {"ha.proof": ("heartbeat", "either"), "ha.heartbeat.timeout": ("20", "60")}
     spare = lab.guest()["hostid"]
-    client.job("migrateVirtualMachine", virtualmachineid=undying["id"], hostid=undying["hostid"], seconds=400)
+    if lab.guest("undying")["hostid"] == spare:
+        client.job("migrateVirtualMachine", virtualmachineid=undying["id"], hostid=undying["hostid"], seconds=400)
+    booted = boots(lab, undying["ipaddress"])
     before = client.ask("listEvents", listall="true", page=1, pagesize=1)["event"][0]["created"]
     for name, (value, _) in chosen.items():
         client.ask("updateConfiguration", name=name, value=value, clusterid=cluster)
     client.ask("updateConfiguration", name="ha.tag", value="spare")
     client.ask("updateHost", id=spare, hosttags="spare")
     try:
-        lab.tool("power", undying["host"], "hang")
+        lab.tool("power", undying["host"], "off")
 
         def again():
             found = lab.guest("undying")
             there = (found["state"], found.get("hostid")) == ("Running", spare)
-            return there and boots(lab, found["ipaddress"]) == undying["boots"] + 2
+            return there and boots(lab, found["ipaddress"]) == booted + 1
 
         wait(again, 400)
-        assert ipmi(lab, undying["host"], "power", "status") == "Chassis Power is on"
         story = [t for t in told(client, "HA.STATE.TRANSITION", before) if undying["hostname"] in t]
         assert [t.split(" to ")[1].split(":")[0] for t in story[-2:]] == ["Suspect", "Fenced"], story
         assert "its last sign of life in shared storage is" in story[-1] and "power" not in story[-1]
@@ -147,6 +151,5 @@ def test_an_old_sign_of_life_alone_is_proof_where_that_was_chosen(lab, client, u
             client.ask("updateConfiguration", name=name, value=value, clusterid=cluster)
         client.ask("updateHost", id=spare, hosttags="")
         client.ask("updateConfiguration", name="ha.tag", value="")
-        lab.tool("power", undying["host"], "off")
         lab.tool("power", undying["host"], "on")
     _is_back(lab, client, undying)
