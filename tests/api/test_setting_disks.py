@@ -151,7 +151,7 @@ def test_disks_stay_where_they_are_when_moving_is_switched_off(cloud, zone):
 def test_the_other_settings_of_cleanup_keep_templates_in_pools_too(cloud, zone, monkeypatch):
     found = []
     monkeypatch.setattr(timers.caches, "start_dropping", lambda tx, *told: found.append(told))
-    monkeypatch.setattr(timers.caches, "_needed", lambda: select(Pool.id).where(Pool.id < 0).exists())
+    monkeypatch.setattr(timers.caches, "needed", lambda: select(Pool.id).where(Pool.id < 0).exists())
     vm = deploy(cloud, zone)
     cloud.job("destroyVirtualMachine", id=vm["id"], expunge=True)
     cloud.job("deleteTemplate", id=zone["template"])
