@@ -120,8 +120,9 @@ def test_a_host_that_is_back_joins_without_the_guest(lab, client, undying):
 
 @pytest.mark.long
 def test_an_old_sign_of_life_alone_is_proof_where_that_was_chosen(lab, client, undying):
-    """Nobody is asked to switch the host off, and what its controller says counts for nothing. Its guest starts on one
-    that is kept for that. It loses its power: hung, it would hold the locks of its disks, as both hosts share a kernel.
+    """Nobody is asked whether the host has power, or to switch it off. Its guest starts on one that is kept for that.
+
+    It loses its power: hung, it would hold the locks of its disks, as both hosts share a kernel.
     """
     cluster = client.ask("listClusters")["cluster"][0]["id"]
     chosen = {"ha.proof": ("heartbeat", "either"), "ha.heartbeat.timeout": ("20", "60")}
@@ -134,6 +135,7 @@ def test_an_old_sign_of_life_alone_is_proof_where_that_was_chosen(lab, client, u
         client.ask("updateConfiguration", name=name, value=value, clusterid=cluster)
     client.ask("updateConfiguration", name="ha.tag", value="spare")
     client.ask("updateHost", id=spare, hosttags="spare")
+    client.job("disableOutOfBandManagementForHost", hostid=undying["hostid"])
     try:
         lab.tool("power", undying["host"], "off")
 
@@ -151,5 +153,6 @@ def test_an_old_sign_of_life_alone_is_proof_where_that_was_chosen(lab, client, u
             client.ask("updateConfiguration", name=name, value=value, clusterid=cluster)
         client.ask("updateHost", id=spare, hosttags="")
         client.ask("updateConfiguration", name="ha.tag", value="")
+        client.job("enableOutOfBandManagementForHost", hostid=undying["hostid"])
         lab.tool("power", undying["host"], "on")
     _is_back(lab, client, undying)
