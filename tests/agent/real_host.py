@@ -219,7 +219,7 @@ class Story:
             assert "another machine named" in str(error)
 
     def counted(self, machine: Machine) -> None:
-        (statistics,) = self.kvm.machine_statistics(self.host, [machine.name])
+        (statistics,) = self.kvm.machine_statistics(self.host, [machine.name], 15)
         print(statistics)
         assert statistics.disk_reads > 0 and statistics.memory == 64 << 10
         assert self.kvm.statistics(self.host, 15).pools[self.pool.uuid][1] > 0
