@@ -22,9 +22,9 @@ def test_the_api_on_mariadb():
     assert mariadb.available(), "install mariadb-server: tools/debian-packages.txt has it"
     with mariadb.server() as url:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", HERE, "tests/unit/test_jobs.py"],
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE, "tests/unit/test_jobs.py"],
             env=os.environ | {DATABASE: url}, capture_output=True, text=True, cwd=HERE.parents[1], check=False,
         )  # fmt: skip
-    tail = "\n".join(done.stdout.splitlines()[-40:])
+    tail = "\n".join(done.stdout.splitlines()[-60:])
     assert done.returncode == 0, f"{tail}\n{done.stderr[-2000:]}"
     print(done.stdout.splitlines()[-1])

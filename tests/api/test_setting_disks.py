@@ -167,7 +167,8 @@ def test_the_other_settings_of_cleanup_keep_templates_in_pools_too(cloud, zone, 
 def test_hosts_wait_for_images_that_they_fetch_as_long_as_the_settings_say(cloud, zone, monkeypatch, tmp_path):
     def direct():
         with reading() as session:
-            return image_in(session, session.scalar(select(Template.id).where(Template.uuid == zone["template"])), 1)
+            template = session.scalar(select(Template.id).where(Template.uuid == zone["template"]))
+            return image_in(session, template, session.scalar(select(Pool.zone_id)))
 
     gone = update(TemplateOnStore).values(store_id=None)
     write(lambda tx: tx.execute(gone) and tx.execute(update(Template).values(url="http://192.0.2.7/x.qcow2")))
