@@ -24,7 +24,7 @@ from mgmt_server.agent.saving import Saving
 from mgmt_server.agent.snapshots import Snapshots
 from mgmt_server.agent.storage import Storage
 from mgmt_server.agent.unmanaged import describe
-from mgmt_server.agent.virt import Virt
+from mgmt_server.agent.virt import Virt, told
 from mgmt_server.agent.work import Command
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.protocol.codec import build, plain
@@ -174,7 +174,8 @@ class Host:
     # --- the table --------------------------------------------------------------------------------------------------
 
     def commands(self) -> dict[str, Command]:
-        return self._questions() | self._of_machines() | self._of_running_machines() | self._of_storage()
+        found = self._questions() | self._of_machines() | self._of_running_machines() | self._of_storage()
+        return {name: replace(each, run=_telling(each.run)) for name, each in found.items()}
 
     def _questions(self) -> dict[str, Command]:
         virt = self.virt
@@ -279,6 +280,16 @@ class Host:
                 lambda b: disks.load(_disk(b), build(tuple[Image, ...], b["chain"], "chain")), _disk_lane, changes=True
             ),
         }
+
+
+def _telling(run_it: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Whatever was under way when libvirt went away: it is away then, and nothing failed for good."""
+
+    def carry_out(body: Any) -> Any:
+        with told():
+            return run_it(body)
+
+    return carry_out
 
 
 def _machine(run_it: Callable[[Any], Any], name: Callable[[Any], str]) -> Command:

@@ -48,7 +48,7 @@ class Guests:
 
     def running(self, name: str) -> Any:
         """libvirt's object. Raises Failed when it does not run here."""
-        domain = self.virt.find(name)
+        domain = self.virt.free(name)
         if domain is None or not domain.isActive():
             raise Failed(f"{name} does not run on this host")
         return domain

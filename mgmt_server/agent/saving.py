@@ -7,6 +7,8 @@ made anew where it is needed, so that it also holds after a migration, a stop, a
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
@@ -23,6 +25,7 @@ from mgmt_server.agent.virt import told
 from mgmt_server.errors import Failed
 from mgmt_server.protocol.machine import Disk, File, Saved
 
+ENDING = 60.0  # seconds for QEMU to end what it is at
 FORMATS = {"QCOW2": "qcow2", "RAW": "raw"}
 
 
@@ -68,8 +71,10 @@ class Saving:
         domain, element = self.guests.disk_of(machine, disk)
         self._end_old(domain)
         node, known = node_of(domain, element)
-        if point in known:  # of a try that was killed: what it saved is gone
-            monitor(domain, "block-dirty-bitmap-remove", node=node, name=point)
+        # of a try that was killed: what it saved is gone. The other one is libvirt's own for as long as it saves
+        for name in {point, f"backup-{target_of(element)}"}.intersection(known):
+            monitor(domain, "block-dirty-bitmap-remove", node=node, name=name)
+        known = [name for name in known if name != point]
         whole = not (since in known and self._told_of(domain, element, since))
         device = target_of(element)
         backup = _backup(domain, device, local, format, "" if whole else since)
@@ -108,8 +113,7 @@ class Saving:
             return False  # the machine was cut off from its power: the bitmap knows only a part
         return True
 
-    @staticmethod
-    def _end_old(domain: Any) -> None:
+    def _end_old(self, domain: Any) -> None:
         """A save that went on without the agent which began it has nowhere to go."""
         with told():
             if domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE:
@@ -120,7 +124,28 @@ class Saving:
                 domain.abortJob()
                 while domain.isActive() and domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE:
                     time.sleep(WATCH)
+        self._end_unknown(domain)
         forget_notes(domain)
+
+    def _end_unknown(self, domain: Any) -> None:
+        """libvirt died before it wrote down that QEMU saves a disk, or with which files: it adds those anew."""
+        end = time.monotonic() + ENDING
+        while jobs := [j for j in monitor(domain, "query-jobs") if j["type"] == "backup"]:
+            if time.monotonic() >= end:
+                raise Failed(f"{domain.name()}: the saving of its disk does not end")
+            for job in jobs:
+                with suppress(Failed):  # it went on meanwhile
+                    command = "job-dismiss" if job["status"] == "concluded" else "job-cancel"
+                    monitor(domain, command, id=job["id"])
+            time.sleep(WATCH)
+        nodes = [n for n in monitor(domain, "query-named-block-nodes") if self._written_to(n["file"])]
+        for node in sorted(nodes, key=lambda n: str(n["drv"]) == "file"):  # the file itself is used by the other
+            monitor(domain, "blockdev-del", **{"node-name": node["node-name"]})
+
+    def _written_to(self, path: str) -> bool:
+        """Whether it is a file that `appearing` told to write to."""
+        file = Path(path)
+        return file.match(".*.part") or file.parent == self.storage.config.state / "scratch"
 
     @staticmethod
     def _until_done(domain: Any) -> None:
@@ -143,6 +168,10 @@ class Saving:
         safe_name(point)
         if machine:
             domain, element = self.guests.disk_of(machine, disk)
+            with told():
+                idle = domain.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE
+            if idle:
+                self._end_unknown(domain)
             self._forget_running(domain, element, point)
         else:
             try:

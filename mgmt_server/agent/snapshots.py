@@ -39,6 +39,7 @@ class Snapshots:
         paths = [source_of(d) for d in disks]
         there = [p for p in paths if point in snapshots(p)]
         running = bool(domain.isActive())
+        self._forget_note(domain, point)
         if len(there) == len(paths) and (not (running and memory) or self._noted(paths[0], point)):
             return
         self._delete(domain, point, running)  # what is left of a try that was killed
@@ -70,6 +71,14 @@ class Snapshots:
             made.delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
 
     @staticmethod
+    def _forget_note(domain: Any, point: str) -> None:
+        """libvirt's own, which stays where it or the agent died too early to take it away."""
+        with told():
+            for note in domain.listAllSnapshots():
+                if note.getName() == point:
+                    note.delete(libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY)
+
+    @staticmethod
     def _take_stopped(paths: list[str], point: str) -> None:
         try:
             for path in paths:
@@ -86,6 +95,7 @@ class Snapshots:
         self._delete(domain, point, bool(domain.isActive()))
 
     def _delete(self, domain: Any, point: str, running: bool) -> None:
+        self._forget_note(domain, point)
         disks = disk_elements(tree(domain))
         for element in disks:
             path = source_of(element)
@@ -166,7 +176,7 @@ class Snapshots:
         return root
 
     def _known(self, name: str) -> Any:
-        domain = self.guests.virt.find(name)
+        domain = self.guests.virt.free(name)
         if domain is None:
             raise Failed(f"{name} is not known on this host: start it here once")
         return domain

@@ -122,6 +122,16 @@ class Virt:
                 recovery.let_go(names)
         return self.find(name)
 
+    def free(self, name: str) -> Any:
+        """`find`, of one that runs: once libvirt does not wait for a backup any more that it knows nothing of."""
+        domain = self.find(name)
+        if domain is None or not domain.isActive() or not recovery.half_saved(domain):
+            return domain
+        with self._mending:
+            if recovery.half_saved(domain):  # another thread may have been quicker
+                recovery.end_saving(name)
+        return self.find(name)
+
     def state(self, name: str) -> MachineState:
         domain = self.find(name)
         return MachineState(name, "", "Stopped") if domain is None else state_of(domain)

@@ -1,7 +1,7 @@
 """Run by test_crash.py as real_host.py is by test_guests.py: the agent dies at boundaries of what it is told, libvirtd
 dies under it, and each comes again as systemd has it.
 
-Usage: python crashes.py FOLDER [BOUNDARY ...]
+Usage: python crashes.py FOLDER [BOUNDARY ...]; the boundary libvirtd is what libvirtd_crashes.py tells.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import real_host
 from conftest import eventually
+from libvirtd_crashes import LibvirtdCrashes
 
 from mgmt_server.errors import Failed, Unavailable
 from mgmt_server.protocol.machine import Disk, File, Image, Machine, Store
@@ -278,6 +279,14 @@ def main(folder: Path, boundaries: list[str]) -> None:
         machine = story.stored()
         for disk in machine.disks:
             story.disks.delete_disk(uuid4(), story.host, disk)
+        if boundaries == ["libvirtd"]:
+            daemon = Daemon(folder, libvirtd)
+            LibvirtdCrashes(crashes, machine, daemon).all()
+            daemon.end()
+            libvirtd = real_host.start_libvirtd(folder)
+            assert not keeper.ends, "the agent outlives libvirtd"
+            print("done")
+            return
         for boundary in boundaries:
             crashes.life(replace(machine, uuid=str(uuid4())), boundary)
         crashes.before = len(keeper.ends)

@@ -13,7 +13,7 @@ LONG = [pytest.param(b, marks=pytest.mark.long) for b in ("told", "noted")]
 
 @pytest.mark.guests
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("boundary", ["begun", "done", *LONG])
+@pytest.mark.parametrize("boundary", ["begun", "done", "libvirtd", *LONG])
 def test_agent_and_libvirtd_die(tmp_path: Path, boundary: str) -> None:
     words = f"{sys.executable} {Path(__file__).with_name('crashes.py')} {tmp_path} {boundary}; exit $?"
     argv = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
