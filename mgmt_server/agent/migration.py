@@ -117,7 +117,7 @@ class Migration:
         target: Ready,
         how: Manner = Manner(),  # noqa: B008  frozen
     ) -> None:
-        domain = self.virt.find(machine.name)
+        domain = self.virt.free(machine.name)
         if domain is None or domain.UUIDString() != machine.uuid or not domain.isActive():
             self._left(machine, target)
             return

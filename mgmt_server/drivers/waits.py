@@ -10,7 +10,7 @@ def _wait(name: str, text: str) -> Setting:
 
 
 MIGRATE = _wait("migratewait", "a machine may take to move to another host while it runs; then it stays where it is")
-MACHINE = _wait("vmsnapshot.create.wait", "a snapshot of a machine may take, and going back to it")
+MACHINE = _wait("vmsnapshot.create.wait", "a snapshot of a machine may take, going back to it and deleting it")
 CACHE = _wait("primary.storage.download.wait", "a host may take to fetch a template or an ISO into a pool")
 OFFLINE = _wait("kvm.storage.offline.migration.wait", "a disk that no machine uses may take to move to another pool")
 ONLINE = _wait("kvm.storage.online.migration.wait", "a disk of a running machine may take to move to another pool")

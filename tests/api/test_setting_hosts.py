@@ -49,6 +49,7 @@ def image(path):
     ("name", "asked", "ask"),
     [
         ("vmsnapshot.create.wait", "snapshot", lambda k, s: k.snapshot(uuid4(), HOST, "i", "p", True)),
+        ("vmsnapshot.create.wait", "delete_snapshot", lambda k, s: k.delete_snapshot(uuid4(), HOST, "i", "p")),
         ("vmsnapshot.create.wait", "revert", lambda k, s: k.revert(uuid4(), HOST, GUEST, "p")),
         (
             "primary.storage.download.wait", "cache_template",

@@ -222,6 +222,24 @@ def test_a_snapshot_that_fails_stays_in_error_and_counts_for_nothing(cloud, zone
     snap(cloud, volume)
 
 
+def test_a_disk_that_could_not_be_told_to_forget_a_failed_snapshot_is_told_later(cloud, zone):
+    incremental(cloud)
+    _, volume = deploy(cloud, zone)
+
+    def points():
+        with reading() as session:
+            return list(session.scalars(select(Snapshot.point).order_by(Snapshot.id)))
+
+    good = snap(cloud, volume)
+    fail(cloud, "save_disk")
+    fail(cloud, "forget_point")
+    with pytest.raises(Refused):
+        snap(cloud, volume, name="bad")
+    assert points()[0] == good["id"] and points()[1] is not None
+    assert snap(cloud, volume)["parent"] == good["id"], "it stands on none that failed"
+    assert points()[:2] == [None, None] and points()[2] is not None
+
+
 def test_several_at_once_are_taken_one_after_the_other(cloud, zone):
     incremental(cloud)
     _, volume = deploy(cloud, zone)

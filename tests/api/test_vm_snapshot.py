@@ -162,6 +162,23 @@ def test_what_cannot_be_kept_stays_in_error_and_can_be_deleted(cloud, zone):
     assert list(shown(cloud)) == ["good"] and shown(cloud)["good"]["id"] == good["id"]
 
 
+def test_what_a_lost_host_kept_in_the_disks_goes_with_the_snapshot_in_error(cloud, zone):
+    vm, _ = deploy(cloud, zone)
+
+    def points():
+        with reading() as session:
+            return list(session.scalar(select(SimulatedMachine.points).where(SimulatedMachine.machine == vm)))
+
+    for method, value in (("snapshot", "late:true|fail:gone"), ("delete_snapshot", "fail:gone")):
+        cloud.ask("configureSimulator", name=method, value=value, count=1)
+    faults.forget()
+    with pytest.raises(Refused):
+        keep(cloud, vm, name="bad")
+    assert len(points()) == 1 and shown(cloud)["bad"]["state"] == "Error", "it is told for as long as it may be there"
+    cloud.job("deleteVMSnapshot", vmsnapshotid=shown(cloud)["bad"]["id"])
+    assert points() == [] and shown(cloud) == {}
+
+
 def test_a_failed_way_back_leaves_the_machine_and_the_snapshot_as_they_were(cloud, zone):
     vm, volume = deploy(cloud, zone)
     made = keep(cloud, vm, snapshotmemory=True)

@@ -137,7 +137,7 @@ class Kvm(Asking):
         )
 
     def delete_snapshot(self, call: UUID, host: HostRef, name: str, point: str) -> None:
-        self._tell(call, host, "delete_snapshot", FETCH, name=name, point=point)
+        self._tell(call, host, "delete_snapshot", waits.MACHINE.number(), name=name, point=point)
 
     def describe(self, host: HostRef) -> list[Unmanaged]:
         return build(list[Unmanaged], self._question(host, "describe", USUAL))

@@ -120,6 +120,8 @@ def begin(tx: Session, snapshot_id: int) -> Plan:
         follows = False  # going back to one of those, the disk would not know any more what it followed
     base = _base(tx, volume, [s.id for s in stores]) if follows else None
     store = tx.get_one(ImageStore, base[1].store_id) if base else stores[0]
+    # noted before the disk has it: one that stays there without its snapshot is forgotten at the next occasion
+    snapshot.point = snapshot.uuid if follows else None
     row = tx.scalars(select(SnapshotOnStore).where(SnapshotOnStore.snapshot_id == snapshot_id)).one()
     row.store_id, row.state, row.parent_id = store.id, "Creating", base[1].id if base else None
     file = File(at_host(store), file_of(snapshot))
