@@ -191,6 +191,14 @@ def _taking(growing: bool) -> Sent:
     return Sent(taken.values({Pool.allocated: more}))
 
 
+def full(pool: Pool) -> InvalidValue:
+    """What to say where `take` gave nothing."""
+    if pool.state != "Up":
+        return InvalidValue(f"The pool {pool.name} is {pool.state}: it takes no disks")
+    promised = f"(setting {thresholds.PROMISED_FULL.name})"
+    return InvalidValue(f"The pool {pool.name} has promised all that it may {promised}: make room in it first")
+
+
 def give_back(tx: Session, pool_id: int, size: int) -> None:
     tx.execute(
         update(Pool)

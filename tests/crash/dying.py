@@ -18,6 +18,8 @@ from typing import Any
 from mgmt_server import cli, config
 from mgmt_server.jobs import moments, worker
 
+WORKERS = 20  # so many that those which are kept for other accounts leave enough for a job of each kind
+
 
 class Told:
     """The file's content, a JSON object, read anew at each moment:
@@ -84,7 +86,8 @@ def main() -> int:
     told = Told(Path(os.environ["CLOUDWRIGHT_TOLD"]))
     real, claim = config.Config, worker.claim
     name = os.environ.get("CLOUDWRIGHT_NODE", "simulator")
-    config.Config = lambda **given: real(**{**given, "node": name})  # type: ignore[assignment,misc]
+    own = {"node": name, "workers": WORKERS}
+    config.Config = lambda **given: real(**{**given, **own})  # type: ignore[assignment,misc]
     worker.claim = lambda *given: None if told.read().get("idle") else claim(*given)  # type: ignore[assignment]
     moments._left = 1
     moments._count_down = told.moment

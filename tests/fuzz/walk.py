@@ -17,7 +17,7 @@ NAMES = st.text(
 )
 
 # 530 says that something failed inside, and is no answer to bad input. CloudStack says so of these when not empty.
-NOT_EMPTY = ("deleteZone", "deletePod", "deleteCluster")
+NOT_EMPTY = ("deleteZone", "deletePod", "deleteCluster", "deleteDomain")
 
 
 class Walk:

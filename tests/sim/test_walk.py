@@ -94,10 +94,7 @@ def walk(cloud, seconds, seed, tell=print):
     assert not [t for t in (*tenants, operator) if t.is_alive()], "a client's job did not end"
     operator.tidy()
     for tenant in tenants:
-        for machine in list(tenant.let_go):
-            assert tenant.take_back(machine) is not None, machine["name"]
-        for disk in list(tenant.disks_let_go):
-            assert tenant.take_disk_back(disk) is not None, disk["name"]
+        tenant.take_all_back()
     cloud.at_rest(60)
     lost = [told for t in tenants for told in t.lost()]
     assert not lost, lost

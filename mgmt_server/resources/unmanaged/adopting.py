@@ -182,7 +182,7 @@ def _pool_of(tx: Session, vm: Vm, asked: Adoption, disk: UnmanagedDisk, offering
     if taken is not None:
         raise InvalidValue(f"The disk {disk.label} is the volume {taken} of this cloud already")
     if not pools.take(tx, pool.id, disk.size):
-        raise InvalidValue(f"The pool {pool.name} is {pool.state} or promises all that it has: make room in it first")
+        raise pools.full(pool)
     return pool
 
 

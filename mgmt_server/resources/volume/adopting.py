@@ -140,7 +140,7 @@ def _adopted(tx: Session, pool: Pool, file: DiskFile, whose: Account, offering: 
     if file.name in known_in(tx, pool):
         raise InvalidValue(f"{file.name} in the pool {pool.name} is a disk or a template of this cloud already")
     if not pools.take(tx, pool.id, file.virtual_size):
-        raise InvalidValue(f"The pool {pool.name} is {pool.state} or promises all that it has: make room in it first")
+        raise pools.full(pool)
     volume = Volume(
         name=name,
         kind="DATADISK",
