@@ -103,6 +103,7 @@ class Tenant(Machines, Disks, threading.Thread):
                     if not re.search(PLACE_IS_TAKEN, str(error)):
                         raise
                     self.kept["virtualmachine"].discard(each["id"])
+                    self.cloud.clear_away(each["id"])
                 else:
                     assert back is not None, each["name"]
 

@@ -12,11 +12,12 @@ import time
 from collections import Counter
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from mgmt_server.db import reading, write
+from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.storage import ImageStore
-from mgmt_server.model.vm import Volume
+from mgmt_server.model.vm import Vm, Volume
 from tests.crash.scene import second_pool
 from tests.sim import operator as operators
 from tests.sim.operator import Operator
@@ -56,7 +57,7 @@ def prepare(cloud, client):
     )["iso"][0]["id"]  # fmt: skip
     client.ask("updateTemplate", id=cloud.zone["template"], passwordenabled=True)
     cloud.other_zone = write(other_zone)
-    cloud.path_of = path_of
+    cloud.path_of, cloud.clear_away = path_of, clear_away
 
 
 def other_zone(tx):
@@ -69,6 +70,18 @@ def other_zone(tx):
 def path_of(volume):
     with reading() as session:
         return session.scalar(select(Volume.path).where(Volume.uuid == volume))
+
+
+def clear_away(number):
+    """What a machine or a disk that was let go left on hosts and in pools, as its owner would delete it."""
+    mine = select(Volume.path).outerjoin(Vm, Vm.id == Volume.vm_id).where((Vm.uuid == number) | (Volume.uuid == number))
+
+    def gone(tx):
+        files = list(tx.scalars(mine))
+        tx.execute(delete(SimulatedDisk).where(SimulatedDisk.name.in_(files)))
+        tx.execute(delete(SimulatedMachine).where(SimulatedMachine.machine == number))
+
+    write(gone)
 
 
 def walk(cloud, seconds, seed, tell=print):
