@@ -29,6 +29,9 @@ METHODS = (
 )  # fmt: skip
 
 
+OFF = "its power is off"
+
+
 def _read(session: Session) -> list[SimulatedFault]:
     return list(session.scalars(select(SimulatedFault).order_by(SimulatedFault.id)))
 
@@ -53,6 +56,13 @@ def around(method: str, host: HostRef) -> Iterator[None]:
         _raise(met, method, host)
     yield
     _raise(met, method, host)
+
+
+def powered(tx: Session, host: str) -> None:
+    """Raises Unavailable where a host's power was cut amid a call: nothing comes to run there by it any more."""
+    dark = {fault.host_id for fault in _faults() if fault.failure == OFF}
+    if dark and tx.scalar(select(Host.id).where(Host.uuid == host)) in dark:
+        raise Unavailable("the host does not answer any more: its power was cut")
 
 
 def _meets(host: HostRef, found: list[SimulatedFault]) -> SimulatedFault | None:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from mgmt_server.db import changed, engine, new_uuid, now, reading, write
 from mgmt_server.db.prepared import Sent, sent_as, to_send
 from mgmt_server.drivers.hypervisor import HostRef
-from mgmt_server.drivers.hypervisor.faults import around
+from mgmt_server.drivers.hypervisor.faults import around, powered
 from mgmt_server.drivers.storage import simulator as disks
 from mgmt_server.errors import Failed
 from mgmt_server.model.simulator import SimulatedMachine
@@ -197,6 +197,7 @@ def _port_of(name: str) -> int:
 
 
 def _start(tx: Session, call: str, host: str, machine: Machine) -> None:
+    powered(tx, host)
     row = {
         "uuid": new_uuid(),
         "created": now(),
@@ -324,6 +325,7 @@ def _without(row: SimulatedMachine, column: str, value: str) -> None:
 
 
 def _migrate(tx: Session, call: str, host: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> None:
+    powered(tx, target.uuid)
     table = SimulatedMachine
     row = tx.scalar(select(table).where(table.name == machine.name).with_for_update())
     if row is not None and row.call == call:
@@ -348,6 +350,7 @@ def _snapshot(tx: Session, call: str, host: HostRef, name: str, point: str, memo
 
 
 def _revert(tx: Session, call: str, host: HostRef, machine: Machine, point: str) -> str:
+    powered(tx, host.uuid)
     table = SimulatedMachine
     row = tx.scalar(select(table).where(table.name == machine.name).with_for_update())
     if row is None or point not in row.points:

@@ -10,13 +10,11 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import after_commit, now, reading, write
 from mgmt_server.drivers.hypervisor import HostRef, faults
-from mgmt_server.drivers.hypervisor.faults import around
+from mgmt_server.drivers.hypervisor.faults import OFF, around
 from mgmt_server.drivers.hypervisor.simulator import leave
 from mgmt_server.drivers.power import Controller
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedFault, SimulatedMachine
-
-OFF = "its power is off"
 
 
 class SimulatedPower:
