@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -152,8 +153,8 @@ class Guest:
 
     def ready(self) -> None:
         log = self.host.folder / "logs" / self.machine.name / "console.log"
-        words = eventually(lambda: [w for w in log.read_text(errors="replace").splitlines() if "READY" in w], 120)[-1]
-        self.address = words.partition("ip=")[2].split()[0]
+        told = re.compile(r"READY .* ip=(\S+) ")  # what stands behind it: the line is written in pieces
+        self.address = eventually(lambda: told.findall(log.read_text(errors="replace")), 120)[-1]
 
     def status(self) -> dict[str, Any]:
         with urllib.request.urlopen(f"http://{self.address}/cgi-bin/status", timeout=5) as answer:
@@ -164,8 +165,8 @@ class Guest:
         def look() -> Any:
             try:
                 return condition(self.status())
-            except OSError:
-                return None  # it boots
+            except (OSError, ValueError):
+                return None  # it boots, or tells but a part yet
 
         return eventually(look, seconds)
 

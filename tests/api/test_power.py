@@ -1,15 +1,17 @@
 """What hosts tell of machines that no job works on."""
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from mgmt_server.db import now, reading, write
 from mgmt_server.model.event import Alert, Event
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedMachine
+from mgmt_server.model.storage import PoolHost
 from mgmt_server.model.vm import Vm, instance_name
 from mgmt_server.protocol.machine import MachineState
 from mgmt_server.resources.vm.power import reported
+from tests.api.test_maintenance import capacity_fits
 from tests.api.test_vm import deploy
 from tests.simulated import build
 
@@ -23,8 +25,15 @@ def running(cloud):
         return session.scalar(select(Vm).where(Vm.uuid == answer["id"]))
 
 
+def powered_off(running):
+    off = update(SimulatedMachine).where(SimulatedMachine.machine == running.uuid).values(state="Stopped")
+    write(lambda tx: tx.execute(off) and None)
+
+
 def test_a_guest_that_shut_itself_down_is_stopped_and_holds_no_host(cloud, running):
+    powered_off(running)
     reported(running.host_id, [MachineState("any", running.uuid, "Stopped")])
+    cloud.work()
     with reading() as session:
         vm, host = session.get(Vm, running.id), session.get(Host, running.host_id)
         assert (vm.state, vm.host_id, vm.last_host_id, vm.reserved) == ("Stopped", None, running.host_id, False)
@@ -35,7 +44,9 @@ def test_a_guest_that_shut_itself_down_is_stopped_and_holds_no_host(cloud, runni
 
 def test_one_that_is_gone_has_only_its_name(cloud, running):
     name = instance_name(running.kind, running.account_id, running.id)
+    powered_off(running)
     reported(running.host_id, [MachineState(name, "", "Stopped")])
+    cloud.work()
     with reading() as session:
         assert session.get(Vm, running.id).state == "Stopped"
 
@@ -160,3 +171,82 @@ def test_one_that_runs_though_it_should_not_is_destroyed_where_it_runs(cloud, ru
     strayed(cloud, running)
     cloud.job("destroyVirtualMachine", id=running.uuid, expunge=True)
     assert left() == []
+
+
+# --- moved by hand: what its old host says comes first ---
+
+
+@pytest.fixture
+def moved(cloud, running):
+    """Somebody has moved it to the other host; gives that."""
+    return moves(running)
+
+
+def moves(vm):
+    with reading() as session:
+        other = session.scalar(select(Host).where(Host.id != vm.host_id, Host.type == "Routing"))
+    place = update(SimulatedMachine).where(SimulatedMachine.machine == vm.uuid)
+    write(lambda tx: tx.execute(place.values(host=other.uuid)) and None)
+    return other
+
+
+def seen(vm):
+    with reading() as session:
+        return session.get(Vm, vm.id)
+
+
+@pytest.mark.parametrize("kept", ["nothing", "its definition"])
+def test_one_that_was_moved_by_hand_is_found_where_it_runs(cloud, running, moved, kept):
+    states = [MachineState(running.instance, running.uuid, "Stopped")] if kept == "its definition" else []
+    reported(running.host_id, states, now())
+    cloud.work()
+    vm = seen(running)
+    assert (vm.state, vm.host_id) == ("Running", moved.id)
+    assert runs() == [running.instance]
+    texts = [e["description"] for e in cloud.ask("listEvents", resourceid=running.uuid, listall=True)["event"]]
+    assert any("was moved" in t and "by nobody here" in t for t in texts) and not any("stopped" in t for t in texts)
+    capacity_fits()
+
+
+def test_it_is_sought_only_where_its_disks_are_reached(cloud, running, moved):
+    write(lambda tx: tx.execute(delete(PoolHost).where(PoolHost.host_id == moved.id)) and None)
+    reported(running.host_id, [], now())
+    assert seen(running).state == "Stopped", "at once: nobody else can have it"
+
+
+def test_a_host_that_cannot_tell_keeps_nothing_from_being_laid_down(cloud, running):
+    with reading() as session:
+        other = session.scalar(select(Host).where(Host.id != running.host_id))
+    powered_off(running)
+    cloud.ask("configureSimulator", name="machines", value="lost:true", hostid=other.uuid)
+    reported(running.host_id, [MachineState(running.instance, running.uuid, "Stopped")], now())
+    cloud.work()
+    assert seen(running).state == "Stopped"
+
+
+def test_its_own_host_has_the_last_word(cloud, running):
+    """It runs again there by the time it is sought; and while that host cannot tell, nothing is done."""
+    home = running.host_id
+    reported(home, [MachineState(running.instance, running.uuid, "Stopped")], now())
+    cloud.work()
+    assert (seen(running).state, seen(running).host_id) == ("Running", home)
+    powered_off(running)
+    with reading() as session:
+        name = session.get(Host, home).uuid
+    fault = cloud.ask("configureSimulator", name="machines", value="lost:true", hostid=name)["mock"]["id"]
+    reported(home, [MachineState(running.instance, running.uuid, "Stopped")], now())
+    cloud.work()
+    assert seen(running).state == "Running"
+    cloud.ask("cleanupSimulatorMock", id=fault)
+    reported(home, [MachineState(running.instance, running.uuid, "Stopped")], now())
+    cloud.work()
+    assert seen(running).state == "Stopped"
+
+
+def test_with_high_availability_it_is_not_started_twice(cloud, running):
+    write(lambda tx: tx.execute(update(Vm).where(Vm.id == running.id).values(ha_enabled=True)) and None)
+    other = moves(running)
+    reported(running.host_id, [], now())
+    cloud.work()
+    assert (seen(running).state, seen(running).host_id) == ("Running", other.id)
+    assert runs() == [running.instance]

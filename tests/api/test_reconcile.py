@@ -34,6 +34,7 @@ from tests.crash.invariants import broken
 def test_a_guest_that_is_no_longer_on_its_host_is_stopped(cloud, vm):
     write(lambda tx: tx.delete(tx.scalar(select(SimulatedMachine).where(SimulatedMachine.machine == vm.uuid))))
     look_at_host(vm.host_id)
+    cloud.work()
     assert row(vm.uuid).state == "Stopped"
     assert told("is no longer on")
     capacity_fits()
@@ -93,6 +94,7 @@ def test_one_that_somebody_started_is_told(cloud, vm):
 def test_simulated_hosts_are_looked_at_again_and_again(cloud, vm):
     change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, state="Stopped")
     host_timers.look_at_all()
+    cloud.work()
     assert row(vm.uuid).state == "Stopped"
 
 

@@ -9,6 +9,7 @@ from mgmt_server.errors import NoAddress, Unavailable
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.offering import ServiceOffering
+from mgmt_server.model.simulator import SimulatedMachine
 from mgmt_server.model.template import OsType
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import PodAddress, PodRange, Zone
@@ -65,6 +66,8 @@ def test_what_stopped_by_itself_on_a_living_host_starts_again_or_not(cloud, zone
     turn(cloud, "ha.vm.restart.hostup", str(again).lower())
     with reading() as session:
         number = session.scalar(select(Host.id).where(Host.uuid == host))
+    off = update(SimulatedMachine).where(SimulatedMachine.machine.in_([vm["id"] for vm in made]))
+    write(lambda tx: tx.execute(off.values(state="Stopped")) and None)
     reported(number, [MachineState("any", vm["id"], "Stopped") for vm in made])
     cloud.work()
     states = {cloud.ask("listVirtualMachines", id=vm["id"])["virtualmachine"][0]["state"] for vm in made}

@@ -88,9 +88,9 @@ class Machine:
     def does(self, command: str) -> str:
         return self.lab.login(self.address, command, key=self.key).strip()
 
-    def sees(self) -> dict:
+    def sees(self, seconds: float = 90) -> dict:
         """What its guest says of itself, once it answers."""
-        return wait(self._status, 90)
+        return wait(self._status, seconds)
 
     def _status(self) -> dict:
         return json.loads(self.lab.page(self.address, "/cgi-bin/status"))

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from tests.shell.test_api import api as api
 from tests.shell.test_api import cloud as cloud
 
 BACK = "\r\x1b[K"  # to the line's begin, and what stands there away
+END = "<end>"
 
 
 @pytest.fixture
@@ -18,15 +20,16 @@ def terminal(monkeypatch):
     """Makes standard error a terminal, in the test itself: what is captured sets it anew after the fixtures. Gives a
     function that tells what has come to the terminal."""
     seen, there = pty.openpty()
-    os.set_blocking(seen, False)
     monkeypatch.setattr(wire.time, "sleep", lambda seconds: None)
     with os.fdopen(there, "w") as stream:
 
         def told():
-            try:
-                return os.read(seen, 65536).decode()
-            except BlockingIOError:
-                return ""
+            print(END, end="", file=stream, flush=True)  # the kernel hands on what is written in its own time
+            got = ""
+            while not got.endswith(END):
+                assert select.select([seen], [], [], 10)[0], got
+                got += os.read(seen, 65536).decode()
+            return got.removesuffix(END)
 
         def open_it():
             monkeypatch.setattr(sys, "stderr", stream)

@@ -56,12 +56,13 @@ def about(tx: Session, vm_id: int, seen_id: int) -> Both | None:
 
 def where(call: UUID, both: Both) -> str:
     """seen, home, both, or nothing. Raises Unavailable when a host cannot tell: then nothing is done."""
-    at_home = _runs(both.home, both.name)
-    at_seen = _runs(both.seen, both.name)
+    at_home = runs(both.home, both.name)
+    at_seen = runs(both.seen, both.name)
     return {(True, True): "both", (True, False): "home", (False, True): "seen"}.get((at_home, at_seen), "")
 
 
-def _runs(host: HostRef, name: str) -> bool:
+def runs(host: HostRef, name: str) -> bool:
+    """Whether a host has a machine that is not off. Raises Unavailable when it cannot tell."""
     return any(m.name == name and m.state != "Stopped" for m in dispatch.machines(host))
 
 

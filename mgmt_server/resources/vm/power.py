@@ -16,9 +16,8 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.vm import Vm
 from mgmt_server.protocol.machine import MachineState
 from mgmt_server.resources.alert.telling import STRAY, Condition, lasts, over, tell
-from mgmt_server.resources.ha import guests
 from mgmt_server.resources.host.link import on_machines
-from mgmt_server.resources.vm import elsewhere
+from mgmt_server.resources.vm import elsewhere, seeking
 from mgmt_server.resources.vm.telling import note
 
 log = logging.getLogger("cloudwright.power")
@@ -51,7 +50,7 @@ def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetim
     locks = sorted({f"vm:{v.id}" for v in (*known.values(), *missing)})
     busy = set(tx.scalars(select(JobRow.lock).where(JobRow.lock.in_(locks), JobRow.state.in_(OPEN))))
     free = [v for v in missing if f"vm:{v.id}" not in busy]
-    guests.lay_down_all(tx, free, host, f"is no longer on {host.name}", host_lives=True)
+    seeking.lay_down(tx, free, host, f"is no longer on {host.name}")
     strangers, dead = [], []
     for state in states:
         vm = known.get(state.uuid or state.name)
@@ -68,7 +67,7 @@ def _apply(tx: Session, host_id: int, states: list[MachineState], asked: datetim
                 elsewhere.take_away(tx, vm, host, state.name)
             else:
                 _align(tx, host, vm, state.state)
-    guests.lay_down_all(tx, dead, host, f"stopped by itself on {host.name}", host_lives=True)
+    seeking.lay_down(tx, dead, host, f"stopped by itself on {host.name}")
     if strangers:
         before = set(host.details.get(UNMANAGED, "").split(",")) - {""}
         if set(strangers) - before:
