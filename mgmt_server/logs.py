@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
+import threading
 from datetime import UTC, datetime
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,60 @@ class Json(logging.Formatter):
         line.update({name: getattr(record, name) for name in EXTRAS if getattr(record, name, None)})
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except orjson.JSONEncodeError:  # half a surrogate pair, for one
+            return json.dumps(line, default=str)
+
+
+class Lines(logging.Handler):
+    """Appends to a file, opened anew when it was moved away (logrotate).
+
+    One write a line, which the kernel appends as a whole: so threads need no lock, for which they would queue up.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+        self._anew = threading.Lock()
+        self._descriptor = self._open()
+
+    def createLock(self) -> None:
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record).encode() + b"\n"
+            if self._moved():
+                self._reopen()
+            os.write(self._descriptor, line)
+        except Exception:
+            self.handleError(record)
+
+    def _moved(self) -> bool:
+        try:
+            there = os.stat(self.file)
+        except FileNotFoundError:
+            return True
+        return not os.path.samestat(there, os.fstat(self._descriptor))
+
+    def _reopen(self) -> None:
+        with self._anew:
+            if self._moved():
+                fresh = self._open()
+                # the same number goes on: another thread may be about to write to it
+                os.dup2(fresh, self._descriptor, inheritable=False)
+                os.close(fresh)
+
+    def _open(self) -> int:
+        return os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+
+    def close(self) -> None:
+        super().close()
+        with self._anew:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
 
 def set_up(file: Path | None, level: str = "INFO") -> None:
@@ -39,7 +94,7 @@ def set_up(file: Path | None, level: str = "INFO") -> None:
         handler = logging.StreamHandler(sys.stderr)
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handler = WatchedFileHandler(file)
+        handler = Lines(file)
     handler.setFormatter(Json())
     root = logging.getLogger()
     root.handlers[:] = [handler]
