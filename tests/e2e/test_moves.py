@@ -125,6 +125,25 @@ def test_a_stopped_guest_gets_another_name_data_hardware_and_pool(lab, client, b
     assert guest.host == short(away) and digest(guest, disk) == content
 
 
+def test_a_guest_that_an_operator_moves_by_hand_is_found_where_it_runs(lab, client, both, guest, disk):
+    """With virsh, and so unknown to the cloud, which would else count it as dead on the one host and as a stray on the
+    other."""
+    away, home = both
+    boots, name, file = guest.sees()["boots"], guest.now["instancename"], "/run/by-hand.xml"
+    address = f"s/{away['ipaddress']}/{home['ipaddress']}/g"
+    move = "virsh migrate --live --p2p --tls --persistent --undefinesource --unsafe"
+    there = f"qemu+tls://{home['ipaddress']}/system tcp://{home['ipaddress']}"
+    lab.on(short(away), f"virsh dumpxml --migratable --security-info {name} | sed '{address}' > {file}")
+    lab.on(short(away), f"{move} --xml {file} --persistent-xml {file} {name} {there}; rm {file}", seconds=300)
+    wait(lambda: guest.now["hostid"] == home["id"], 60)
+    assert guest.now["state"] == "Running" and guest.sees()["boots"] == boots
+    assert any("by nobody here" in told for told in guest.events("VM.MIGRATE"))
+    assert not any(f"no longer on {away['name']}" in told for told in guest.events("VM.STOP"))
+    assert not guest.on(away)
+    client.job("rebootVirtualMachine", id=guest.id, seconds=300)
+    guest.comes(boots + 1)
+
+
 # --- one that the cloud did not start ---------------------------------------------------------------------------------
 
 STRANGER = """<domain type='qemu'><name>stranger</name><memory unit='MiB'>256</memory><vcpu>1</vcpu>
