@@ -104,9 +104,7 @@ def _libvirtd_dies(cloud: Cloud, guest: Guest, killed: str) -> None:
     thread, outcome = _asked(cloud, guest, target)
     eventually(lambda: "Unbounded" in source.virsh("domjobinfo", guest.machine.name), 90)
     host = target if killed == "target" else source
-    host.libvirtd.kill()
-    host.libvirtd.wait()
-    host.libvirtd = host._libvirtd()
+    host.libvirtd.process.kill()
     thread.join(180)
     assert outcome, "the move neither ended nor failed"
 

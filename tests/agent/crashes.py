@@ -15,12 +15,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import real_host
 from conftest import eventually
+from daemon import Daemon, have_systemctl
 from libvirtd_crashes import LibvirtdCrashes
 
 from mgmt_server.errors import Failed, Unavailable
@@ -52,38 +54,6 @@ class Keeper(threading.Thread):
         self.join(10)
         self.process.kill()
         self.process.wait()
-
-
-SYSTEMCTL = """#!/bin/sh
-# `systemctl restart`: the daemon ends, its keeper has it run again
-old=$(cat /run/libvirt/qemu/driver.pid)
-kill "$old"
-while kill -0 "$old" || [ "$(cat /run/libvirt/qemu/driver.pid)" = "$old" ]; do sleep 0.1; done 2>/dev/null
-"""
-
-
-class Daemon(threading.Thread):
-    """Has libvirtd run again when it ended, as systemd does; `gate` lets it wait with that."""
-
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
-        super().__init__(daemon=True)
-        self.folder, self.process, self.stopping = folder, process, False
-        self.gate = threading.Event()
-        self.gate.set()
-        self.start()
-
-    def run(self) -> None:
-        while True:
-            self.process.wait()
-            self.gate.wait()
-            if self.stopping:
-                return
-            self.process = real_host.start_libvirtd(self.folder)
-
-    def end(self) -> None:
-        self.stopping = True
-        self.process.send_signal(signal.SIGTERM)
-        self.join(20)
 
 
 class Crashes:
@@ -262,11 +232,7 @@ def _read(path: Path) -> bytes:
 
 def main(folder: Path, boundaries: list[str]) -> None:
     libvirtd = real_host.prepare(folder)
-    tools = folder / "tools"
-    tools.mkdir()
-    (tools / "systemctl").write_text(SYSTEMCTL)
-    (tools / "systemctl").chmod(0o755)
-    os.environ["PATH"] = f"{tools}:{os.environ['PATH']}"
+    have_systemctl(folder)
     link = real_host.serve(folder)
     real_host.configure(folder, link, False)
     keeper = Keeper(folder)
@@ -280,7 +246,7 @@ def main(folder: Path, boundaries: list[str]) -> None:
         for disk in machine.disks:
             story.disks.delete_disk(uuid4(), story.host, disk)
         if boundaries == ["libvirtd"]:
-            daemon = Daemon(folder, libvirtd)
+            daemon = Daemon(partial(real_host.start_libvirtd, folder), libvirtd)
             LibvirtdCrashes(crashes, machine, daemon).all()
             daemon.end()
             libvirtd = real_host.start_libvirtd(folder)
@@ -291,7 +257,7 @@ def main(folder: Path, boundaries: list[str]) -> None:
             crashes.life(replace(machine, uuid=str(uuid4())), boundary)
         crashes.before = len(keeper.ends)
         libvirtd = crashes.libvirtd_dies(machine, libvirtd)
-        daemon = Daemon(folder, libvirtd)
+        daemon = Daemon(partial(real_host.start_libvirtd, folder), libvirtd)
         crashes.libvirtd_dies_amid_start(machine, daemon)
         daemon.end()
         libvirtd = real_host.start_libvirtd(folder)

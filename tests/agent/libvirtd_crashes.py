@@ -18,7 +18,8 @@ from mgmt_server.errors import Unavailable
 from mgmt_server.protocol.machine import File, Machine
 
 if TYPE_CHECKING:
-    from crashes import Crashes, Daemon
+    from crashes import Crashes
+    from daemon import Daemon
 
 STARTS = ("defineXML before", "defineXML after", "create before", "create after")
 # what the agent asks for, and when libvirtd dies: before, amid or after

@@ -22,6 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from conftest import eventually
+from daemon import Daemon, have_systemctl
 from real_host import FOLDERS, QEMU, nfs_server, sh
 
 from mgmt_server import db
@@ -65,7 +66,7 @@ class Host:
         eventually(lambda: Path(f"/proc/{self.keeper.pid}/comm").read_text() == "sleep\n")
         self._network(number)
         self._files(shared, nfs)
-        self.libvirtd = self._libvirtd()
+        self.libvirtd = Daemon(self._libvirtd, self._libvirtd())
         self.agent = self._agent()
         who = eventually(lambda: [a for a in link.connected() if a.name == self.name], 60)[0]
         self.ref = HostRef(str(uuid4()), self.name, "KVM", who.uuid)
@@ -124,8 +125,10 @@ class Host:
 
     def _libvirtd(self) -> subprocess.Popen[bytes]:
         argv = self.argv("libvirtd", "--listen", "--pid-file", "/run/libvirt/libvirtd.pid")
+        socket = self.folder / "run/libvirt/libvirt-sock"
+        socket.unlink(missing_ok=True)
         process = subprocess.Popen(argv, stderr=(self.folder / "libvirtd.log").open("ab"))
-        eventually((self.folder / "run/libvirt/libvirt-sock").exists, 30)
+        eventually(socket.exists, 30)
         return process
 
     def _agent(self) -> subprocess.Popen[bytes]:
@@ -138,9 +141,10 @@ class Host:
         self.agent = self._agent()
 
     def end(self) -> None:
-        for process in (self.agent, self.libvirtd, self.keeper):
+        self.libvirtd.end()
+        for process in (self.agent, self.keeper):
             process.terminate()
-        for process in (self.agent, self.libvirtd, self.keeper):
+        for process in (self.agent, self.keeper):
             process.wait(20)
 
 
@@ -322,6 +326,7 @@ def main(folder: Path, tiny: Path, story: str, nfs: bool) -> None:
     import stories
 
     began = time.monotonic()
+    have_systemctl(folder)
     cloud = Cloud(folder, tiny, nfs)
     print(f"two hosts after {time.monotonic() - began:.1f} s", flush=True)
     try:
