@@ -14,15 +14,6 @@ description:
 version_added: 0.1.0
 author: Cloudwright Project (@cloudwright)
 options:
-  zone:
-    description: Name or id of the zone.
-    type: str
-  pod:
-    description: Name or id of the pod, looked for in O(zone).
-    type: str
-  cluster:
-    description: Name or id of the cluster, looked for in O(pod) and O(zone).
-    type: str
   hypervisor:
     description: Return only those of this hypervisor.
     type: str
@@ -32,6 +23,7 @@ options:
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.info
+  - cloudwright.cloud.fields.place
 """
 
 EXAMPLES = r"""
