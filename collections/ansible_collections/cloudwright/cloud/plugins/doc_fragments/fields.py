@@ -43,6 +43,16 @@ options:
     type: str
 """
 
+    DISK = r"""
+options:
+  volume:
+    description: Name or id of the volume.
+    type: str
+  vm:
+    description: Name or id of the machine whose root disk is meant, instead of O(volume).
+    type: str
+"""
+
     MACHINE = r"""
 options:
   vm:

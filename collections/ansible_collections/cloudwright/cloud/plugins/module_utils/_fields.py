@@ -30,6 +30,18 @@ PLACE = {
 }
 PLACED = each(PLACE, find=True, use="scope")
 
+# a disk that something else is about: itself, or the root disk of a machine
+DISK = {
+    "volume": {"type": "str", "ref": "volume", "within": ("zone", "domain", "account", "project")},
+    "vm": {
+        "type": "str",
+        "ref": "root_volume",
+        "api": "volumeid",
+        "within": ("zone", "domain", "account", "project"),
+    },
+}
+OF_DISK = each(DISK, find=True, update=False)
+
 # what is in a machine
 MACHINE = {
     "vm": {

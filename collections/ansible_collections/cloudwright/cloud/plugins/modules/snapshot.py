@@ -18,12 +18,6 @@ options:
   name:
     description: Name of the snapshot.
     type: str
-  volume:
-    description: Name or id of the volume.
-    type: str
-  vm:
-    description: Name or id of the machine whose root disk is meant, instead of O(volume).
-    type: str
   zones:
     description: Names or ids of the zones to copy a new snapshot to. Only sent at creation.
     type: list
@@ -43,6 +37,7 @@ extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
   - cloudwright.cloud.api.id
+  - cloudwright.cloud.fields.disk
   - cloudwright.cloud.fields.owner
 """
 
@@ -79,7 +74,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity, State
-from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNED_BESIDE
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OF_DISK, OWNED_BESIDE
 
 ENTITY = Entity(
     "snapshot",
@@ -94,21 +89,7 @@ ENTITY = Entity(
     },
     fields={
         "name": {"type": "str"},
-        "volume": {
-            "type": "str",
-            "ref": "volume",
-            "within": ("zone", "domain", "account", "project"),
-            "find": True,
-            "update": False,
-        },
-        "vm": {
-            "type": "str",
-            "ref": "root_volume",
-            "api": "volumeid",
-            "within": ("zone", "domain", "account", "project"),
-            "find": True,
-            "update": False,
-        },
+        **OF_DISK,
         "zones": {"type": "list", "elements": "str", "ref": "zone", "shown": False},
         "zone": {"type": "str", "ref": "zone", "find": True, "use": "scope"},
         **OWNED_BESIDE,

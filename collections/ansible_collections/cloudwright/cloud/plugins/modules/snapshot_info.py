@@ -17,15 +17,10 @@ options:
   zone:
     description: Name or id of the zone.
     type: str
-  volume:
-    description: Name or id of the volume.
-    type: str
-  vm:
-    description: Name or id of the machine whose root disk is meant, instead of O(volume).
-    type: str
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.info
+  - cloudwright.cloud.fields.disk
   - cloudwright.cloud.fields.owner
   - cloudwright.cloud.fields.list_all
 """
@@ -46,19 +41,13 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
-from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import LISTED
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import DISK, LISTED
 
 ENTITY = EntityInfo(
     "snapshot",
     filters={
         "zone": {"type": "str", "ref": "zone"},
-        "volume": {"type": "str", "ref": "volume", "within": ("zone", "domain", "account", "project")},
-        "vm": {
-            "type": "str",
-            "ref": "root_volume",
-            "api": "volumeid",
-            "within": ("zone", "domain", "account", "project"),
-        },
+        **DISK,
         **LISTED,
     },
 )

@@ -14,12 +14,6 @@ description:
 version_added: 0.1.0
 author: Cloudwright Project (@cloudwright)
 options:
-  volume:
-    description: Name or id of the volume.
-    type: str
-  vm:
-    description: Name or id of the machine whose root disk is meant, instead of O(volume).
-    type: str
   interval_type:
     description: How often snapshots are taken.
     type: str
@@ -65,6 +59,7 @@ options:
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.wait
+  - cloudwright.cloud.fields.disk
 """
 
 EXAMPLES = r"""
@@ -95,7 +90,7 @@ duration:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import Entity
-from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OWNER_OF_REFERENCES
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import OF_DISK, OWNER_OF_REFERENCES
 
 INTERVALS = ["HOURLY", "DAILY", "WEEKLY", "MONTHLY"]
 AGAIN = "createSnapshotPolicy"
@@ -130,21 +125,7 @@ ENTITY = Entity(
         }
     },
     fields={
-        "volume": {
-            "type": "str",
-            "ref": "volume",
-            "within": ("zone", "domain", "account", "project"),
-            "find": True,
-            "update": False,
-        },
-        "vm": {
-            "type": "str",
-            "ref": "root_volume",
-            "api": "volumeid",
-            "within": ("zone", "domain", "account", "project"),
-            "find": True,
-            "update": False,
-        },
+        **OF_DISK,
         "interval_type": {"type": "str", "choices": INTERVALS, "required": True, "match": True, "read": interval},
         "schedule": {"type": "str", "needed": True},
         "timezone": {"type": "str", "initial": "UTC"},

@@ -20,15 +20,10 @@ options:
   id:
     description: Return only this one.
     type: str
-  volume:
-    description: Name or id of the volume.
-    type: str
-  vm:
-    description: Name or id of the machine whose root disk is meant, instead of O(volume).
-    type: str
 extends_documentation_fragment:
   - cloudwright.cloud.api
   - cloudwright.cloud.api.listed
+  - cloudwright.cloud.fields.disk
   - cloudwright.cloud.fields.owner
   - cloudwright.cloud.fields.list_all
 """
@@ -49,13 +44,12 @@ entities:
 """
 
 from ansible_collections.cloudwright.cloud.plugins.module_utils._entity import EntityInfo
-from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import LISTED
+from ansible_collections.cloudwright.cloud.plugins.module_utils._fields import DISK, LISTED
 
 ENTITY = EntityInfo(
     "snapshot_policy",
     filters={
-        "volume": {"type": "str", "ref": "volume", "within": ("domain", "account", "project")},
-        "vm": {"type": "str", "ref": "root_volume", "api": "volumeid", "within": ("domain", "account", "project")},
+        **DISK,
         **LISTED,
     },
 )
