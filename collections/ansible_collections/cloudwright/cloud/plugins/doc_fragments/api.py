@@ -112,19 +112,6 @@ options:
   name:
     description: Return only what has exactly this name.
     type: str
-  wait:
-    description: Accepted, so that C(module_defaults) of the whole group may hold it. Nothing is waited for.
-    type: bool
-    default: true
-  wait_timeout:
-    description: Accepted, as O(wait) is.
-    type: int
-    default: 300
-attributes:
-  diff_mode:
-    support: N/A
-    details:
-      - This action does not modify state.
 """
 
     LISTED = r"""

@@ -27,6 +27,7 @@ options:
     choices: [Admin, Regular]
 extends_documentation_fragment:
   - cloudwright.cloud.api
+  - cloudwright.cloud.api.listed
   - cloudwright.cloud.api.named
 """
 

@@ -29,6 +29,7 @@ options:
     type: str
 extends_documentation_fragment:
   - cloudwright.cloud.api
+  - cloudwright.cloud.api.listed
   - cloudwright.cloud.api.named
 """
 

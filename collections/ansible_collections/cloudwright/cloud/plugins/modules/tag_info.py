@@ -26,6 +26,7 @@ options:
     type: str
 extends_documentation_fragment:
   - cloudwright.cloud.api
+  - cloudwright.cloud.api.listed
   - cloudwright.cloud.api.named
   - cloudwright.cloud.fields.owner
 """

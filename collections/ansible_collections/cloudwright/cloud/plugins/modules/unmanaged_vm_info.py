@@ -23,6 +23,7 @@ options:
     required: true
 extends_documentation_fragment:
   - cloudwright.cloud.api
+  - cloudwright.cloud.api.listed
   - cloudwright.cloud.api.named
 """
 
