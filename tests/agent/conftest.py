@@ -116,6 +116,11 @@ def enrol(link: Link, tmp_path: Path) -> Enrol:
 
 
 @pytest.fixture()
+def enrolled(link: Link, enrol: Enrol) -> config.Config:
+    return config.load(enrol() / "agent.toml")
+
+
+@pytest.fixture()
 def host(link: Link, enrol: Enrol) -> Iterator[FakeHost]:
     host = FakeHost(enrol())
     eventually(host.client.connected.is_set)
