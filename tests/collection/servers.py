@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 PLAYBOOK = ROOT / "playbooks" / "zone.yml"
 sys.path.insert(0, str(ROOT / "collections"))
 
-from ansible_collections.cloudwright.cloud.tests.unit.fake_cloud import KEY, SECRET, new_cloud  # noqa: E402
+from ansible_collections.cloudwright.cloud.tests.unit.fake_cloud import new_cloud  # noqa: E402
+from ansible_collections.cloudwright.cloud.tests.unit.fake_wire import KEY, SECRET  # noqa: E402
 
 START_SECONDS = 60
 

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.cloudwright.cloud.tests.unit.fake_cloud import KEY, SECRET, URL
+from ansible_collections.cloudwright.cloud.tests.unit.fake_wire import KEY, SECRET, URL
 from ansible_collections.cloudwright.cloud.tests.unit.samples import ZONE
 from ansible_collections.cloudwright.cloud.tests.unit.samples_compute import MACHINES
 from ansible_collections.cloudwright.cloud.tests.unit.samples_identity import PEOPLE
