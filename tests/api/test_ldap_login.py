@@ -73,8 +73,11 @@ def test_a_directory_that_does_not_answer_lets_nobody_in_and_disables_nobody(clo
 def test_a_second_server_is_asked_when_the_first_is_away(cloud, directory):
     cloud.ask("ldapCreateAccount", username="ann", domainid=domain(cloud))
     cloud.ask("addLdapConfiguration", hostname="localhost", port=directory.port)
-    write(lambda tx: tx.query(LdapServer).filter_by(hostname="127.0.0.1").update({"port": 9}))
-    enter(cloud, "ann")
+    for away, there in (("127.0.0.1", "localhost"), ("localhost", "127.0.0.1")):  # whichever is asked first
+        write(lambda tx, name=away: tx.query(LdapServer).filter_by(hostname=name).update({"port": 9}))
+        write(lambda tx, name=there: tx.query(LdapServer).filter_by(hostname=name).update({"port": directory.port}))
+        enter(cloud, "ann")
+        refused(cloud, "ann", "wrong")
 
 
 # --- linked domains and accounts ---
@@ -98,6 +101,8 @@ def test_members_of_a_group_in_the_group_count_where_that_is_on(cloud, directory
     refused(cloud, "bob")
     settle(cloud, ldap__nested__groups__enable="false")
     refused(cloud, STAR)
+    settle(cloud, ldap__nested__groups__enable="true")
+    enter(cloud, STAR)
 
 
 def test_groups_that_hold_each_other_end(cloud, directory):
