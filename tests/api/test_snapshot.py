@@ -14,6 +14,7 @@ from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.vm import Volume
 from mgmt_server.resources.limit import recount
+from mgmt_server.resources.snapshot.timers import sweep_all
 from tests.cloud import Refused
 from tests.counts import counts
 from tests.simulated import build
@@ -88,6 +89,30 @@ def another_zone(cloud, name="west"):
 def fail(cloud, method, value="fail:no"):
     cloud.ask("configureSimulator", name=method, value=value, count=1)
     faults.forget()
+
+
+def points():
+    with reading() as session:
+        return list(session.scalars(select(Snapshot.point).order_by(Snapshot.id)))
+
+
+@pytest.fixture
+def dropped(monkeypatch):
+    """What hosts were told to follow changes from no more, as far as it reached them."""
+    names, really = [], simulator.SimulatedStorage.forget_point
+
+    def forget_point(self, call, host, disk, machine, point):
+        really(self, call, host, disk, machine, point)
+        names.append(point)
+
+    monkeypatch.setattr(simulator.SimulatedStorage, "forget_point", forget_point)
+    return names
+
+
+def sweep(cloud):
+    """Five minutes later."""
+    sweep_all()
+    cloud.work()
 
 
 def counts_are_right():
@@ -225,11 +250,6 @@ def test_a_snapshot_that_fails_stays_in_error_and_counts_for_nothing(cloud, zone
 def test_a_disk_that_could_not_be_told_to_forget_a_failed_snapshot_is_told_later(cloud, zone):
     incremental(cloud)
     _, volume = deploy(cloud, zone)
-
-    def points():
-        with reading() as session:
-            return list(session.scalars(select(Snapshot.point).order_by(Snapshot.id)))
-
     good = snap(cloud, volume)
     fail(cloud, "save_disk")
     fail(cloud, "forget_point")
@@ -238,6 +258,42 @@ def test_a_disk_that_could_not_be_told_to_forget_a_failed_snapshot_is_told_later
     assert points()[0] == good["id"] and points()[1] is not None
     assert snap(cloud, volume)["parent"] == good["id"], "it stands on none that failed"
     assert points()[:2] == [None, None] and points()[2] is not None
+
+
+@pytest.mark.parametrize("what", ["deleted", "failed", "replaced"])
+def test_a_disk_is_told_again_and_again_what_it_could_not_be_told(cloud, zone, dropped, what):
+    incremental(cloud)
+    _, volume = deploy(cloud, zone)
+    lost = cloud.ask("configureSimulator", name="forget_point", value="lost:true")["mock"]["id"]
+    if what == "failed":
+        fail(cloud, "save_disk")
+        with pytest.raises(Refused):
+            snap(cloud, volume)
+    else:
+        made = snap(cloud, volume)
+        if what == "deleted":
+            cloud.job("deleteSnapshot", id=made["id"])
+            assert cloud.ask("listSnapshots") == {} and files() == [], "it goes all the same"
+        else:
+            snap(cloud, volume)
+    first = points()[0]
+    sweep(cloud)
+    assert first is not None and (points()[0], dropped) == (first, []), "no host answers yet"
+    cloud.ask("cleanupSimulatorMock", id=lost)
+    sweep(cloud)
+    assert (points()[0], dropped) == (None, [first])
+    sweep(cloud)
+    assert dropped == [first], "it is told once"
+
+
+def test_what_a_disk_followed_is_gone_with_it(cloud, zone, dropped):
+    incremental(cloud)
+    vm, volume = deploy(cloud, zone)
+    cloud.ask("configureSimulator", name="forget_point", value="lost:true")
+    cloud.job("deleteSnapshot", id=snap(cloud, volume)["id"])
+    cloud.job("destroyVirtualMachine", id=vm, expunge=True)
+    sweep(cloud)
+    assert (points(), dropped) == ([None], [])
 
 
 def test_several_at_once_are_taken_one_after_the_other(cloud, zone):

@@ -24,7 +24,7 @@ from mgmt_server.model.zone import Zone
 from mgmt_server.protocol.machine import Disk, File, Image, Saved
 from mgmt_server.resources.imagestore.settings import at_host
 from mgmt_server.resources.snapshot import copying, files
-from mgmt_server.resources.snapshot.going import delete, forget_stale, sweep
+from mgmt_server.resources.snapshot.going import delete, forget_points, forget_stale, sweep
 from mgmt_server.resources.snapshot.make import check, file_of
 from mgmt_server.resources.snapshot.retention import retire
 from mgmt_server.resources.snapshot.rows import chain_of, depth_of, usable_in
@@ -284,9 +284,3 @@ def reverted(tx: Session, snapshot_id: int, size: int) -> None:
     snapshot = tx.get_one(Snapshot, snapshot_id)
     forget_points(tx, [snapshot.volume_id])
     VOLUME_STATES.move(tx, snapshot.volume_id, "RevertSnapshotting", "Ready", state_changed=now(), physical_size=size)
-
-
-def forget_points(tx: Session, volumes: list[int]) -> None:
-    """What these disks followed is void: their next snapshots hold all."""
-    followed = update(Snapshot).where(Snapshot.volume_id.in_(volumes), Snapshot.point.is_not(None))
-    tx.execute(followed.values(point=None).execution_options(synchronize_session=False))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Select, select, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from mgmt_server.allocation import counted
 from mgmt_server.db import now
 from mgmt_server.errors import ApiError, InvalidValue
 from mgmt_server.jobs import Job
-from mgmt_server.model.snapshot import STATES, Snapshot, SnapshotOnStore
+from mgmt_server.model.snapshot import STATES, Snapshot, SnapshotOnStore, VmSnapshot
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
 from mgmt_server.model.template import Template
 from mgmt_server.model.vm import Volume
@@ -18,7 +18,11 @@ from mgmt_server.resources.snapshot import files
 from mgmt_server.resources.snapshot.files import OnStore, Point
 from mgmt_server.resources.snapshot.rows import fallen
 from mgmt_server.resources.transfer.links import expire_links
+from mgmt_server.resources.vmsnapshot.rows import of_machine
 from mgmt_server.resources.volume.places import place_of
+
+USABLE = ("BackedUp", "Copying")  # a next one can stand on it
+MAKING = ("Allocated", "CreatedOnPrimary", "BackingUp")
 
 
 def delete(job: Job, snapshot_id: int, zone_id: int | None) -> None:
@@ -107,25 +111,45 @@ def swept(tx: Session, volume_id: int, gone: list[int]) -> None:
             SnapshotOnStore.snapshot_id == snapshot.id, SnapshotOnStore.state.not_in(("Hidden", "Destroying"))
         )
         if tx.scalar(shown.limit(1)) is None:
-            STATES.move(tx, snapshot.id, "Destroying", "Destroyed", state_changed=now(), removed=now(), point=None)
+            STATES.move(tx, snapshot.id, "Destroying", "Destroyed", state_changed=now(), removed=now())
 
 
 # --- what a disk follows ----------------------------------------------------------------------------------------------
 
 
 def forget_stale(job: Job, volume_id: int) -> None:
-    """Have a disk follow changes from its newest snapshot alone. A host that cannot be told is told another time."""
+    """Have a disk follow changes from its newest snapshot alone, and from none while its machine has snapshots.
+
+    A host that cannot be told is told another time: the rows keep the points until then, also those of snapshots that
+    are gone, and `timers.sweep_all` asks again.
+    """
     for point in job.write(stale, volume_id):
         if job.call(files.forget, point):
             job.write(forgotten, volume_id, point.name)
 
 
+def followed_in_vain() -> Select[tuple[int]]:
+    """Disks of which `stale` may find something."""
+    newer = aliased(Snapshot)
+    replaced = select(newer.id).where(
+        newer.volume_id == Snapshot.volume_id, newer.id > Snapshot.id, newer.point.is_not(None),
+        newer.removed.is_(None), newer.state.in_(USABLE),
+    )  # fmt: skip
+    kept = select(VmSnapshot.id).where(
+        VmSnapshot.vm_id == Volume.vm_id, VmSnapshot.removed.is_(None), VmSnapshot.state != "Error"
+    )
+    rows = select(Snapshot.volume_id).join(Volume, Volume.id == Snapshot.volume_id)
+    gone = Snapshot.removed.is_not(None) | Snapshot.state.in_(("Error", "Destroying"))
+    return rows.where(Snapshot.point.is_not(None), gone | replaced.exists() | kept.exists()).distinct()
+
+
 def stale(tx: Session, volume_id: int) -> list[Point]:
+    volume = tx.get_one(Volume, volume_id)
     rows = select(Snapshot).where(Snapshot.volume_id == volume_id, Snapshot.point.is_not(None))
     found = list(tx.scalars(rows.order_by(Snapshot.id.desc())))
-    useful = next((s for s in found if s.removed is None and s.state in ("BackedUp", "Copying")), None)
-    old = [s for s in found if s is not useful]
-    volume = tx.get_one(Volume, volume_id)
+    kept = volume.vm_id is not None and any(s.state != "Error" for s in of_machine(tx, volume.vm_id))
+    useful = None if kept else next((s for s in found if s.removed is None and s.state in USABLE), None)
+    old = [s for s in found if s is not useful and s.state not in MAKING]
     if volume.removed is not None:
         for snapshot in found:
             snapshot.point = None
@@ -142,3 +166,9 @@ def stale(tx: Session, volume_id: int) -> list[Point]:
 def forgotten(tx: Session, volume_id: int, point: str) -> None:
     mine = update(Snapshot).where(Snapshot.volume_id == volume_id, Snapshot.point == point)
     tx.execute(mine.values(point=None).execution_options(synchronize_session=False))
+
+
+def forget_points(tx: Session, volumes: list[int]) -> None:
+    """What these disks followed is void, and their host has it no more: their next snapshots hold all."""
+    followed = update(Snapshot).where(Snapshot.volume_id.in_(volumes), Snapshot.point.is_not(None))
+    tx.execute(followed.values(point=None).execution_options(synchronize_session=False))

@@ -1,6 +1,8 @@
-"""What deleted snapshots left behind: where a store did not answer, or what stood on them has gone since."""
+"""What snapshots left behind: where a store or a host did not answer, or what stood on them has gone since."""
 
 from __future__ import annotations
+
+import random
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, aliased
@@ -11,7 +13,7 @@ from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.jobs.worker import every
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.vm import Volume
-from mgmt_server.resources.snapshot.going import sweep
+from mgmt_server.resources.snapshot.going import followed_in_vain, sweep
 from mgmt_server.resources.snapshot.rows import lock_of
 
 AT_ONCE = 50  # disks that one round looks after
@@ -19,7 +21,7 @@ AT_ONCE = 50  # disks that one round looks after
 
 @every(300, "snapshot.sweep")
 def sweep_all() -> None:
-    """Queue a sweep for every disk with something left. One statement where there is nothing."""
+    """Queue a sweep for every disk with something left. Two statements where there is nothing."""
     above = aliased(SnapshotOnStore)
     stands = select(above.id).where(above.parent_id == SnapshotOnStore.id).correlate(SnapshotOnStore).exists()
     left = (
@@ -28,8 +30,9 @@ def sweep_all() -> None:
         .where(or_(SnapshotOnStore.state == "Destroying", (SnapshotOnStore.state == "Hidden") & ~stands))
     )
     with reading() as session:
-        found = list(session.scalars(left.distinct().limit(AT_ONCE)))
-    for volume in found:
+        found = {*session.scalars(left.distinct()), *session.scalars(followed_in_vain())}
+    # any of them: whose host does not answer for long keeps nobody out
+    for volume in random.sample(sorted(found), min(AT_ONCE, len(found))):
         write(_queue, volume)
 
 
