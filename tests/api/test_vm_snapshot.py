@@ -18,10 +18,10 @@ from mgmt_server.model.snapshot import Snapshot, VmSnapshot
 from mgmt_server.model.vm import Vm
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
 from mgmt_server.resources.vmsnapshot.timers import expire
-from tests.api.test_snapshot import content, deploy, incremental, snap, touch, zone
+from tests.api.test_snapshot import content, deploy, dropped, fail, incremental, points, snap, sweep, touch, zone
 from tests.cloud import Refused
 
-__all__ = ["zone"]
+__all__ = ["dropped", "zone"]
 
 
 def keep(cloud, vm, user="admin", **more):
@@ -238,6 +238,48 @@ def test_a_disk_follows_no_changes_while_its_machine_has_snapshots(cloud, zone):
     cloud.job("deleteVMSnapshot", vmsnapshotid=made["id"])
     first = snap(cloud, volume)
     assert snap(cloud, volume)["parent"] == first["id"]
+
+
+def test_a_disk_whose_host_could_not_be_told_to_follow_no_changes_is_told_later(cloud, zone, dropped):
+    incremental(cloud)
+    vm, volume = deploy(cloud, zone)
+    first = snap(cloud, volume)["id"]
+    lost = cloud.ask("configureSimulator", name="forget_point", value="lost:true")["mock"]["id"]
+    made = keep(cloud, vm)
+    assert made["state"] == "Ready" and (points(), dropped) == ([first], []), "the disk follows it still"
+    sweep(cloud)
+    assert (points(), dropped) == ([first], []), "no host answers yet"
+    assert "parent" not in snap(cloud, volume)
+    cloud.ask("cleanupSimulatorMock", id=lost)
+    sweep(cloud)
+    assert (points(), dropped) == ([None, None], [first])
+
+
+def test_a_disk_that_follows_changes_still_is_kept_on_with_them_once_the_machines_snapshot_has_gone(cloud, zone):
+    incremental(cloud)
+    vm, volume = deploy(cloud, zone)
+    first = snap(cloud, volume)["id"]
+    fail(cloud, "forget_point", "lost:true")
+    made = keep(cloud, vm)
+    cloud.job("deleteVMSnapshot", vmsnapshotid=made["id"])
+    assert points() == [first] and snap(cloud, volume)["parent"] == first
+    assert points()[0] is None
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_what_a_disk_followed_does_not_outlast_the_way_back(cloud, zone, memory):
+    """Its host drops it there: what was written since is not what changed."""
+    incremental(cloud)
+    vm, volume = deploy(cloud, zone)
+    first = snap(cloud, volume)["id"]
+    fail(cloud, "forget_point", "lost:true")
+    made = keep(cloud, vm, snapshotmemory=memory)
+    if not memory:
+        cloud.job("stopVirtualMachine", id=vm)
+    cloud.job("revertToVMSnapshot", vmsnapshotid=made["id"])
+    assert points() == [None], first
+    cloud.job("deleteVMSnapshot", vmsnapshotid=made["id"])
+    assert "parent" not in snap(cloud, volume)
 
 
 def test_they_go_with_their_machine(cloud, zone):

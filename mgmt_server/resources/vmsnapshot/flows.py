@@ -21,6 +21,7 @@ from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.router import document
 from mgmt_server.resources.snapshot import files
 from mgmt_server.resources.snapshot.files import Point
+from mgmt_server.resources.snapshot.going import forget_points
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.flows import stopped
@@ -73,8 +74,8 @@ def create(job: Job, snapshot_id: int) -> None:
     """Keep all disks of a machine, and its memory if it runs and that is wanted."""
     plan = job.write(begin, snapshot_id)
     for point in plan.points:
-        job.call(files.forget, point)
-        job.write(forgotten, point.name)
+        if job.call(files.forget, point):
+            job.write(forgotten, point.name)  # else it is told later: see `going.stale`
     job.call(dispatch.snapshot, plan.host, plan.name, plan.point, plan.memory, undo=dispatch.unsnapshot)
     job.write(created, snapshot_id)
 
@@ -275,10 +276,11 @@ def not_reverted(tx: Session, snapshot_id: int) -> None:
 
 
 def reverted(tx: Session, snapshot_id: int, state: MachineState) -> None:
-    """Reverting -> Ready: the machine goes on from it."""
+    """Reverting -> Ready: the machine goes on from it. What its disks followed still, their host dropped on the way."""
     snapshot = tx.get_one(VmSnapshot, snapshot_id)
     _go_on_from(tx, snapshot)
     VM_SNAPSHOT_STATES.move(tx, snapshot_id, "Reverting", "Ready", state_changed=now())
+    forget_points(tx, [volume.id for volume in _disks(tx, snapshot.vm_id)])
     vm = tx.get_one(Vm, snapshot.vm_id)
     tx.refresh(vm)
     if vm.state == "Running" and state.state == "Stopped":
