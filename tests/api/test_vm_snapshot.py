@@ -15,7 +15,7 @@ from mgmt_server.model.event import Event
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedMachine
 from mgmt_server.model.snapshot import Snapshot, VmSnapshot
-from mgmt_server.model.vm import Vm
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
 from mgmt_server.resources.vmsnapshot.timers import expire
 from tests.api.test_snapshot import content, deploy, dropped, fail, incremental, points, snap, sweep, touch, zone
@@ -177,6 +177,46 @@ def test_what_a_lost_host_kept_in_the_disks_goes_with_the_snapshot_in_error(clou
     assert len(points()) == 1 and shown(cloud)["bad"]["state"] == "Error", "it is told for as long as it may be there"
     cloud.job("deleteVMSnapshot", vmsnapshotid=shown(cloud)["bad"]["id"])
     assert points() == [] and shown(cloud) == {}
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_no_disk_leaves_with_what_a_failed_snapshot_may_have_left_in_it(cloud, zone, left):
+    vm, _ = deploy(cloud, zone)
+    offering = cloud.ask("listDiskOfferings")["diskoffering"][0]["id"]
+    one, two = (
+        cloud.job("createVolume", name=name, zoneid=zone["zone"], diskofferingid=offering)["volume"]["id"]
+        for name in ("one", "two")
+    )
+    cloud.job("attachVolume", id=one, virtualmachineid=vm)
+    with reading() as session:
+        path = session.scalar(select(Volume.path).where(Volume.uuid == one))
+
+    def held_in():
+        with reading() as session:
+            made = session.scalar(select(SimulatedMachine.points).where(SimulatedMachine.machine == vm)).values()
+        return [name for point in made for name in point["disks"]]
+
+    fail(cloud, "snapshot", "late:true|lost:true" if left else "fail:no")
+    if left:
+        fail(cloud, "delete_snapshot", "lost:true")
+    with pytest.raises(Refused):
+        keep(cloud, vm, name="bad")
+    (bad,) = shown(cloud).values()
+    assert bad["state"] == "Error" and (path in held_in()) is left
+    cloud.job("attachVolume", id=two, virtualmachineid=vm)  # which holds none
+    cloud.job("stopVirtualMachine", id=vm)
+    to = {"account": cloud.account("ann"), "domainid": cloud.ask("listDomains", name="ROOT")["domain"][0]["id"]}
+    for command, sent in (
+        ("detachVolume", {"id": one}), ("unmanageVirtualMachine", {"id": vm}),
+        ("assignVirtualMachine", {"virtualmachineid": vm, **to}),
+    ):  # fmt: skip
+        with pytest.raises(Refused, match=r"snapshots in Error \(bad\), of which its disks may hold parts still"):
+            cloud.ask(command, **sent)
+    cloud.job("deleteVMSnapshot", vmsnapshotid=bad["id"])
+    assert held_in() == [] and shown(cloud) == {}
+    for disk in (one, two):
+        cloud.job("detachVolume", id=disk)
+    assert cloud.ask("assignVirtualMachine", virtualmachineid=vm, **to)["virtualmachine"]["account"] == "ann"
 
 
 def test_a_failed_way_back_leaves_the_machine_and_the_snapshot_as_they_were(cloud, zone):

@@ -28,7 +28,7 @@ from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm import target
 from mgmt_server.resources.vm.lifecycle import only_users
 from mgmt_server.resources.vm.release import spoken
-from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
+from mgmt_server.resources.vmsnapshot.rows import refuse_with_remains
 
 left_view = View(
     "unmanagevirtualmachineresponse",
@@ -141,7 +141,7 @@ def check_leaves(tx: Session, vm: Vm, forced: bool) -> None:
     """Raises InvalidValue for a machine that cannot be let go."""
     if vm.iso_id is not None and not forced:
         raise InvalidValue(f"{spoken(vm)} has an ISO: send forced=true to have it taken out of the drive")
-    refuse_with_snapshots(tx, vm.id, "it cannot be let go")
+    refuse_with_remains(tx, vm.id, "it cannot be let go")
     kept = select(Snapshot.name).join(Volume, Volume.id == Snapshot.volume_id)
     kept = kept.where(Volume.vm_id == vm.id, Volume.removed.is_(None), Snapshot.removed.is_(None)).limit(1)
     snapshot = tx.scalar(kept)

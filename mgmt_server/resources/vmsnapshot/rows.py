@@ -30,6 +30,22 @@ def refuse_with_snapshots(tx: Session, vm_id: int, what: str) -> None:
         )
 
 
+def refuse_with_remains(tx: Session, vm_id: int, what: str) -> None:
+    """As `refuse_with_snapshots`, and also while one is in Error: what its host made of it may lie in the disks still.
+
+    It goes with deleteVMSnapshot, from the disks that the machine has then and under the name that it has then: what
+    left before would never be rid of it.
+    """
+    refuse_with_snapshots(tx, vm_id, what)
+    failed = [s.display_name or s.name for s in of_machine(tx, vm_id)]
+    if failed:
+        more = ", ..." if len(failed) > 3 else ""
+        raise InvalidValue(
+            f"The machine has snapshots in Error ({', '.join(failed[:3])}{more}), of which its disks may hold parts "
+            f"still: {what} while it has. Delete them with deleteVMSnapshot first"
+        )
+
+
 def gone_with(tx: Session, vm_id: int) -> None:
     """A machine is removed for good, and its snapshots with its disks."""
     live = update(VmSnapshot).where(VmSnapshot.vm_id == vm_id, VmSnapshot.removed.is_(None))

@@ -9,7 +9,7 @@ from mgmt_server.allocation.hypervisors import limits_of
 from mgmt_server.errors import InvalidValue
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.vm.release import spoken
-from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
+from mgmt_server.resources.vmsnapshot.rows import refuse_with_remains, refuse_with_snapshots
 from mgmt_server.resources.volume.locks import check_state
 
 ATTACHABLE = ("Allocated", "Ready", "Uploaded")
@@ -66,4 +66,4 @@ def check_detachable(tx: Session, volume: Volume, vm: Vm) -> None:
     if volume.kind == "ROOT" and vm.state == "Running":
         raise InvalidValue(f"The disk {volume.name} is the root disk of a running machine: stop that first")
     check_state(volume, ("Allocated", "Ready"), "it cannot be detached")
-    refuse_with_snapshots(tx, vm.id, "a disk cannot be detached")
+    refuse_with_remains(tx, vm.id, "a disk cannot be detached")
