@@ -116,6 +116,44 @@ def test_what_a_store_did_not_give_up_is_swept_later(cloud, zone, monkeypatch):
     counts_are_right()
 
 
+def test_what_a_store_did_not_give_up_of_a_failed_copy_is_swept_later(cloud, zone, monkeypatch):
+    west = another_zone(cloud)
+    incremental(cloud)
+    _, volume = deploy(cloud, zone)
+    snap(cloud, volume)
+    second = snap(cloud, volume)
+    real, copied = snapshot_files.simulator.copy_file, []
+
+    def late(tx, *args):
+        real(tx, *args)
+        copied.append(args)
+
+    def copy(call, order):
+        write(late, order.source.store, order.source.path, order.target.store, order.target.path)
+        if len(copied) == 2:
+            raise Unavailable("the store does not answer")
+
+    def silent(*_):
+        raise Unavailable("the store does not answer")
+
+    copy.__module__, copy.__qualname__ = snapshot_files.__name__, "copy"
+    with monkeypatch.context() as patched:
+        patched.setattr(snapshot_files, "copy", copy)
+        patched.setattr(snapshot_files.simulator, "remove", silent)
+        with pytest.raises(Refused, match="does not answer"):
+            cloud.job("copySnapshot", id=second["id"], destzoneids=[west["zone"]])
+        assert len(files()) == 4 and [s["state"] for s in cloud.ask("listSnapshots")["snapshot"]] == ["BackedUp"] * 2
+        with pytest.raises(Refused, match="just being deleted"):
+            cloud.job("copySnapshot", id=second["id"], destzoneids=[west["zone"]])
+    sweep_all()
+    cloud.work()
+    assert len(files()) == 2 == on_stores()
+    counts_are_right()
+    cloud.job("copySnapshot", id=second["id"], destzoneids=[west["zone"]])
+    assert len(files()) == 4
+    counts_are_right()
+
+
 @pytest.mark.parametrize("method", ["save_disk", "load_disk"])
 @pytest.mark.parametrize("late", ["false", "true"])
 def test_a_lost_answer_leaves_disk_and_rows_in_order(cloud, zone, method, late):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from uuid import UUID
+
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
-from mgmt_server.db import now
-from mgmt_server.errors import InvalidValue, Unavailable
+from mgmt_server.db import now, write
+from mgmt_server.errors import ApiError, InvalidValue, Unavailable
 from mgmt_server.jobs import Job
 from mgmt_server.model.snapshot import STATES, Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import ImageStore
@@ -18,12 +21,14 @@ from mgmt_server.resources.snapshot.files import Copied, OnStore
 from mgmt_server.resources.snapshot.rows import copies_of
 from mgmt_server.resources.template.flows import stores_of
 
+log = logging.getLogger("cloudwright.snapshot")
+
 
 def copy(job: Job, snapshot_id: int, zone_id: int, source: int | None) -> None:
     """Copy a snapshot to a zone, from one of the zones that have it."""
     orders = job.write(begin, snapshot_id, zone_id, source, undo=abandon)
     for order in orders:
-        job.call(files.copy, order, undo=files.uncopy)
+        job.call(files.copy, order, undo=uncopy)
     job.write(copied, snapshot_id, orders)
 
 
@@ -87,6 +92,21 @@ def _orders(
             row.state = "Ready"  # it was there for another one to stand on
         below = row.id
     return found
+
+
+def uncopy(call: UUID, order: Copied) -> None:
+    """Undo of `files.copy`. What the store does not give up now keeps its row, and is swept later."""
+    try:
+        files.uncopy(call, order)
+    except ApiError as error:
+        log.warning("%s stays on %s for now: %s", order.target.path, order.target.store, error)
+        write(left, order.target.id)
+
+
+def left(tx: Session, number: int) -> None:
+    """A file that is to go. It stands on none for that: those below it may go before."""
+    mine = update(SnapshotOnStore).where(SnapshotOnStore.id == number, SnapshotOnStore.state == "Creating")
+    tx.execute(mine.values(state="Destroying", parent_id=None).execution_options(synchronize_session=False))
 
 
 def abandon(tx: Session, snapshot_id: int, zone_id: int, source: int | None) -> None:
