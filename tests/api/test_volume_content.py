@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.storage import simulator
+from mgmt_server.errors import Unavailable
 from mgmt_server.model.event import Event
 from mgmt_server.model.simulator import SimulatedFile
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
@@ -17,8 +18,10 @@ from mgmt_server.resources.limit import recount
 from mgmt_server.resources.transfer import links, tickets
 from mgmt_server.resources.transfer import timers as transfer_timers
 from tests.api import test_volume
+from tests.api.test_leftovers import later
 from tests.api.test_volume import at, create, deploy, disk, promised, row, shown
 from tests.cloud import Refused
+from tests.crash.invariants import broken
 
 GIB = 2**30
 zone = test_volume.zone
@@ -98,6 +101,56 @@ def test_an_uploaded_disk_gets_to_its_machine_and_leaves_secondary_storage(cloud
         assert session.scalar(select(SimulatedFile.id).where(SimulatedFile.name == path)) is None
         assert session.scalar(select(VolumeOnStore.id)) is None
     assert recounted()
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_an_uploaded_disk_is_attached_though_its_store_keeps_the_image_for_now(cloud, zone, monkeypatch, running):
+    sent = {"name": "up", "url": "http://example.org/a.qcow2", "format": "QCOW2", "zoneid": zone["zone"]}
+    volume = cloud.job("uploadVolume", **sent)["volume"]
+    with reading() as session:
+        content = session.scalar(select(SimulatedFile.content).where(SimulatedFile.name.like("volumes/%")))
+
+    def kept():
+        with reading() as session:
+            file = session.scalar(select(SimulatedFile.id).where(SimulatedFile.name.like("volumes/%")))
+            return file is not None, session.scalar(select(VolumeOnStore.state))
+
+    def silent(*_):
+        raise Unavailable("the store does not answer")
+
+    vm = deploy(cloud, zone)
+    if not running:
+        cloud.job("stopVirtualMachine", id=vm["id"])
+    with monkeypatch.context() as patched:
+        patched.setattr(simulator, "remove", silent)
+        attached = cloud.job("attachVolume", id=volume["id"], virtualmachineid=vm["id"])["volume"]
+        assert (attached["state"], attached["virtualmachineid"]) == ("Ready", vm["id"])
+        assert disk(volume) == (zone["pool"], GIB, content)
+        later(cloud)
+        assert kept() == (True, "Destroying") and recounted(), "it does not answer yet"
+    later(cloud)
+    assert kept() == (False, None) and recounted()
+    assert disk(volume) == (zone["pool"], GIB, content)
+
+
+def test_an_image_that_a_store_kept_goes_with_its_disk(cloud, zone, monkeypatch):
+    sent = {"name": "up", "url": "http://example.org/a.qcow2", "format": "QCOW2", "zoneid": zone["zone"]}
+    volume = cloud.job("uploadVolume", **sent)["volume"]
+
+    def silent(*_):
+        raise Unavailable("the store does not answer")
+
+    vm = deploy(cloud, zone)
+    with monkeypatch.context() as patched:
+        patched.setattr(simulator, "remove", silent)
+        cloud.job("attachVolume", id=volume["id"], virtualmachineid=vm["id"])
+    cloud.job("detachVolume", id=volume["id"])
+    cloud.ask("deleteVolume", id=volume["id"])
+    cloud.work()
+    later(cloud)
+    with reading() as session:
+        assert session.scalar(select(SimulatedFile.id).where(SimulatedFile.name.like("volumes/%"))) is None
+    assert recounted() and broken() == []
 
 
 def test_a_disk_that_was_uploaded_is_deleted_with_its_image(cloud, zone):

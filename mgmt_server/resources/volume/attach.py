@@ -57,7 +57,7 @@ def attach(job: Job, volume_id: int, vm_id: int, device: int | None) -> None:
     if plan.copy is not None:
         moving.leave(job, plan.copy)
     if plan.chain:
-        stored.forget(job, volume_id)
+        job.write(stored.due, volume_id)  # by a job of its own: what failed here would take the disk back
 
 
 def uncreate(call: UUID, host: HostRef, disk: Disk) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
+from mgmt_server.db import now
 from mgmt_server.errors import Unavailable
-from mgmt_server.jobs import Job
+from mgmt_server.jobs import Job, enqueue, gives_up
 from mgmt_server.model.storage import ImageStore
 from mgmt_server.model.transfer import VolumeOnStore
 from mgmt_server.model.vm import Volume
@@ -16,6 +19,9 @@ from mgmt_server.protocol.machine import Image
 from mgmt_server.resources.snapshot.rows import at_host
 from mgmt_server.resources.transfer.flows import StoredFile, take_away
 from mgmt_server.resources.transfer.links import expire_links
+from mgmt_server.resources.volume.locks import lock_of
+
+AGAIN = timedelta(minutes=5)
 
 
 def is_simulated(tx: Session, zone_id: int) -> bool:
@@ -45,8 +51,24 @@ def image_of(tx: Session, volume: Volume) -> Image:
     )
 
 
+def queue(tx: Session, volume_id: int) -> None:
+    """Have it tried after a while. Nothing else waits for that: the lock is its own."""
+    enqueue(tx, again, (volume_id,), lock=f"image:{volume_id}", not_before=now() + AGAIN)
+
+
+def again(job: Job, volume_id: int) -> None:
+    job.write(due, volume_id)
+
+
+def due(tx: Session, volume_id: int) -> None:
+    """Have the image go, where one is left, behind the jobs on its disk."""
+    if row_of(tx, volume_id) is not None:
+        enqueue(tx, forget, (volume_id,), lock=lock_of(tx.get_one(Volume, volume_id)))
+
+
+@gives_up(queue)
 def forget(job: Job, volume_id: int) -> None:
-    """Take the image off its store, where nobody needs it any more."""
+    """Take the image off its store, where nobody needs it any more. Its row stays until it is gone."""
     file = job.write(leaving, volume_id)
     if file is not None:
         job.call(take_away, file)
