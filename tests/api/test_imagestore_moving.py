@@ -5,6 +5,7 @@ from sqlalchemy import select, update
 
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.storage import simulator
+from mgmt_server.errors import Unavailable
 from mgmt_server.model.account import Account
 from mgmt_server.model.simulator import SimulatedFile
 from mgmt_server.model.snapshot import SnapshotOnStore
@@ -15,6 +16,7 @@ from mgmt_server.model.zone import Cluster
 from mgmt_server.resources.imagestore import timers
 from mgmt_server.resources.transfer.links import target_of
 from tests.api import test_snapshot
+from tests.api.test_leftovers import later
 from tests.api.test_snapshot import deploy, snap, touch
 from tests.cloud import Refused
 from tests.counts import counts
@@ -97,7 +99,6 @@ def test_single_templates_and_snapshots_move(cloud, zone, filled):
 
 
 def test_what_cannot_be_copied_stays_and_is_told(cloud, zone, filled, monkeypatch):
-    from mgmt_server.errors import Unavailable
     from mgmt_server.resources.imagestore import moving
 
     there, before = store(cloud, zone), (where(SnapshotOnStore), contents(url_of(zone["store"])), counts())
@@ -115,6 +116,66 @@ def test_what_cannot_be_copied_stays_and_is_told(cloud, zone, filled, monkeypatc
     assert told["success"] is False and "the store does not answer" in told["message"]
     assert (where(SnapshotOnStore), contents(url_of(zone["store"])), counts()) == before
     assert contents(url_of(there)) == {}
+
+
+def left_behind(zone):
+    return {n for n in contents(url_of(zone["store"])) if not n.startswith("template/tmpl/1/")}
+
+
+@pytest.fixture
+def silent():
+    """Stores delete nothing until this is called."""
+
+    def remove(*_):
+        raise Unavailable("the store does not answer")
+
+    context = pytest.MonkeyPatch()
+    context.setattr(simulator, "remove", remove)
+    yield context.undo
+    context.undo()
+
+
+def test_what_has_moved_stays_moved_and_goes_later_from_a_store_that_does_not_answer(cloud, zone, filled, silent):
+    there, held = store(cloud, zone), contents(url_of(zone["store"]))
+    told = cloud.job("migrateSecondaryStorageData", srcpool=zone["store"], destpools=there)["imagestore"]
+    assert told["success"] is True and set(where(SnapshotOnStore)) == {there}
+    assert contents(url_of(there)).items() >= held.items(), "the rows lead there"
+    later(cloud)
+    assert left_behind(zone), "it does not answer yet"
+    silent()
+    later(cloud)
+    assert left_behind(zone) == set() and contents(url_of(there)).items() >= held.items()
+
+
+def test_what_has_moved_back_meanwhile_stays(cloud, zone, filled, silent):
+    there, held = store(cloud, zone), contents(url_of(zone["store"]))
+    move = {"srcpool": zone["store"], "destpool": there, "snapshots": filled["first"]}
+    back = {"srcpool": there, "destpool": zone["store"], "snapshots": filled["first"]}
+    cloud.job("migrateResourceToAnotherSecondaryStorage", **move)
+    cloud.job("migrateResourceToAnotherSecondaryStorage", **back)
+    silent()
+    later(cloud)
+    assert where(SnapshotOnStore) == [zone["store"]] * 2 and contents(url_of(there)) == {}
+    assert contents(url_of(zone["store"])) == held
+
+
+def test_a_template_that_is_there_twice_goes_later_from_a_store_that_does_not_answer(cloud, zone, filled, silent):
+    there = store(cloud, zone)
+    sent = {"srcpool": zone["store"], "destpool": there, "templates": filled["template"]}
+
+    def again(tx):
+        row = tx.scalar(select(TemplateOnStore).join(Template).where(Template.uuid == filled["template"]))
+        here = tx.scalar(select(ImageStore.id).where(ImageStore.uuid == zone["store"]))
+        kept = {"template_id": row.template_id, "zone_id": row.zone_id, "state": "Ready", "path": row.path}
+        tx.add(TemplateOnStore(store_id=here, size=row.size, physical_size=row.physical_size, **kept))
+
+    cloud.job("migrateResourceToAnotherSecondaryStorage", **sent)
+    write(again)
+    told = cloud.job("migrateResourceToAnotherSecondaryStorage", **sent)["imagestore"]
+    assert told["success"] is True
+    silent()
+    later(cloud)
+    assert {n for n in left_behind(zone) if n.startswith("template/")} == set()
 
 
 def test_sharing_out_moves_only_what_makes_the_fullest_less_full(cloud, zone, filled):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +13,9 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted
-from mgmt_server.db import reading
-from mgmt_server.errors import Failed, InvalidValue
-from mgmt_server.jobs import Job
+from mgmt_server.db import now, reading
+from mgmt_server.errors import ApiError, Failed, InvalidValue
+from mgmt_server.jobs import Job, enqueue, gives_up
 from mgmt_server.jobs.flow import CHILDREN, Child
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
 from mgmt_server.model.storage import ImageStore, TemplateOnStore
@@ -26,6 +28,8 @@ from mgmt_server.resources.snapshot.rows import lock_of
 from mgmt_server.resources.template import flows as templates
 from mgmt_server.resources.transfer.flows import is_simulated as has_file
 
+log = logging.getLogger("cloudwright.storage")
+AGAIN = timedelta(minutes=5)
 ROWS: dict[str, Any] = {"template": TemplateOnStore, "snapshot": SnapshotOnStore, "volume": VolumeOnStore}
 BUSY = ("Creating", "Destroying")
 
@@ -81,14 +85,57 @@ def move(job: Job, unit: Unit, source: int, target: int) -> None:
     """Copy a unit's files, have the rows name the other store, and delete what was copied."""
     spare = job.write(spared, unit, source, target)
     if spare is not None:
-        job.call(files.remove, spare)
+        leave(job, unit, source, [spare])
         return
     orders = job.write(begin, unit, source, target)
     for order in orders:
         job.call(copy, order, undo=uncopy)
     job.write(moved, unit, source, target, orders)
-    for order in orders:
-        job.call(files.remove, order.source)
+    leave(job, unit, source, [order.source for order in orders])
+
+
+def leave(job: Job, unit: Unit, source: int, there: list[OnStore]) -> None:
+    """Delete what no row leads to any more. Nothing may fail here: it would take back what has moved."""
+    left = [file for file in there if not job.call(deleted, file)]
+    if left:
+        job.write(queue, unit, source, left)
+
+
+def deleted(call: UUID, file: OnStore) -> bool:
+    try:
+        files.remove(call, file)
+    except ApiError as error:
+        log.warning("%s stays on %s for now: %s", file.path, file.store, error)
+        return False
+    return True
+
+
+def queue(tx: Session, unit: Unit, source: int, left: list[OnStore]) -> None:
+    """Have it tried after a while. Nothing else waits for that: the lock is its own."""
+    enqueue(tx, again, (unit, source, left), lock=f"left:{unit.kind}:{unit.id}", not_before=now() + AGAIN)
+
+
+def again(job: Job, unit: Unit, source: int, left: list[OnStore]) -> None:
+    job.write(due, unit, source, left)
+
+
+def due(tx: Session, unit: Unit, source: int, left: list[OnStore]) -> None:
+    """Try it now, behind the jobs on the unit, which may have moved back meanwhile."""
+    enqueue(tx, sweep, (unit, source, left), lock=unit.lock)
+
+
+@gives_up(queue)
+def sweep(job: Job, unit: Unit, source: int, left: list[OnStore]) -> None:
+    for file in job.write(nobodys, unit, source, left):
+        job.call(files.remove, file)
+
+
+def nobodys(tx: Session, unit: Unit, source: int, left: list[OnStore]) -> list[OnStore]:
+    """Those to which no row leads again. None on a store that this cloud has no more."""
+    if tx.get_one(ImageStore, source).removed is not None:
+        return []
+    here = {row.path for row in _rows(tx, unit, source)}
+    return [file for file in left if file.path not in here]
 
 
 def spared(tx: Session, unit: Unit, source: int, target: int) -> OnStore | None:
