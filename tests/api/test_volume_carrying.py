@@ -5,11 +5,13 @@ from sqlalchemy import func, select, update
 
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.storage import simulator
+from mgmt_server.errors import Unavailable
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedFile
 from mgmt_server.model.storage import ImageStore, Pool
 from mgmt_server.model.vm import Volume
 from tests.api import test_volume
+from tests.api.test_leftovers import later
 from tests.api.test_volume import at, create, deploy, disk, promised, row, second_pool, shown
 from tests.cloud import Refused
 
@@ -80,6 +82,30 @@ def test_a_detached_disk_moves_between_hosts_own_pools(cloud, zone, local):
     content = disk(volume)[2]
     moved = cloud.job("migrateVolume", volumeid=volume["id"], storageid=other)["volume"]
     assert moved["storageid"] == other and disk(volume) == (other, 5 * 2**30, content)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_carried_a_disk_goes_later_from_a_store_that_does_not_answer(cloud, zone, local, monkeypatch, fails):
+    _, volume, far = apart(cloud, zone, local)
+    other = next(p for h, p in local.items() if h != far)
+    content, files = disk(volume)[2], kept()
+
+    def silent(*_):
+        raise Unavailable("the store does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(simulator, "remove", silent)
+        if fails:
+            cloud.ask("configureSimulator", zoneid=zone["zone"], name="load_disk", value="fail:no", count=1)
+            with pytest.raises(Refused, match="load_disk: no"):
+                cloud.job("migrateVolume", volumeid=volume["id"], storageid=other)
+        else:
+            cloud.job("migrateVolume", volumeid=volume["id"], storageid=other)
+        assert disk(volume) == (local[far] if fails else other, 5 * 2**30, content)
+        later(cloud)
+        assert kept() == files + 1, "it does not answer yet"
+    later(cloud)
+    assert kept() == files and disk(volume)[2] == content
 
 
 def test_a_stopped_machines_disks_move_between_hosts_own_pools(cloud, zone, local):

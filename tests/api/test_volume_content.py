@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.storage import simulator
 from mgmt_server.errors import Unavailable
+from mgmt_server.model import settings
 from mgmt_server.model.event import Event
 from mgmt_server.model.simulator import SimulatedFile
 from mgmt_server.model.snapshot import Snapshot, SnapshotOnStore
@@ -17,6 +18,7 @@ from mgmt_server.model.vm import Volume
 from mgmt_server.resources.limit import recount
 from mgmt_server.resources.transfer import links, tickets
 from mgmt_server.resources.transfer import timers as transfer_timers
+from mgmt_server.resources.volume import upload
 from tests.api import test_volume
 from tests.api.test_leftovers import later
 from tests.api.test_volume import at, create, deploy, disk, promised, row, shown
@@ -153,6 +155,40 @@ def test_an_image_that_a_store_kept_goes_with_its_disk(cloud, zone, monkeypatch)
     assert recounted() and broken() == []
 
 
+@pytest.mark.parametrize("command", ["extractVolume", "createTemplate", "uploadVolume"])
+def test_what_was_made_in_vain_goes_later_from_a_store_that_does_not_answer(cloud, zone, monkeypatch, command):
+    sent = {
+        "extractVolume": {"id": create(cloud, zone, storageid=zone["pool"])["id"], "mode": "HTTP_DOWNLOAD"},
+        "createTemplate": {"name": "made", "volumeid": create(cloud, zone, storageid=zone["pool"])["id"]},
+        "uploadVolume": {"name": "up", "url": "http://example.org/a.qcow2", "format": "QCOW2"},
+    }[command]
+    if command == "createTemplate":
+        sent |= {"displaytext": "x", "ostypeid": cloud.ask("listOsTypes", page=1, pagesize=1)["ostype"][0]["id"]}
+    else:
+        sent |= {"zoneid": zone["zone"]}
+
+    def kept():
+        with reading() as session:
+            return sorted(session.scalars(select(SimulatedFile.name)))
+
+    def silent(*_):
+        raise Unavailable("the store does not answer")
+
+    before = kept()
+    cloud.ask("updateConfiguration", name="storage.max.volume.size", value="1")
+    settings.forget()
+    monkeypatch.setattr(upload, "SIMULATED_SIZE", 2 * GIB)
+    cloud.ask("configureSimulator", zoneid=zone["zone"], name="save_disk", value="late:true|fail:no", count=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(simulator, "remove", silent)
+        with pytest.raises(Refused):
+            cloud.job(command, **sent)
+        later(cloud)
+        assert len(kept()) == len(before) + 1, "it does not answer yet"
+    later(cloud)
+    assert kept() == before and recounted()
+
+
 def test_a_disk_that_was_uploaded_is_deleted_with_its_image(cloud, zone):
     before = promised()
     sent = {"name": "up", "url": "http://example.org/a.qcow2", "format": "QCOW2", "zoneid": zone["zone"]}
@@ -181,7 +217,6 @@ def test_what_cannot_be_uploaded(cloud, zone, sent, told):
 
 def test_an_image_that_is_refused_is_told_with_its_disk(cloud, zone, monkeypatch):
     from mgmt_server.resources.template.bring import Brought
-    from mgmt_server.resources.volume import upload
 
     def refused(call, order):
         return Brought(error="the image is refused")

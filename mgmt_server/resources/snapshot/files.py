@@ -16,6 +16,8 @@ from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.drivers.storage import simulator
 from mgmt_server.errors import ApiError, Failed
 from mgmt_server.protocol.machine import Disk, File
+from mgmt_server.resources.transfer import leftovers
+from mgmt_server.resources.transfer.flows import StoredFile
 
 log = logging.getLogger("cloudwright.snapshot")
 
@@ -60,12 +62,16 @@ def unsave(call: UUID, host: HostRef, disk: Disk, machine: str, file: File, sinc
     """Undo of `save_disk`: neither the file nor the point stays."""
     if point:
         forget(call, Point(host, disk, machine, point))
-    remove(call, OnStore(0, host.hypervisor, file.store.url, file.path))
+    leftovers.remove(call, _stored(host, file))
 
 
 def unsave_point(call: UUID, host: HostRef, disk: Disk, machine: str, file: File, point: str) -> None:
     """Undo of `save_point`: the snapshot in the disk stays."""
-    remove(call, OnStore(0, host.hypervisor, file.store.url, file.path))
+    leftovers.remove(call, _stored(host, file))
+
+
+def _stored(host: HostRef, file: File) -> StoredFile:
+    return StoredFile(file.store.url, file.path, host.hypervisor == "Simulator")
 
 
 def forget(call: UUID, point: Point) -> bool:

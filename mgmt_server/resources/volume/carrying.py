@@ -21,7 +21,8 @@ from mgmt_server.resources.snapshot.files import unsave
 from mgmt_server.resources.snapshot.rows import at_host
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template.flows import stores_of
-from mgmt_server.resources.transfer.flows import StoredFile, take_away
+from mgmt_server.resources.transfer import leftovers as carriers
+from mgmt_server.resources.transfer.flows import StoredFile
 from mgmt_server.resources.vm.migrate import drop
 from mgmt_server.resources.volume import leftovers
 from mgmt_server.resources.volume.places import disk_in, host_of
@@ -83,7 +84,7 @@ def carry(job: Job, copy: Copy) -> None:
     saved = job.call(disks.save_disk, over.giver, copy.source, "", over.file, "", "", undo=unsave)
     job.call(unpack, copy, saved, undo=unpacked_not)
     simulated = over.giver.hypervisor == "Simulator"
-    job.call(take_away, StoredFile(over.file.store.url, over.file.path, simulated))
+    job.call(carriers.remove, StoredFile(over.file.store.url, over.file.path, simulated))
 
 
 def leave(job: Job, copy: Copy) -> None:

@@ -18,7 +18,8 @@ from mgmt_server.model.vm import VOLUME_STATES, Volume
 from mgmt_server.protocol.machine import File, Saved
 from mgmt_server.resources.snapshot.rows import at_host
 from mgmt_server.resources.template.flows import stores_of
-from mgmt_server.resources.transfer.flows import StoredFile, end_link, take_away
+from mgmt_server.resources.transfer import leftovers
+from mgmt_server.resources.transfer.flows import StoredFile, end_link
 from mgmt_server.resources.transfer.links import Link, make_link
 from mgmt_server.resources.volume import stored
 from mgmt_server.resources.volume.locks import check_state, same_place
@@ -80,7 +81,7 @@ def save(call: UUID, plan: Extract) -> Saved:
 def unsave(call: UUID, plan: Extract) -> None:
     assert plan.place is not None  # noqa: S101  else nothing was saved
     simulated = plan.place.host.hypervisor == "Simulator"
-    take_away(call, StoredFile(plan.file.store.url, plan.file.path, simulated))
+    leftovers.remove(call, StoredFile(plan.file.store.url, plan.file.path, simulated))
 
 
 def finished(tx: Session, volume_id: int, plan: Extract, size: int) -> Link:

@@ -24,7 +24,8 @@ from mgmt_server.model.vm import VOLUME_STATES, Volume
 from mgmt_server.protocol.download import Limits, fetch
 from mgmt_server.resources.template.bring import FOLLOWED, INSIDE, TELL, Brought
 from mgmt_server.resources.template.sound import kept_as, made_sound
-from mgmt_server.resources.transfer.flows import StoredFile, take_away
+from mgmt_server.resources.transfer import leftovers
+from mgmt_server.resources.transfer.flows import StoredFile
 from mgmt_server.resources.transfer.tickets import Expected, receivers
 from mgmt_server.resources.volume import stored
 from mgmt_server.resources.volume.sizes import LARGEST
@@ -128,7 +129,7 @@ def note(tx: Session, volume_id: int, percent: int) -> bool:
 
 def bring_back(call: UUID, order: Order) -> None:
     """Undo of `bring`."""
-    take_away(call, StoredFile(order.store, order.path, order.simulated))
+    leftovers.remove(call, StoredFile(order.store, order.path, order.simulated))
 
 
 def arrived(tx: Session, order: Order, brought: Brought) -> str:
