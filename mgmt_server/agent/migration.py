@@ -65,6 +65,9 @@ class Migration:
 
     def receive(self, machine: Machine, moves: tuple[Move, ...], console_log: str, listen: str) -> Ready:
         here = self._here(machine)
+        if not here:
+            with told():
+                self.virt.own(machine.name, machine.uuid)
         new = {m.target.name: m.target for m in moves}
         disks = []
         for disk in machine.disks:

@@ -168,7 +168,7 @@ class Virt:
     def start(self, name: str, uuid: str, xml: str) -> MachineState:
         """Nothing where it runs already. A machine of that name with another uuid is somebody else's."""
         with told():
-            domain = self._own(name, uuid)
+            domain = self.own(name, uuid)
             if domain is not None and domain.isActive():
                 if not _half_started(domain):
                     running = state_of(domain)
@@ -184,19 +184,34 @@ class Virt:
                 raise
             return state_of(domain)
 
-    def _own(self, name: str, uuid: str) -> Any:
-        """The machine of that name, or None. One of another uuid gives way, unless it runs."""
+    def own(self, name: str, uuid: str) -> Any:
+        """The machine of that name, or None. What stands in its way is forgotten, unless it runs: another one of its
+        name, or what this host still has of it under the name that it had when it was another account's."""
         domain = self.mended(name)
-        if domain is None or domain.UUIDString() == uuid:
-            return domain
-        if domain.isActive():
-            raise Failed(f"another machine named {name} runs on this host (uuid {domain.UUIDString()})")
-        undefine(domain)
-        return None
+        if domain is not None and domain.UUIDString() != uuid:
+            if domain.isActive():
+                raise Failed(f"another machine named {name} runs on this host (uuid {domain.UUIDString()})")
+            undefine(domain)
+            domain = None
+        if domain is None:
+            self._forget_former(name, uuid)
+        return domain
+
+    def _forget_former(self, name: str, uuid: str) -> None:
+        try:
+            former = self.connection().lookupByUUIDString(uuid)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return
+            raise
+        if former.isActive():
+            raise Failed(f"{name} runs on this host as {former.name()}: stop that first")
+        log.info("%s was %s when it was last on this host: that is forgotten", name, former.name())
+        undefine(former)
 
     def define(self, name: str, uuid: str, xml: str) -> None:
         with told():
-            domain = self._own(name, uuid)
+            domain = self.own(name, uuid)
             if domain is not None and domain.isActive():
                 raise Failed(f"{name} runs on this host: it must be stopped before it is defined anew")
             self.connection().defineXML(xml)

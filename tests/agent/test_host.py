@@ -51,6 +51,23 @@ def test_start_stop_forget_are_idempotent(monkeypatch: pytest.MonkeyPatch) -> No
     eventually(lambda: name in changes)
 
 
+def test_what_a_host_has_of_a_machine_under_its_former_name_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after it was given to another account while its definition on this host could wait."""
+    virt = Virt("test:///default")
+    monkeypatch.setattr("mgmt_server.agent.virt.undefine", lambda domain: domain.undefine())
+    former, name, uuid = f"i-2-{uuid4().hex[:6]}", f"i-3-{uuid4().hex[:6]}", str(uuid4())
+    virt.start(former, uuid, TEST_XML.format(former, uuid))
+    with pytest.raises(Failed, match=f"runs on this host as {former}"):
+        virt.start(name, uuid, TEST_XML.format(name, uuid))
+    virt.stop(former, forced=True, grace=5)
+    assert virt.start(name, uuid, TEST_XML.format(name, uuid)).state == "Running"
+    assert virt.find(former) is None
+    virt.stop(name, forced=True, grace=5)
+    virt.define(former, uuid, TEST_XML.format(former, uuid))
+    assert virt.find(name) is None and virt.state(former).state == "Stopped"
+    virt.forget(former)
+
+
 def test_a_failed_start_leaves_no_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     virt = Virt("test:///default")
     monkeypatch.setattr("mgmt_server.agent.virt.undefine", lambda domain: domain.undefine())
