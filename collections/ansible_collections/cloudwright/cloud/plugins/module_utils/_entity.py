@@ -222,17 +222,11 @@ class EntityInfo(Runnable):
 
     def converge(self, client, params, check_mode=False):
         """List; the server filters, and an exact name is checked here."""
-        query, ids, most = dict(self.always), {}, None
+        query, resolved, most = dict(self.always), {}, None
         for name, entry in self.filters.items():
-            value = params.get(name)
+            value = self.resolve(client, params, name, resolved)
             if value is None:
                 continue
-            if "ref" in entry:
-                scope = {api_name(o, self.filters[o]): ids[o] for o in entry.get("within", ()) if o in ids}
-                value = lookup(client, entry["ref"], value, **scope)["id"]
-            elif "encode" in entry:
-                value = entry["encode"](value)
-            ids[name] = value
             if entry.get("use") == "limit":
                 most = value
             elif "use" not in entry and not any(params.get(other) for other in entry.get("unless", ())):
@@ -251,6 +245,20 @@ class EntityInfo(Runnable):
             found = [entity for entity in found if name in [entity.get(field_) for field_ in known.names]]
         shown = [{key: value for key, value in entity.items() if key not in SECRETS} for entity in found]
         return {"changed": False, "entities": shown}
+
+    def resolve(self, client, params, name, resolved):
+        """The value of a filter as the API knows it; ``resolved`` holds those that are known, in whatever order."""
+        if name not in resolved:
+            entry, value = self.filters[name], params.get(name)
+            if value is not None and "ref" in entry:
+                others = [other for other in entry.get("within", ()) if other in self.filters]
+                within = {other: self.resolve(client, params, other, resolved) for other in others}
+                scope = {api_name(o, self.filters[o]): ident for o, ident in within.items() if ident is not None}
+                value = lookup(client, entry["ref"], value, **scope)["id"]
+            elif value is not None and "encode" in entry:
+                value = entry["encode"](value)
+            resolved[name] = value
+        return resolved[name]
 
 
 @dataclass

@@ -96,6 +96,20 @@ def test_a_pod_is_looked_for_in_its_zone_only(run):
     assert "no pod named 'pod1' in zone 'other'" in result["msg"]
 
 
+def test_a_list_looks_for_a_machine_in_its_zone_only(run):
+    """Wherever the option that says where stands among the module's."""
+    made = SAMPLES["vm"]["create"]
+    run.ok("vm", **made)
+    (there,) = [vm for vm in run.cloud.kinds["virtualmachine"].values() if vm["name"] == made["name"]]
+    run.ok("zone", name="other", dns1="192.0.2.1")
+    (other,) = [zone for zone in run.cloud.kinds["zone"].values() if zone["name"] == "other"]
+    like = {name: value for name, value in there.items() if name != "id"}
+    run.cloud.add("virtualmachine", {**like, "zoneid": other["id"], "zonename": "other"})
+    asked = {"vm": there["name"]}
+    assert there["id"] in run("vm_nic_info", **asked)["msg"], "two have that name"
+    assert run.ok("vm_nic_info", zone="lab", **asked)["entities"]
+
+
 def test_two_of_one_name_are_an_error_with_both_ids(run):
     for _again in range(2):
         run.cloud.add("serviceoffering", {"name": "twin"})
