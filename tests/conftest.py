@@ -23,8 +23,9 @@ KEY = b"k" * 32
 
 
 # What has the machine's hosts, guests and bridges to itself: one after the other, beside all that needs only processes.
-MACHINES = {"agent", "e2e", "lab", "molecule", "systemvm"}
-ONE_CLOUD = {"collection"}  # a simulated one for the whole folder
+MACHINES = {"agent", "e2e", "lab", "systemvm"}
+APART = {"molecule"}  # machines of its own and no guests: last on the other worker, which has less to do
+TOGETHER = {"collection"} | APART  # one simulated cloud, or one set of machines, for the whole folder
 LONGEST = ("tests/api/test_on_mariadb.py", "tests/crash", "tests/collection")  # first: none is left alone at the end
 TOLD = "told"
 
@@ -35,7 +36,7 @@ class SideBySide(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
         folder = file.split("/")[1]
-        return "machines" if folder in MACHINES else folder if folder in ONE_CLOUD else file
+        return "machines" if folder in MACHINES else folder if folder in TOGETHER else file
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,6 +47,7 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+        items.sort(key=lambda item: item.nodeid.split("/")[1] in APART)
         items.sort(key=lambda item: item.nodeid.split("/")[1] not in MACHINES)
 
 
