@@ -53,6 +53,10 @@ class Context:
         """Say what the call does, for its event."""
         self.description = text[:1024]
 
+    def emptied(self, name: str) -> bool:
+        """Whether the parameter came as an empty text. For commands that do not ask, that is as if it were not sent."""
+        return self.sent.get(name) == ""
+
     def event(
         self,
         type: str,

@@ -142,6 +142,7 @@ def test_an_account_is_changed(cloud):
     assert (changed["rolename"], changed["accounttype"], changed["networkdomain"], changed["accountdetails"]) == (
         "Domain Admin", 2, "a.example.org", {"k": "v"},
     )  # fmt: skip
+    assert "networkdomain" not in cloud.ask("updateAccount", id=changed["id"], networkdomain="")["account"]
     assert cloud.raw("ann", "createDomain", name="below")[0] == 200, "its users may do more at once"
     assert "already exists" in refused(cloud, "updateAccount", id=changed["id"], newname="bob").text
     assert "which account" in refused(cloud, "updateAccount", newname="x").text

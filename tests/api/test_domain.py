@@ -93,6 +93,7 @@ def test_a_new_name_is_in_the_paths_of_all_below(cloud):
     assert cloud.ask("updateDomain", id=ids["ROOT/a"], name="Z")["domain"]["path"] == "ROOT/Z"  # its own, in capitals
     changed = cloud.ask("updateDomain", id=ids["ROOT/a"], networkdomain="a.example.org")["domain"]
     assert (changed["name"], changed["networkdomain"]) == ("Z", "a.example.org")
+    assert "networkdomain" not in cloud.ask("updateDomain", id=ids["ROOT/a"], networkdomain="")["domain"]
 
 
 def test_a_moved_domain_takes_its_paths_scope_and_counts_along(cloud):

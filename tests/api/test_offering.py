@@ -35,6 +35,9 @@ def test_a_service_offering_is_made_changed_and_deleted(cloud):
     assert made["serviceofferingdetails"] == {"k": "v"} and made["iscustomized"] is False
     changed = cloud.ask("updateServiceOffering", id=made["id"], name="bigger", displaytext="changed")["serviceoffering"]
     assert (changed["name"], changed["displaytext"], changed["diskofferingname"]) == ("bigger", "changed", "big")
+    assert (changed["storagetags"], changed["hosttags"]) == ("t1,t2", "h1")
+    changed = cloud.ask("updateServiceOffering", id=made["id"], storagetags="", hosttags="")["serviceoffering"]
+    assert {"storagetags", "hosttags"} & changed.keys() == set()
     assert cloud.ask("deleteServiceOffering", id=made["id"]) == {"success": True}
     assert cloud.ask("listServiceOfferings", id=made["id"]) == {}
 
@@ -105,6 +108,12 @@ def test_domain_administrators_change_what_is_theirs_alone(cloud):
         cloud.ask("createDiskOffering", user="boss", name="x", disksize=1, domainid=domains["c"])
     mine = cloud.ask("createDiskOffering", user="boss", name="x", disksize=1, domainid=domains["a"])["diskoffering"]
     assert cloud.ask("updateDiskOffering", user="boss", id=mine["id"], name="y")["diskoffering"]["name"] == "y"
+    assert cloud.ask("updateDiskOffering", user="boss", id=mine["id"], tags="")["diskoffering"]["name"] == "y"
+    cloud.ask("updateDiskOffering", id=mine["id"], tags="ssd")
+    with pytest.raises(Refused) as no:
+        cloud.ask("updateDiskOffering", user="boss", id=mine["id"], tags="")
+    assert "tags are for root administrators" in no.value.text
+    assert "tags" not in cloud.ask("updateDiskOffering", id=mine["id"], tags="")["diskoffering"]
     cloud.ask("updateDiskOffering", id=mine["id"], domainid=f"{domains['a']},{domains['c']}")
     with pytest.raises(Refused):
         cloud.ask("deleteDiskOffering", user="boss", id=mine["id"])

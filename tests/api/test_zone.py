@@ -14,6 +14,10 @@ def test_a_zone_is_made_changed_listed_and_deleted(cloud):
     assert cloud.ask("listZones", keyword="EAS")["count"] == 1
     changed = cloud.ask("updateZone", id=made["id"], allocationstate="enabled", dns2="192.0.2.55")["zone"]
     assert (changed["allocationstate"], changed["dns2"], changed["dns1"]) == ("Enabled", "192.0.2.55", "192.0.2.53")
+    cloud.ask("updateZone", id=made["id"], domain="east.example.org", internaldns2="192.0.2.56")
+    changed = cloud.ask("updateZone", id=made["id"], domain="", dns1="", dns2="", internaldns2="")["zone"]
+    assert {"domain", "dns2", "internaldns2"} & changed.keys() == set()
+    assert changed["dns1"] == "192.0.2.53", "a zone is never without"
     assert cloud.ask("deleteZone", id=made["id"]) == {"success": True}
     assert cloud.ask("listZones") == {}
 

@@ -178,7 +178,7 @@ def update(
     domainid: its domain
     newname: the new name
     roleid: the role that its users have from now on
-    networkdomain: network domain of networks that it makes from now on
+    networkdomain: network domain of networks that it makes from now on; empty: that of its domain
     accountdetails: free key-value pairs, which replace those that are there
     apikeyaccess: whether calls with its users' keys are answered: Enabled, Disabled, or Inherit (the domain says)
     """
@@ -188,7 +188,7 @@ def update(
         row.name = _free_name(ctx, users.hold_domain(ctx.session, row.domain_id), newname)
     if roleid is not None and roleid.id != row.role_id:
         _give_role(ctx, row, roleid)
-    if networkdomain is not None:
+    if networkdomain is not None or ctx.emptied("networkdomain"):
         row.network_domain = domain_name("networkdomain", networkdomain)
     if accountdetails is not None:
         row.details = accountdetails

@@ -177,7 +177,7 @@ def update(
     sortkey: its place in lists, the lowest first
     state: Active or Inactive; an inactive one is not offered any more
     cachemode: none, writeback, writethrough or hypervisor_default
-    tags: tags that a pool needs
+    tags: tags that a pool needs; empty: any pool will do
     bytesreadrate: bytes a second read
     bytesreadratemax: the same in bursts
     bytesreadratemaxlength: seconds that such a burst may last
@@ -210,9 +210,12 @@ def update(
         "tags": storage_tags(tags),
         **rate_columns(rates),
     }
+    free_pool = ctx.emptied("tags") and bool(id.tags)
+    check_tags(ctx, tags, gone=free_pool)
     assign(id, changes)
+    if free_pool:
+        id.tags = None
     check_bursts(lambda column: getattr(id, column))
-    check_tags(ctx, tags)
     offer_anew(ctx, id, domainid, zoneid)
     ctx.describe(f"changing disk offering {id.name}")
     return id

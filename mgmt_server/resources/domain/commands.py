@@ -112,7 +112,7 @@ def update(ctx: Context, id: Operate[Domain], name: str | None = None, networkdo
 
     id: the domain
     name: the new name
-    networkdomain: network domain of networks that are made from now on
+    networkdomain: network domain of networks that are made from now on; empty: that of the domain above
     """
     if name is not None and name != id.name:
         _not_root(id, "renamed")
@@ -120,7 +120,7 @@ def update(ctx: Context, id: Operate[Domain], name: str | None = None, networkdo
         tree.free_name(ctx.session, above, name, but=id)
         tree.carry(ctx.session, id, f"{above.path}{name}/", above.level + 1)
         id.name = name
-    if networkdomain is not None:
+    if networkdomain is not None or ctx.emptied("networkdomain"):
         id.network_domain = domain_name("networkdomain", networkdomain)
     _forget()
     ctx.describe(f"changing domain {id.path}")

@@ -252,8 +252,8 @@ def update(
     id: the service offering
     name: its new name
     displaytext: what users read
-    hosttags: tag that a host needs
-    storagetags: tags that a pool needs
+    hosttags: tag that a host needs; empty: any host will do
+    storagetags: tags that a pool needs; empty: any pool will do
     sortkey: its place in lists, the lowest first
     state: Active or Inactive; an inactive one is not offered any more
     domainid: ids of the domains that it is for, or public
@@ -268,10 +268,14 @@ def update(
         "sort_key": sortkey,
         "state": one_of("state", state, STATES),
     }
+    root = ctx.session.get_one(DiskOffering, id.disk_offering_id)
+    free_host = ctx.emptied("hosttags") and bool(id.host_tag)
+    free_pool = ctx.emptied("storagetags") and bool(root.tags)
+    check_tags(ctx, hosttags, storagetags, gone=free_host or free_pool)
     assign(id, changes)
-    check_tags(ctx, hosttags, storagetags)
-    if storagetags is not None:
-        root = ctx.session.get_one(DiskOffering, id.disk_offering_id)
+    if free_host:
+        id.host_tag = None
+    if storagetags is not None or free_pool:
         if not root.compute_only:
             raise InvalidValue(f"its root disks have the disk offering {root.name}: change the tags of that one")
         root.tags = storage_tags(storagetags)

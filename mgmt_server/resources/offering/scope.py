@@ -22,9 +22,11 @@ MAY_TAG = Setting(
 )
 
 
-def check_tags(ctx: Context, *tags: str | None) -> None:
-    """Refuse tags of whoever may not say on which hosts and pools machines go."""
-    if any(tags) and not ctx.caller.is_root and not MAY_TAG.flag(*of_account(ctx.session, ctx.caller.account_id)):
+def check_tags(ctx: Context, *tags: str | None, gone: bool = False) -> None:
+    """Refuse tags, and taking them away (`gone`), to whoever may not say on which hosts and pools machines go."""
+    if not (gone or any(tags)) or ctx.caller.is_root:
+        return
+    if not MAY_TAG.flag(*of_account(ctx.session, ctx.caller.account_id)):
         raise InvalidValue(f"tags are for root administrators: the setting {MAY_TAG.name} lets others ask for them")
 
 

@@ -27,6 +27,10 @@ from mgmt_server.resources.zone.views import zone_view, zone_with_capacity
 
 STATES = ("Enabled", "Disabled")
 OPERATORS = (ADMIN, RESOURCE_ADMIN)
+OPTIONAL = {  # parameters and columns that a zone can be without
+    "dns2": "dns2", "internaldns2": "internal_dns2", "ip6dns1": "ip6_dns1", "ip6dns2": "ip6_dns2",
+    "domain": "network_domain",
+}  # fmt: skip
 ALL = Setting(
     "allow.user.view.all.zones",
     "Whether resource administrators are listed all zones that are open to them, and not those of their domain alone",
@@ -136,7 +140,7 @@ def update(
     ispublic: bool | None = None,
     sortkey: int | None = None,
 ) -> Zone:
-    """Change a zone. What is not sent stays.
+    """Change a zone. What is not sent stays; what may be missing is taken away by an empty text.
 
     id: the zone
     name: its new name
@@ -178,6 +182,9 @@ def update(
         "sort_key": sortkey,
     }
     assign(id, changes)
+    for parameter, column in OPTIONAL.items():
+        if ctx.emptied(parameter):
+            setattr(id, column, None)
     ctx.describe(f"changing zone {id.name}")
     return id
 
