@@ -3,6 +3,7 @@
 import pytest
 
 from tests.cloud import Refused
+from tests.simulated import build
 
 SIZE = {"cpunumber": 2, "cpuspeed": 400, "memory": 256}
 
@@ -191,3 +192,38 @@ def test_bursts_of_disks_have_a_length(cloud):
             cloud.ask("updateDiskOffering", id=alone["id"], **sent)
         with pytest.raises(Refused, match=why):
             cloud.ask("createDiskOffering", name="f", displaytext="x", disksize=1, **sent)
+
+
+def test_offerings_that_let_users_choose_are_found_by_what_may_be_chosen(cloud):
+    bounds = {"cpuspeed": 500, "mincpunumber": 1, "maxcpunumber": 4, "minmemory": 256, "maxmemory": 1024}
+    cloud.ask("createServiceOffering", name="bounded", **bounds)
+    cloud.ask("createServiceOffering", name="free", customized=True)
+    cloud.ask("createServiceOffering", name="fixed", **SIZE)
+
+    def found(**wanted):
+        listed = cloud.ask("listServiceOfferings", **wanted).get("serviceoffering", [])
+        return {o["name"] for o in listed} - {"Small Instance", "Medium Instance"}
+
+    assert found(cpunumber=2) == {"bounded", "free", "fixed"}
+    assert found(cpunumber=4) == {"bounded", "free"}
+    assert found(cpunumber=5) == {"free"}
+    assert found(memory=256, cpuspeed=500) == {"bounded", "free"}
+    assert found(memory=1025) == {"free"}
+
+
+def test_offerings_for_a_machine_are_those_that_it_could_change_to(cloud):
+    zone = build()
+    for name, wanted in (("small", {}), ("large", {"memory": 512}), ("stiff", {"dynamicscalingenabled": False})):
+        cloud.ask("createServiceOffering", name=name, **{**SIZE, **wanted})
+    own = cloud.ask("createServiceOffering", name="own", customized=True)["serviceoffering"]["id"]
+    size = {"details[0].cpuNumber": 2, "details[0].cpuSpeed": 400, "details[0].memory": 300}
+    place = {"zoneid": zone["zone"], "templateid": zone["template"], "serviceofferingid": own}
+    vm = cloud.job("deployVirtualMachine", **place, **size)["virtualmachine"]
+
+    def found():
+        listed = cloud.ask("listServiceOfferings", virtualmachineid=vm["id"])["serviceoffering"]
+        return {o["name"] for o in listed} - {"Small Instance", "Medium Instance"}
+
+    assert vm["state"] == "Running" and found() == {"large", "own"}
+    cloud.job("stopVirtualMachine", id=vm["id"])
+    assert found() == {"small", "large", "stiff", "own"}

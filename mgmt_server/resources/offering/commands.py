@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-
 from mgmt_server.allocation import implicit, planners
 from mgmt_server.api.command import command
 from mgmt_server.api.context import Context
@@ -17,6 +15,7 @@ from mgmt_server.model.tenancy import ADMINS, EVERYONE
 from mgmt_server.model.vm import Vm
 from mgmt_server.model.zone import Zone
 from mgmt_server.resources.checks import assign, one_of
+from mgmt_server.resources.offering.fitting import at_least, for_machine
 from mgmt_server.resources.offering.rules import (
     STATES,
     SYSTEM_VMS,
@@ -328,16 +327,16 @@ def list_offerings(
     name: those of this name
     issystem: those for system VMs, which root administrators alone see
     systemvmtype: those for this kind of system VM
-    cpunumber: those with at least so many CPUs
-    cpuspeed: those with at least so many MHz
-    memory: those with at least so many MiB
+    cpunumber: those with at least so many CPUs, or that let users choose so many
+    cpuspeed: those with at least so many MHz, or that let users choose so many
+    memory: those with at least so many MiB, or that let users choose so many
     state: Active by default, Inactive or all
     storagetype: shared or local
     encryptroot: not supported; false is accepted
     gpuenabled: not supported; false is accepted
     domainid: those that this domain may use
     zoneid: those in this zone
-    virtualmachineid: those that this machine could change to
+    virtualmachineid: those that this machine could change to; while it runs, larger ones alone
     """
     absent(encryptroot=encryptroot, gpuenabled=gpuenabled)
     rows = Rows(service_offering_view).where(id=id and id.id, name=name, is_system=issystem)
@@ -345,15 +344,11 @@ def list_offerings(
         wanted = one_of("state", state, (*STATES, "all")) or "Active"
         rows = rows.where(state=None if wanted == "all" else wanted)
     if virtualmachineid is not None:
-        current = ctx.session.get_one(ServiceOffering, virtualmachineid.service_offering_id)
-        kind = select(DiskOffering.storage_type).where(DiskOffering.id == current.disk_offering_id).scalar_subquery()
-        rows = rows.where(ServiceOffering.id != current.id, DiskOffering.storage_type == kind)
+        rows = rows.where(*for_machine(ctx.session, virtualmachineid))
     return rows.where(
         system_vm_type=one_of("systemvmtype", systemvmtype, SYSTEM_VMS),
     ).where(
-        (ServiceOffering.cpus >= cpunumber) if cpunumber is not None else None,
-        (ServiceOffering.speed >= cpuspeed) if cpuspeed is not None else None,
-        (ServiceOffering.memory >= memory) if memory is not None else None,
+        at_least(ctx.session, cpus=cpunumber, speed=cpuspeed, memory=memory),
         DiskOffering.storage_type == storagetype if storagetype else None,
         usable_in(ctx, ServiceOffering, domainid),
         ServiceOffering.in_zone(zoneid.id) if zoneid else None,
