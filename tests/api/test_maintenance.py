@@ -76,8 +76,10 @@ def test_what_cannot_move_is_told_machine_by_machine(cloud, zone, host):
     others = [h for h in zone["hosts"].split(",") if h != host]
     for other in others:
         cloud.ask("updateHost", id=other, allocationstate="Disable")
-    with pytest.raises(Refused, match=r"cannot move: .*g0: No host can take.*g1: No host can take"):
+    with pytest.raises(Refused, match=r"cannot move: .*g0: No host can take.*g1: No host can take") as told:
         cloud.job("prepareHostForMaintenance", id=host)
+    for other in others:
+        assert f"{ask_host(cloud, other)['name']} is Disabled" in told.value.text, "each host with what refused it"
     found = ask_host(cloud, host)
     assert found["resourcestate"] == "ErrorInMaintenance"
     assert "g2: No host can take" in found["details"]["maintenance"]

@@ -71,9 +71,9 @@ def into_maintenance(job: Job, host_id: int, patience: int = 0) -> None:
             failed += len(job.wait_all([Child(leave, (n, host_id), f"vm:{n}", (k, u)) for n, k, u in some]))
         if failed and turn + 1 < rounds:
             job.write(not_all, host_id)
-    error = job.write(empty, host_id)
+    error, inventory = job.write(empty, host_id)
     if error:
-        raise InUse(error)
+        raise InUse(error, inventory=inventory)
 
 
 def closing(tx: Session, host_id: int) -> int:
@@ -163,8 +163,8 @@ def not_all(tx: Session, host_id: int) -> None:
         RESOURCE_STATES.move(tx, host_id, ("PrepareForMaintenance",), "ErrorInPrepareForMaintenance")
 
 
-def empty(tx: Session, host_id: int) -> str:
-    """Into Maintenance; or what stays and why, and ErrorInMaintenance."""
+def empty(tx: Session, host_id: int) -> tuple[str, str]:
+    """Into Maintenance; or what stays and why, in words and with the hosts that refused it, and ErrorInMaintenance."""
     host = tx.get_one(Host, host_id, with_for_update=True)
     if host.resource_state not in MOVING:
         raise Failed(f"the maintenance of host {host.name} was cancelled: what has moved stays where it is now")
@@ -174,18 +174,21 @@ def empty(tx: Session, host_id: int) -> str:
             RESOURCE_STATES.move(tx, host_id, (host.resource_state,), "PrepareForMaintenance")
         RESOURCE_STATES.move(tx, host_id, ("PrepareForMaintenance",), "Maintenance")
         _tell(host, "")
-        return ""
-    reasons = "; ".join(f"{vm.display_name or vm.name}: {_reason(tx, vm)}" for vm in stays)
-    text = f"{len(stays) or host.machines} machine(s) are on host {host.name} and cannot move: {reasons}"
+        return "", ""
+    reasons = [(vm.display_name or vm.name, *_reason(tx, vm)) for vm in stays]
+    begin = f"{len(stays) or host.machines} machine(s) are on host {host.name} and cannot move: "
+    text = begin + "; ".join(f"{name}: {words}" for name, words, _ in reasons)
     _tell(host, text)
     RESOURCE_STATES.move(tx, host_id, (host.resource_state,), "ErrorInMaintenance")
-    return text
+    return text, begin + "; ".join(f"{name}: {names}" for name, _, names in reasons)
 
 
-def _reason(tx: Session, vm: Vm) -> str:
-    mine = select(JobRow.error).where(JobRow.lock == f"vm:{vm.id}", JobRow.flow == name_of(leave))
-    said = tx.scalar(mine.where(JobRow.state == "failed").order_by(JobRow.id.desc()).limit(1))
-    return said or f"it is {vm.state}"
+def _reason(tx: Session, vm: Vm) -> tuple[str, str]:
+    """Why it stays: in words, and for those who may know hosts and pools."""
+    mine = select(JobRow.error, JobRow.inventory).where(JobRow.lock == f"vm:{vm.id}", JobRow.flow == name_of(leave))
+    said = tx.execute(mine.where(JobRow.state == "failed").order_by(JobRow.id.desc()).limit(1)).first()
+    words = (said.error if said is not None else None) or f"it is {vm.state}"
+    return words, (said.inventory if said is not None else None) or words
 
 
 def opening(tx: Session, host_id: int) -> None:
