@@ -46,7 +46,8 @@ def test_each_filter_leaves_the_machines_that_are_meant(cloud, zone, two):
     assert not wrong
     assert listed(cloud, **meant) == {rich}
     for sent, found in (
-        ({"state": "Stopped"}, {plain}), ({"haenable": False}, {plain}), ({"hypervisor": "Simulator"}, {rich, plain}),
+        ({"state": "Stopped"}, {plain}), ({"state": "stopped"}, {plain}),
+        ({"haenable": False}, {plain}), ({"hypervisor": "Simulator"}, {rich, plain}),
         ({"hypervisor": "KVM"}, set()), ({"arch": "x86_64"}, {rich, plain}), ({"arch": "aarch64"}, set()),
         ({"forvirtualnetwork": True}, {rich, plain}), ({"forvirtualnetwork": False}, set()),
         ({"templateid": zone["template"]}, {rich, plain}), ({"ids": [rich, plain]}, {rich, plain}),

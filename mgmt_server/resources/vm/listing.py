@@ -139,7 +139,7 @@ def list_machines(
         rows = rows.where(or_(Vm.name.contains(name, autoescape=True), Vm.display_name.contains(name, autoescape=True)))
     if state:
         gone = ("Destroyed", "Expunging")
-        rows = rows.where(Vm.state.not_in(gone) if state.lower() == "present" else Vm.state == state)
+        rows = rows.where(Vm.state.not_in(gone) if state.lower() == "present" else Vm.state == state.capitalize())
     elif ctx.caller.role not in ADMINS and not DESTROYED_SHOWN.flag(*of_account(ctx.session, ctx.caller.account_id)):
         rows = rows.where(Vm.state.not_in(("Destroyed", "Expunging")))
     if affinitygroupid is not None:
