@@ -259,3 +259,18 @@ def test_system_vms_are_on_local_storage_where_the_zone_says_so(cloud, zone):
     with pytest.raises(Refused, match=r"(?i)storage"):  # the hosts have none
         deploy(cloud, zone, networkids=network(cloud, zone))
     assert storage() != shared
+
+
+def test_machines_of_simulated_hosts_have_statistics_too(cloud, zone):
+    vm = deploy(cloud, zone)
+    timers.read_statistics()
+    (found,) = cloud.ask("listVirtualMachines", id=vm["id"], accumulate=True)["virtualmachine"]
+    assert found["cpuused"] == "10%" and found["memorykbs"] == found["memory"] * 1024
+    assert (found["networkkbsread"], found["networkkbswrite"]) == (32768, 16384)
+    timers.read_statistics()
+    (found,) = cloud.ask("listVirtualMachines", id=vm["id"])["virtualmachine"]
+    assert found["networkkbsread"] == 0, "it read nothing since the last reading"
+    cloud.job("stopVirtualMachine", id=vm["id"])
+    (found,) = cloud.ask("listVirtualMachinesMetrics", id=vm["id"])["virtualmachine"]
+    gone = {"cpuused", "memorykbs", "networkkbsread", "networkread", "diskiopstotal"}
+    assert not gone & found.keys(), "it is stopped"

@@ -27,7 +27,7 @@ from mgmt_server.resources.metrics.figures import (
     thresholds,
 )
 from mgmt_server.resources.storage.views import pool_view
-from mgmt_server.resources.vm.views import vm_view
+from mgmt_server.resources.vm.views import measured, vm_view
 from mgmt_server.resources.volume.views import volume_view
 from mgmt_server.resources.zone.views import zone_view, zone_with_capacity
 
@@ -138,13 +138,17 @@ def _of_pools(session: Session, _: Caller, numbers: list[int]) -> Fields:
 
 def _measured(key: str) -> Any:
     """A figure of a machine's statistics, KiB, in MiB."""
-    return shown(lambda found: from_kib(found[key], "MiB") if key in (found or {}) else None, Vm.statistics)
+
+    def in_mib(found: dict[str, Any] | None, state: str) -> str | None:
+        told = measured(found, state)
+        return from_kib(told[key], "MiB") if key in told else None
+
+    return shown(in_mib, Vm.statistics, Vm.state)
 
 
-def _operations(found: dict[str, Any] | None) -> int | None:
-    return (
-        found["disk_reads"] + found["disk_writes"] if found and {"disk_reads", "disk_writes"} <= found.keys() else None
-    )
+def _operations(found: dict[str, Any] | None, state: str) -> int | None:
+    told = measured(found, state)
+    return told["disk_reads"] + told["disk_writes"] if {"disk_reads", "disk_writes"} <= told.keys() else None
 
 
 HOST_FIELDS = (
@@ -179,7 +183,7 @@ vm_metrics = vm_view.extended(
     networkwrite=_measured("network_written"),
     diskread=_measured("disk_read"),
     diskwrite=_measured("disk_written"),
-    diskiopstotal=shown(_operations, Vm.statistics),
+    diskiopstotal=shown(_operations, Vm.statistics, Vm.state),
 )
 volume_metrics = volume_view.extended(
     response="VolumeMetricsResponse",

@@ -42,16 +42,22 @@ COUNTED = {
 RECENT = "recent"  # among the statistics: how much each of these grew between the last two readings
 
 
+def measured(found: dict[str, Any] | None, state: str) -> dict[str, Any]:
+    """The statistics of a machine that runs: those of one that has stopped say nothing about it any more."""
+    return (found or {}) if state in ("Running", "Migrating", "Stopping") else {}
+
+
 def _statistic(name: str) -> Any:
-    return shown(lambda found: found.get(name), Vm.statistics)
+    return shown(lambda found, state: measured(found, state).get(name), Vm.statistics, Vm.state)
 
 
 def _recently(name: str) -> Any:
-    return shown(lambda found: (found.get(RECENT) or {}).get(name), Vm.statistics)
+    return shown(lambda found, state: measured(found, state).get(RECENT, {}).get(name), Vm.statistics, Vm.state)
 
 
-def _percent(found: dict[str, Any]) -> str | None:
-    return f"{found['cpu_used']:.2f}%" if "cpu_used" in found else None
+def _percent(found: dict[str, Any] | None, state: str) -> str | None:
+    used = measured(found, state).get("cpu_used")
+    return None if used is None else f"{round(used, 2):g}%"
 
 
 def _default_address() -> Any:
@@ -138,7 +144,7 @@ whole_view = View(
     cpunumber=Vm.cpus,
     cpuspeed=Vm.speed,
     memory=Vm.memory,
-    cpuused=shown(_percent, Vm.statistics),
+    cpuused=shown(_percent, Vm.statistics, Vm.state),
     networkkbsread=_statistic("network_read"),
     networkkbswrite=_statistic("network_written"),
     diskkbsread=_statistic("disk_read"),
