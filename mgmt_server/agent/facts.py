@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mgmt_server.agent import shaping, version
+from mgmt_server.agent import firmware, shaping, version
 from mgmt_server.agent.config import Config, address_of
 from mgmt_server.agent.network import physical_bridges
 from mgmt_server.agent.places import nfs_mode
@@ -36,6 +36,7 @@ def gather(config: Config, accelerator: str, libvirt_info: tuple[str, Any]) -> H
         sockets=max(1, info[4] * info[5]),
         speed=info[3] or cpu_speed(),
         memory=_memory()["MemTotal"],
+        capabilities=",".join(("hvm", "snapshot", *firmware.able())),
         os=os_name(),
         accelerator=accelerator,
         bridges=tuple(physical_bridges()),

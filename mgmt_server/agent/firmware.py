@@ -27,13 +27,23 @@ class Firmware:
     secure: bool = False
 
 
+def able() -> list[str]:
+    """What machines can boot with here besides a BIOS, as this host's capabilities tell it."""
+    found = {"uefi": PLAIN, "secureboot": SECURE}
+    return [name for name, places in found.items() if _there(places) is not None]
+
+
+def _there(places: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:
+    return next(((c, v) for c, v in places if Path(c).exists() and Path(v).exists()), None)
+
+
 def choose(boot_type: str, boot_mode: str) -> Firmware | None:
     """None for a BIOS. Raises Failed where this host has no UEFI of that kind."""
     if boot_type.upper() != "UEFI":
         return None
     secure = boot_mode.upper() == "SECURE"
-    for code, variables in SECURE if secure else PLAIN:
-        if Path(code).exists() and Path(variables).exists():
-            return Firmware(code, variables, secure)
+    found = _there(SECURE if secure else PLAIN)
+    if found is not None:
+        return Firmware(*found, secure)
     kind = "UEFI with secure boot" if secure else "UEFI"
     raise Failed(f"this host cannot boot by {kind}: install ovmf (Debian) or edk2-ovmf there, or use BIOS")

@@ -252,7 +252,14 @@ def _suitable(need: Need) -> list[ColumnElement[bool]]:
     ):
         if value is not None:
             found.append(column == value)
+    if need.firmware and need.hypervisor != "Simulator":
+        found.append(("," + Host.capabilities + ",").contains(f",{need.firmware},"))
     return [*found, Host.id.not_in(need.avoid)] if need.avoid else found
+
+
+def has_firmware(host: Host, firmware: str) -> bool:
+    """What hosts have besides a BIOS they tell among their capabilities. Simulated ones start anything."""
+    return not firmware or host.hypervisor == "Simulator" or firmware in (host.capabilities or "").split(",")
 
 
 def refused(tx: Session, need: Need, what: str, storage: Sequence[str] = ()) -> NoCapacity:

@@ -21,6 +21,7 @@ class Need:
     tags: tuple[str, ...] = ()
     named: bool = False  # an administrator named the host: of the tags, only strict ones decide
     arch: str = ""
+    firmware: str = ""  # uefi or secureboot, which a KVM host has to have; empty: a BIOS, which each has
     account_id: int | None = None  # whose machine it is: it does not go to what is dedicated to others
     vm_id: int | None = None
     grouped: bool = False  # it is in affinity groups

@@ -39,6 +39,7 @@ WORDS = {
     "ha": "hosts are kept for machines whose host has failed",
     "tag": "no such host has the tags that its offering or its template asks for",
     "arch": "hosts are of another architecture",
+    "firmware": "hosts lack the firmware that it boots with",
     "storage": "its disks find no room on storage that a host reaches",
     "planner": "the deployment planner leaves hosts out",
     "place": "it may run in one place alone",
@@ -168,6 +169,13 @@ def _whose(c: _Case) -> Said:
     return None
 
 
+def _firmware(c: _Case) -> Said:
+    if hosts.has_firmware(c.host, c.need.firmware):
+        return None
+    kind = "UEFI" if c.need.firmware == "uefi" else "UEFI with secure boot"
+    return "firmware", f"cannot boot by {kind}: install ovmf there and restart its agent"
+
+
 def _tags(c: _Case) -> Said:
     lacking = tags.against(c.host, c.need)
     if lacking:
@@ -207,7 +215,7 @@ def _reserve(c: _Case) -> Said:
     return None
 
 
-_RULES: tuple[Callable[[_Case], Said], ...] = (_place, _state, _whose, _tags, _room, _reserve)
+_RULES: tuple[Callable[[_Case], Said], ...] = (_place, _state, _whose, _firmware, _tags, _room, _reserve)
 
 
 def needs(need: Need) -> str:

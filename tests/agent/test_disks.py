@@ -17,7 +17,7 @@ from mgmt_server.agent import config, images
 from mgmt_server.agent.devices import disk_element, limits, source_of
 from mgmt_server.agent.disks import Disks
 from mgmt_server.agent.domain import Surroundings, build
-from mgmt_server.agent.firmware import choose
+from mgmt_server.agent.firmware import able, choose
 from mgmt_server.agent.heartbeat import Heartbeat
 from mgmt_server.agent.saving import Saving
 from mgmt_server.agent.storage import Storage
@@ -352,8 +352,10 @@ def test_room_to_grow_and_firmware(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mgmt_server.agent.firmware.Path.exists", lambda self: False)
     with pytest.raises(Failed, match="install ovmf"):
         choose("UEFI", "LEGACY")
+    assert able() == []
     monkeypatch.setattr("mgmt_server.agent.firmware.Path.exists", lambda self: True)
     secure = choose("UEFI", "SECURE")
+    assert able() == ["uefi", "secureboot"]
     root = ElementTree.fromstring(build(machine, replace(host, firmware=secure)))  # noqa: S314  ours
     assert root.find("os/type").get("machine") == "q35"  # type: ignore[union-attr]
     assert root.find("os/loader").get("secure") == "yes"  # type: ignore[union-attr]

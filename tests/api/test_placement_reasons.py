@@ -5,15 +5,17 @@
 import pytest
 from sqlalchemy import select
 
+from mgmt_server.allocation import hosts
 from mgmt_server.api import execute
 from mgmt_server.db import reading
 from mgmt_server.errors import NoCapacity
 from mgmt_server.model.host import Host
 from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import Volume
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.capacity.timers import factors
 from mgmt_server.resources.storage import recount
+from mgmt_server.resources.vm import placing
 from tests.api.test_placement import GIB, MIB, change, deploy, setting, used, zone  # noqa: F401
 from tests.cloud import Refused
 
@@ -141,3 +143,26 @@ def test_a_pool_promises_as_much_as_its_factor_says(cloud, zone):
     setting(cloud, "storage.overprovisioning.factor", "10", storageid=zone["pool"])
     factors()
     assert deploy(cloud, zone, "b")["state"] == "Running"
+
+
+def test_a_machine_goes_only_where_its_firmware_is(cloud, zone):
+    sent = {"boottype": "UEFI", "startvm": False}
+    plain, secure = (deploy(cloud, zone, mode.lower(), bootmode=mode, **sent)["id"] for mode in ("LEGACY", "SECURE"))
+    one, two, three = zone["hosts"]
+    change(Host, hypervisor="KVM", capabilities="hvm,snapshot")
+    change(Host, Host.uuid == two, capabilities="hvm,snapshot,uefi")
+    change(Host, Host.uuid == three, capabilities="hvm,snapshot,uefi,secureboot")
+    change(Vm, hypervisor="KVM")
+    shown = {h["id"]: h["ueficapability"] for h in cloud.ask("listHosts", type="Routing")["host"]}
+    assert shown == {one: False, two: True, three: True}
+
+    def without(vm):
+        told = cloud.ask("explainDeployment", virtualmachineid=vm)["deployment"]["host"]
+        return {h["id"]: h["reason"] for h in told if h.get("rule") == "firmware"}
+
+    assert without(plain) == {one: "cannot boot by UEFI: install ovmf there and restart its agent"}
+    assert set(without(secure)) == {one, two} and "with secure boot" in without(secure)[two]
+    with reading() as session:
+        parts = placing.parts_of(session, session.scalar(select(Vm.id).where(Vm.uuid == secure)))
+        need = placing.wants(session, parts, placing.Options()).need
+        assert [h.uuid for h in hosts.candidates(session, need)] == [three]

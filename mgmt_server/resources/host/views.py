@@ -137,6 +137,6 @@ host_view = View(
     ),
     resourcestate=Host.resource_state,
     hahost=shown(lambda tags: bool(HA_TAG.text()) and tagged(tags, [HA_TAG.text()]), Host.tags),
-    ueficapability=always(False),
+    ueficapability=shown(lambda told: "uefi" in (told or "").split(","), Host.capabilities),
     hasannotations=shown(lambda note, more: bool(note or more), Host.annotation, is_annotated("HOST", Host.uuid)),
 )

@@ -221,6 +221,7 @@ def need_of(parts: Parts, options: Options, known: Sequence[Pool]) -> Need:
         tags=host_tags(parts.offering, parts.template),
         named=options.host_id is not None,
         arch=parts.template.arch or "" if parts.template else "",
+        firmware=firmware_of(vm),
         account_id=vm.account_id,
         vm_id=vm.id,
         grouped=parts.grouped,
@@ -232,6 +233,12 @@ def need_of(parts: Parts, options: Options, known: Sequence[Pool]) -> Need:
         disabled=on_disabled(vm.kind, parts.of_root),
         spare=options.ha or vm.kind != "User" or vm.state in ("Running", "Migrating"),
     )
+
+
+def firmware_of(vm: Vm) -> str:
+    if vm.boot_type != "UEFI":
+        return ""
+    return "secureboot" if vm.boot_mode == "SECURE" else "uefi"
 
 
 def on_disabled(kind: str, of_root: bool) -> bool:
