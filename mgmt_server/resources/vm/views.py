@@ -48,11 +48,14 @@ def measured(found: dict[str, Any] | None, state: str) -> dict[str, Any]:
 
 
 def _statistic(name: str) -> Any:
-    return shown(lambda found, state: measured(found, state).get(name), Vm.statistics, Vm.state)
+    return shown(lambda found, state: measured(found, state).get(name) if found else None, Vm.statistics, Vm.state)
 
 
 def _recently(name: str) -> Any:
-    return shown(lambda found, state: measured(found, state).get(RECENT, {}).get(name), Vm.statistics, Vm.state)
+    def since(found: dict[str, Any] | None, state: str) -> Any:
+        return measured(found, state).get(RECENT, {}).get(name) if found else None
+
+    return shown(since, Vm.statistics, Vm.state)
 
 
 def _percent(found: dict[str, Any] | None, state: str) -> str | None:
