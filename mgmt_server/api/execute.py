@@ -17,6 +17,7 @@ from mgmt_server.db.prepared import put
 from mgmt_server.errors import ApiError
 from mgmt_server.jobs import Accepted
 from mgmt_server.jobs.flow import endings
+from mgmt_server.jobs.queue import beginnings
 from mgmt_server.jobs.rows import JobRow
 from mgmt_server.model.event import Event
 from mgmt_server.model.settings import Setting
@@ -102,16 +103,27 @@ def told(tx: Session, row: JobRow, state: str) -> dict[str, Any] | None:
     return _one(asked, answered)
 
 
+def begun(tx: Session, row: JobRow) -> None:
+    """The event of a job's begin, where its call told that it was scheduled."""
+    if row.event and row.event["start"] is not None:
+        _put(tx, row, row.event["description"], state="Started")
+
+
 def _tell(tx: Session, row: JobRow, state: str) -> None:
     event = row.event or {}
     done = state == "done"
     text = f"Successfully completed: {event['description']}" if done else f"Error: {event['description']}: {row.error}"
+    _put(tx, row, text, state="Completed", level="INFO" if done else "ERROR")
+
+
+def _put(tx: Session, row: JobRow, text: str, *, state: str, level: str = "INFO") -> None:
+    event = row.event or {}
     put(
         tx,
         Event,
         type=event["type"],
-        level="INFO" if done else "ERROR",
-        state="Completed",
+        level=level,
+        state=state,
         description=text[:1024],
         user_id=row.user_id,
         account_id=row.account_id,
@@ -125,3 +137,4 @@ def _tell(tx: Session, row: JobRow, state: str) -> None:
 
 if told not in endings:
     endings.append(told)
+    beginnings.append(begun)

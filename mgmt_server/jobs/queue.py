@@ -25,6 +25,11 @@ HEARTBEAT = 3.0  # seconds
 LOOK = 15.0  # seconds between looks at a node's own figures
 
 
+# What the floor above adds to the begin of a job, in the transaction in which it is claimed for the first time
+Beginning = Callable[[Session, JobRow], None]
+beginnings: list[Beginning] = []
+
+
 @dataclass(frozen=True)
 class Accepted:
     """What an asynchronous command answers at once."""
@@ -145,6 +150,9 @@ def claim(tx: Session, node: Node, crowding: Sequence[int] = (), reserved: bool 
         return None
     if _TAKE(tx, {"job": row.id, "node": node.id, "epoch": node.epoch}).rowcount != 1:
         return None
+    if row.fence == 0:
+        for begin in beginnings:
+            begin(tx, row)
     row.fence += 1
     tx.expunge(row)
     return row

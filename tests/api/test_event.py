@@ -8,7 +8,8 @@ from sqlalchemy import func, select, update
 from mgmt_server.api.command import registry
 from mgmt_server.api.facts import of_command
 from mgmt_server.db import now, reading, write
-from mgmt_server.jobs.rows import Timer
+from mgmt_server.jobs.queue import LEASE, claim, join_cluster, recover
+from mgmt_server.jobs.rows import Node, Timer
 from mgmt_server.jobs.worker import periodic, run_due_timers
 from mgmt_server.model.event import Event
 from mgmt_server.resources.event.timers import purge
@@ -48,9 +49,34 @@ def test_the_events_of_one_job_belong_together(cloud):
         zoneid=zone,
     )["template"][0]  # fmt: skip
     cloud.job("deleteTemplate", id=made["id"])
-    done, scheduled = cloud.ask("listEvents", type="TEMPLATE.DELETE")["event"]
-    assert (scheduled["state"], done["state"], done["parentid"]) == ("Scheduled", "Completed", scheduled["id"])
-    assert cloud.ask("listEvents", startid=scheduled["id"])["count"] == 2
+    done, started, scheduled = cloud.ask("listEvents", type="TEMPLATE.DELETE")["event"]
+    assert [e["state"] for e in (scheduled, started, done)] == ["Scheduled", "Started", "Completed"]
+    assert {started["parentid"], done["parentid"]} == {scheduled["id"]}
+    assert cloud.ask("listEvents", startid=scheduled["id"])["count"] == 3
+
+
+def test_a_job_is_told_as_started_when_it_starts_and_once(cloud):
+    zone = cloud.ask("createZone", name="east", **ZONE)["zone"]["id"]
+    os_type = cloud.ask("listOsTypes", description="Other Linux (64-bit)")["ostype"][0]["id"]
+    made = cloud.ask(
+        "registerTemplate", name="t", url="http://h/x.qcow2", format="QCOW2", hypervisor="Simulator", ostypeid=os_type,
+        zoneid=zone,
+    )["template"][0]  # fmt: skip
+    cloud.work()
+
+    def states():
+        return [e["state"] for e in cloud.ask("listEvents", type="TEMPLATE.DELETE").get("event", [])]
+
+    cloud.ask("deleteTemplate", id=made["id"])
+    assert states() == ["Scheduled"]
+    node = join_cluster("dies")
+    assert write(claim, node) is not None
+    assert states() == ["Started", "Scheduled"]
+    assert cloud.ask("listEvents", type="TEMPLATE.DELETE", state="Started")["count"] == 1
+    write(lambda tx: tx.execute(update(Node).where(Node.id == node.id).values(heartbeat=now() - LEASE)) and None)
+    assert recover() == 1
+    cloud.work()
+    assert states() == ["Completed", "Started", "Scheduled"], "who goes on with it does not begin it"
 
 
 def test_events_tell_what_they_are_about_and_its_name(cloud):
@@ -75,7 +101,7 @@ def test_the_end_of_a_deletion_is_told_to_who_asked_for_it(cloud):
     (gone,) = cloud.ask("listAccounts", name="ann", listall=True)["account"]
     cloud.job("deleteAccount", id=gone["id"])
     told = cloud.ask("listEvents", type="ACCOUNT.DELETE")["event"]
-    assert {(e["account"], e["domain"]) for e in told} == {("admin", "ROOT")} and len(told) == 2
+    assert {(e["account"], e["domain"]) for e in told} == {("admin", "ROOT")} and len(told) == 3
     assert cloud.ask("listEvents", user="chief", listall=True, type="ACCOUNT.DELETE") == {}
 
 

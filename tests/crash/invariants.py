@@ -230,12 +230,15 @@ def _jobs(session: Session) -> list[str]:
 
 
 def _events(session: Session) -> list[str]:
-    """What was scheduled was told to be over, once, and says how the job ended."""
+    """What was scheduled was told to have begun, and to be over, each once, and says how the job ended."""
     told = []
-    ends = Counter(session.scalars(select(Event.start_id).where(Event.start_id.is_not(None))))
+    stages = Counter(
+        tuple(row) for row in session.execute(select(Event.start_id, Event.state).where(Event.start_id.is_not(None)))
+    )
     for event in session.scalars(select(Event).where(Event.state == "Scheduled")):
-        if ends[event.id] != 1:
-            told.append(f"the event {event.type} {event.id} was told to be over {ends[event.id]} times")
+        for state, words in (("Started", "have begun"), ("Completed", "be over")):
+            if stages[event.id, state] != 1:
+                told.append(f"the event {event.type} {event.id} was told to {words} {stages[event.id, state]} times")
     # what the cloud does by itself, such as a guest's new start, was never scheduled by anybody
     started = [j for j in session.scalars(select(JobRow)) if j.event and j.event["start"] is not None]
     return told + [

@@ -136,6 +136,10 @@ def ended_twice(tx, guests):
     tx.add(Event(**{c: getattr(end, c) for c in columns}))
 
 
+def begun_never(tx, guests):
+    tx.delete(one(tx, Event, Event.state == "Started"))
+
+
 def address_twice(tx, guests):
     one_, two = nics(tx, guests)
     two.address, two.taken = one_.address, None
@@ -248,6 +252,7 @@ PLANTED = {  # what is told of each, in the order of the looks
     job_without_end: ["job .* is done"],
     step_lost: [r"job .* noted the steps \[1"],
     ended_twice: ["the event .* was told to be over 2 times"],
+    begun_never: ["the event .* was told to have begun 0 times"],
     address_twice: ["NIC .* has .* and holds None", "2 NICs of the network .* have 10.1.1"],
     shared_address_twice: ["address .* is on 2 NICs"],
     address_held_by_nobody: ["address .* is Allocated, on 0 NICs"],
