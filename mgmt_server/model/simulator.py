@@ -32,6 +32,7 @@ class SimulatedMachine(Internal, Base):
     call: Mapped[str] = mapped_column(String(40))
     starts: Mapped[int] = mapped_column(default=1)  # how often it was really started
     disks: Mapped[list[str]] = mapped_column(JSON, default=list)  # names, while it runs
+    places: Mapped[dict[str, str]] = mapped_column(JSON, default=dict)  # name -> uuid of its pool
     nics: Mapped[list[str]] = mapped_column(JSON, default=list)  # MACs
     iso: Mapped[str] = mapped_column(String(1000), default="")
     points: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # its snapshots: what each holds

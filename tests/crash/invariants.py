@@ -92,6 +92,12 @@ def _machines(session: Session) -> list[str]:
     for kind, held in (("disk", Counter(d for m in running for d in m.disks)),
                        ("MAC", Counter(n for m in running for n in m.nics))):  # fmt: skip
         told += [f"{n} machines run with the {kind} {name}" for name, n in held.items() if n > 1]
+    pools = {row.id: row.uuid for row in session.execute(select(Pool.id, Pool.uuid))}
+    lies = {v.path: pools[v.pool_id] for v in _alive(session, Volume) if v.pool_id and v.path}
+    told += [
+        f"{m.name} runs with the disk {name} in another pool than the database says"
+        for m in running for name, pool in m.places.items() if lies.get(name, pool) != pool
+    ]  # fmt: skip
     known = {}
     for vm in _alive(session, Vm):
         name = vm.instance

@@ -180,6 +180,11 @@ def disk_runs_twice(tx, guests):
     two.disks = [*two.disks, *one_.disks]
 
 
+def disk_runs_elsewhere(tx, guests):
+    machine = simulated(tx, guests)[0]
+    machine.places = dict.fromkeys(machine.places, "another pool")
+
+
 def disk_of_two(tx, guests):
     one_, two = roots(tx, guests)
     tx.delete(one(tx, SimulatedDisk, SimulatedDisk.name == two.path))
@@ -260,6 +265,7 @@ PLANTED = {  # what is told of each, in the order of the looks
     mac_twice: ["the MAC .* is on 2 NICs"],
     mac_runs_twice: ["2 machines run with the MAC .*"],
     disk_runs_twice: ["2 machines run with the disk .*"],
+    disk_runs_elsewhere: [".* runs with the disk .* in another pool than the database says"],
     disk_of_two: ["2 volumes are the disk .*"],
     disk_of_nobody: ["disk left in the pool .* is nobody's"],
     disk_gone: ["disk .* is not in its pool"],

@@ -24,7 +24,7 @@ METHODS = (
     "attach_disk", "detach_disk", "attach_nic", "detach_nic", "change_iso", "scale", "migrate", "snapshot", "revert",
     "delete_snapshot", "describe",
     "add_pool", "remove_pool", "cache_template", "create_disk", "delete_disk", "resize_disk", "copy_disk", "move_disk",
-    "limit_disk", "save_disk", "forget_point", "load_disk", "save_point", "check_disk", "files", "look",
+    "settle_disk", "limit_disk", "save_disk", "forget_point", "load_disk", "save_point", "check_disk", "files", "look",
     "beats", "power", "maintain",
 )  # fmt: skip
 

@@ -122,11 +122,11 @@ class Simulator:
 
     def attach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
         with around("attach_disk", host):
-            write(_change, str(call), host, name, lambda row: _with(row, "disks", disk.name))
+            write(_change, str(call), host, name, lambda row: _open(row, disk))
 
     def detach_disk(self, call: UUID, host: HostRef, name: str, disk: Disk) -> None:
         with around("detach_disk", host):
-            write(_change, str(call), host, name, lambda row: _without(row, "disks", disk.name))
+            write(_change, str(call), host, name, lambda row: _close(row, disk))
 
     def attach_nic(self, call: UUID, host: HostRef, name: str, nic: Nic) -> None:
         with around("attach_nic", host):
@@ -213,6 +213,7 @@ def _start(tx: Session, call: str, host: str, machine: Machine) -> None:
         "call": call,
         "starts": 1,
         "disks": [d.name for d in machine.disks],
+        "places": _places(machine),
         "nics": [n.mac for n in machine.nics],
         "iso": _disc(tx, machine.iso, machine.iso_pool),
         "points": {},
@@ -236,7 +237,7 @@ def _starting(lite: bool, names: tuple[str, ...]) -> Sent:
         "state": case((repeated, old.state), else_="Running"),
         "host": case((repeated, old.host), else_=new.host),
         "document_version": case((repeated, old.document_version), else_=0),
-        **{name: new[name] for name in ("cpus", "memory", "disks", "nics", "iso", "call")},
+        **{name: new[name] for name in ("cpus", "memory", "disks", "places", "nics", "iso", "call")},
     }
     if lite:
         return Sent(made.on_conflict_do_update(index_elements=["name"], set_=changes))
@@ -293,6 +294,7 @@ def _define(tx: Session, call: str, host: HostRef, machine: Machine) -> None:
     row.cpus, row.memory = machine.cpus, machine.memory
     row.iso = _disc(tx, machine.iso, machine.iso_pool)
     row.disks, row.nics = [d.name for d in machine.disks], [n.mac for n in machine.nics]
+    row.places = _places(machine)
 
 
 def _change(tx: Session, call: str, host: HostRef, name: str, change: Callable[[SimulatedMachine], None]) -> None:
@@ -316,6 +318,20 @@ def _disc(tx: Session, iso: str, pool: Pool | None) -> str:
     return iso if pool is None else f"{pool.uuid}/{disks.find(tx, Disk(iso, pool, 0)).name}"
 
 
+def _places(machine: Machine) -> dict[str, str]:
+    return {d.name: d.pool.uuid for d in machine.disks}
+
+
+def _open(row: SimulatedMachine, disk: Disk) -> None:
+    _with(row, "disks", disk.name)
+    row.places = {**row.places, disk.name: disk.pool.uuid}
+
+
+def _close(row: SimulatedMachine, disk: Disk) -> None:
+    _without(row, "disks", disk.name)
+    row.places = {name: pool for name, pool in row.places.items() if name != disk.name}
+
+
 def _with(row: SimulatedMachine, column: str, value: str) -> None:
     setattr(row, column, [*(v for v in getattr(row, column) if v != value), value])
 
@@ -336,6 +352,7 @@ def _migrate(tx: Session, call: str, host: HostRef, target: HostRef, machine: Ma
         disks.copy(tx, call, move.source, move.target)
     row.host, row.call = target.uuid, call
     row.disks, row.nics = [d.name for d in machine.disks], [n.mac for n in machine.nics]
+    row.places = _places(machine)
     row.iso = _disc(tx, machine.iso, machine.iso_pool)
 
 

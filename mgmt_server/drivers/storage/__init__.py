@@ -37,6 +37,13 @@ class Storage(Protocol):
     def move_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
         """The disk of a running machine into another pool while it runs. The source stays; delete_disk removes it."""
 
+    def settle_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> bool:
+        """What has become of `move_disk`: whether the machine has its disk in the target now, and will have it there.
+
+        Waits for a move that is under way, and ends a copy that nobody waits for any more. Raises Failed where the host
+        cannot tell: it does not know the machine, or that has neither of the two.
+        """
+
     def limit_disk(self, call: UUID, host: HostRef, disk: Disk, machine: str) -> None:
         """The limits that stand in `disk`, for the running machine."""
 

@@ -73,6 +73,10 @@ def move_disk(call: UUID, host: HostRef, source: Disk, target: Disk, machine: st
     driver(host).move_disk(call, host, source, target, machine)
 
 
+def settle_disk(call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> bool:
+    return driver(host).settle_disk(call, host, source, target, machine)
+
+
 def limit_disk(call: UUID, host: HostRef, disk: Disk, machine: str) -> None:
     driver(host).limit_disk(call, host, disk, machine)
 

@@ -50,7 +50,7 @@ class SimulatedStorage:
 
     def delete_disk(self, call: UUID, host: HostRef, disk: Disk) -> None:
         with around("delete_disk", host):
-            write(_delete, disk.pool.uuid, disk.name)
+            write(_delete, host, disk)
 
     def resize_disk(self, call: UUID, host: HostRef, disk: Disk, size: int, machine: str) -> int:
         with around("resize_disk", host):
@@ -65,7 +65,11 @@ class SimulatedStorage:
 
     def move_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
         with around("move_disk", host):
-            write(copy, str(call), source, target)
+            write(_move, str(call), host, source, target, machine)
+
+    def settle_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> bool:
+        with around("settle_disk", host), reading() as session:
+            return _place(_having(session, host, machine), source, target) == target.pool.uuid
 
     def limit_disk(self, call: UUID, host: HostRef, disk: Disk, machine: str) -> None:
         with around("limit_disk", host):
@@ -219,8 +223,14 @@ def _cache(tx: Session, call: str, pool: str, image: Image) -> str:
     return name
 
 
-def _delete(tx: Session, pool: str, name: str) -> None:
-    gone = delete(SimulatedDisk).where(SimulatedDisk.pool == pool, SimulatedDisk.name == name)
+def _delete(tx: Session, host: HostRef, disk: Disk) -> None:
+    """Raises Failed, as a host does, for the disk of a machine that runs there."""
+    table = SimulatedMachine
+    here = (table.host == host.uuid) | (table.beside == host.uuid)
+    for machine, places in tx.execute(select(table.name, table.places).where(here, table.state == "Running")):
+        if places.get(disk.name) == disk.pool.uuid:
+            raise Failed(f"{machine} runs with the disk {disk.name}: it is not deleted")
+    gone = delete(SimulatedDisk).where(SimulatedDisk.pool == disk.pool.uuid, SimulatedDisk.name == disk.name)
     tx.execute(gone.execution_options(synchronize_session=False))
 
 
@@ -244,6 +254,33 @@ def copy(tx: Session, call: str, source: Disk, target: Disk) -> None:
     _keep(tx, call, target.pool.uuid, target.name, old.size, "")
     mine = update(SimulatedDisk).where(SimulatedDisk.pool == target.pool.uuid, SimulatedDisk.name == target.name)
     tx.execute(mine.values(content=old.content, size=old.size).execution_options(synchronize_session=False))
+
+
+def _having(tx: Session, host: HostRef, name: str) -> SimulatedMachine:
+    """Raises Failed for a machine that the host does not know."""
+    mine = select(SimulatedMachine).where(SimulatedMachine.name == name, SimulatedMachine.host == host.uuid)
+    row = tx.scalar(mine)
+    if row is None:
+        raise Failed(f"the host {host.name} does not have the machine {name}")
+    return row
+
+
+def _place(row: SimulatedMachine, source: Disk, target: Disk) -> str:
+    """The pool of the two in which the machine has the disk. Raises Failed where it has it in none of them."""
+    place = row.places.get(source.name, source.pool.uuid if source.name in row.disks else "")
+    if place not in (source.pool.uuid, target.pool.uuid):
+        raise Failed(f"{row.name} does not have the disk {source.name}")
+    return place
+
+
+def _move(tx: Session, call: str, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
+    """The machine goes on in the target, once."""
+    row = _having(tx, host, machine)
+    if row.state != "Running":
+        raise Failed(f"{machine} does not run on host {host.name}")
+    if _place(row, source, target) == source.pool.uuid:
+        copy(tx, call, source, target)
+        row.places = {**row.places, target.name: target.pool.uuid}
 
 
 def _save(tx: Session, call: str, disk: Disk, file: File, since: str, point: str) -> Saved:

@@ -328,6 +328,7 @@ def upgrade() -> None:
         sa.Column("call", sa.String(length=40), nullable=False),
         sa.Column("starts", sa.Integer(), nullable=False),
         sa.Column("disks", sa.JSON(), nullable=False),
+        sa.Column("places", sa.JSON(), nullable=False),
         sa.Column("nics", sa.JSON(), nullable=False),
         sa.Column("iso", sa.String(length=1000), nullable=False),
         sa.Column("points", sa.JSON(), nullable=False),
