@@ -247,7 +247,7 @@ class Host:
                 changes=True,
             ),
             "create_disk": Command(lambda b: storage.create_disk(_disk(b)), _disk_lane, changes=True),
-            "delete_disk": Command(lambda b: storage.delete_disk(_disk(b)), _disk_lane, changes=True),
+            "delete_disk": Command(lambda b: disks.delete(_disk(b)), _disk_lane, changes=True),
             "resize_disk": Command(
                 lambda b: disks.resize(_disk(b), build(int, b["size"], "size"), _user(b)), _disk_lane, changes=True
             ),
@@ -258,6 +258,11 @@ class Host:
             ),
             "move_disk": Command(
                 lambda b: disks.move(_disk(b, "source"), _disk(b, "target"), _user(b)),
+                lambda b: f"machine {_user(b)}",
+                changes=True,
+            ),
+            "settle_disk": Command(
+                lambda b: disks.settle(_disk(b, "source"), _disk(b, "target"), _user(b)),
                 lambda b: f"machine {_user(b)}",
                 changes=True,
             ),

@@ -121,6 +121,11 @@ def source_of(element: Element) -> str:
     return source.get("file") or source.get("dev") or source.get("name") or ""
 
 
+def sources_of(root: Element) -> set[str]:
+    """All files that a machine has open: those of its disks and drives, what they stand on, what they are copied to."""
+    return {source_of(each) for disk in root.iterfind("devices/disk") for each in disk.iter()} - {""}
+
+
 def cdrom_element(iso: str, bus: str = "ide") -> Element:
     """A drive that is always there, so that an ISO can be put into it while the machine runs."""
     element = Element("disk", type="network" if is_remote(iso) else "file", device="cdrom")

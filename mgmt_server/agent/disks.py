@@ -73,6 +73,13 @@ class Disks:
             there = place.size(target.name)
         return there[1] if there else 0
 
+    def delete(self, disk: Disk) -> None:
+        """Raises Failed for a file that a machine of this host runs with: whoever wants it gone is mistaken."""
+        user = self.guests.user_of(self.storage.where(disk))
+        if user:
+            raise Failed(f"{user} runs with the disk {disk.name} of the pool {disk.pool.uuid}: it is not deleted")
+        self.storage.delete_disk(disk)
+
     # --- while the machine runs -------------------------------------------------------------------------------------
 
     def move(self, source: Disk, target: Disk, machine: str) -> None:
@@ -101,8 +108,29 @@ class Disks:
         except Failed:
             if domain.isActive() and disk_at(tree(domain), new) is None:
                 self._end(domain, device, old)
-                pool_place(self.config, target.pool).unlink(target.name)
+                if disk_at(tree(domain), old) is not None:  # else it went over while it was told to stay
+                    pool_place(self.config, target.pool).unlink(target.name)
             raise
+
+    def settle(self, source: Disk, target: Disk, machine: str) -> bool:
+        """Whether the machine has its disk in the target, after all that was begun: in its lane, so after `move`.
+
+        A copy that is still made is nobody's then, and ends. One that does not run any more is known by its definition:
+        libvirt writes there what a disk went over to.
+        """
+        domain = self.guests.virt.free(machine)
+        if domain is None:
+            raise Failed(f"this host does not know {machine}")
+        root, old = tree(domain), self.storage.where(source)
+        if disk_at(root, self.storage.where(target)) is not None:
+            return True
+        element = disk_at(root, old)
+        if element is None:
+            raise Failed(f"{machine} does not have the disk {source.name}")
+        if element.find("mirror") is not None:
+            self._end(domain, target_of(element), old)
+            return disk_at(tree(domain), self.storage.where(target)) is not None
+        return False
 
     def _end(self, domain: Any, device: str, old: str) -> None:
         """No copy any more: the machine stays on the disk that it has."""

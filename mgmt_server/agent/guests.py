@@ -25,6 +25,7 @@ from mgmt_server.agent.devices import (
     nic_element,
     nic_with,
     source_of,
+    sources_of,
     target_of,
 )
 from mgmt_server.agent.domain import quota
@@ -52,6 +53,17 @@ class Guests:
         if domain is None or not domain.isActive():
             raise Failed(f"{name} does not run on this host")
         return domain
+
+    def user_of(self, source: str) -> str:
+        """The name of a machine that runs here and has this file open; empty: none has."""
+        with told():
+            active = self.virt.connection().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        for domain in active:
+            with told((libvirt.VIR_ERR_NO_DOMAIN,)):  # it went while we looked
+                root = ElementTree.fromstring(domain.XMLDesc())  # noqa: S314  libvirt's own
+                if source in sources_of(root):
+                    return str(domain.name())
+        return ""
 
     def disk_of(self, name: str, disk: Disk) -> tuple[Any, Element]:
         """The running machine, and its disk as it has it. Raises Failed when it does not have it."""

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from mgmt_server.db import reading
 from mgmt_server.drivers import waits
 from mgmt_server.drivers.hypervisor import HostRef
-from mgmt_server.drivers.hypervisor.kvm import FETCH, STOP, USUAL, Asking
+from mgmt_server.drivers.hypervisor.kvm import FETCH, START, STOP, USUAL, Asking
 from mgmt_server.model.host import Host
 from mgmt_server.protocol.codec import build, plain
 from mgmt_server.protocol.machine import Disk, DiskFile, File, Image, Pool, PoolFile, Saved
@@ -39,6 +39,10 @@ class KvmStorage(Asking):
 
     def move_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
         self._tell(call, host, "move_disk", waits.ONLINE.number(), source=source, target=target, machine=machine)
+
+    def settle_disk(self, call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> bool:
+        body = {"source": source, "target": target, "machine": machine}
+        return build(bool, self._tell(call, host, "settle_disk", START, **body))
 
     def limit_disk(self, call: UUID, host: HostRef, disk: Disk, machine: str) -> None:
         self._tell(call, host, "limit_disk", USUAL, disk=disk, machine=machine)
