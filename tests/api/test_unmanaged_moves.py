@@ -8,7 +8,9 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedDisk
 from mgmt_server.model.storage import Pool, PoolHost
 from mgmt_server.model.vm import Vm
+from tests.api.reconciling import repair
 from tests.api.test_iso import register
+from tests.api.test_leftovers import later
 from tests.api.test_nic import network
 from tests.api.test_unmanaged import MAC, large, lonely, machines, made, stranger, taken, zone  # noqa: F401
 from tests.api.test_vm import deploy, held
@@ -207,3 +209,26 @@ def test_a_machine_made_of_a_disk_in_the_wrong_pool_moves_too(cloud, zone, fast,
     vm = made(cloud, zone, net, migrateallowed=True, **sent)
     (disk,) = cloud.ask("listVolumes", virtualmachineid=vm["id"])["volume"]
     assert disk["storageid"] == fast and disks() == {(fast, disk["path"]): 7} and broken() == []
+
+
+def test_a_disk_that_may_have_moved_is_not_forgotten(cloud, zone, fast):
+    """Its machine stays taken over: else nobody would know which of the two files it has."""
+    stranger(zone, "Running")
+    sent = {"network": network(cloud, zone), "serviceofferingid": offering(cloud, tags="ssd")}
+    faults_on = [
+        cloud.ask("configureSimulator", name=name, value=value)["mock"]["id"]
+        for name, value in (("move_disk", "late:true|lost:true"), ("settle_disk", "lost:true"))
+    ]
+    with pytest.raises(Refused, match="it stays Migrating"):
+        taken(cloud, zone, migrateallowed=True, **sent)
+    (disk,) = cloud.ask("listVolumes", listall=True, type="ROOT")["volume"]
+    assert disk["state"] == "Migrating" and {(p, "old-root") for p in (fast, zone["pool"])} <= disks().keys()
+    with pytest.raises(Refused, match="Nobody can tell yet"):
+        unmanaged(cloud, {"id": disk["virtualmachineid"]})
+    for fault in faults_on:
+        cloud.ask("cleanupSimulatorMock", id=fault)
+    repair(cloud)
+    later(cloud)
+    (disk,) = cloud.ask("listVolumes", listall=True, type="ROOT")["volume"]
+    assert (disk["state"], disk["storageid"]) == ("Ready", fast) and (zone["pool"], "old-root") not in disks()
+    assert broken() == []

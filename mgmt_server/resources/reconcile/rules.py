@@ -24,11 +24,10 @@ from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
 from mgmt_server.resources.host import flows as host_flows
 from mgmt_server.resources.host import maintenance
 from mgmt_server.resources.network import flows as network_flows
-from mgmt_server.resources.reconcile import images, machines
+from mgmt_server.resources.reconcile import images, machines, moves
 from mgmt_server.resources.reconcile.telling import tell
 from mgmt_server.resources.snapshot import flows as snapshot_flows
 from mgmt_server.resources.snapshot import going
-from mgmt_server.resources.vm import target
 from mgmt_server.resources.vmsnapshot import flows as vm_snapshot_flows
 from mgmt_server.resources.volume import flows as volume_flows
 from mgmt_server.resources.volume import upload
@@ -69,6 +68,9 @@ def _named(name: str) -> Callable[[Session, Any], list[str]]:
 
 
 def disk(job: Job, volume_id: int, state: str) -> None:
+    if state == "Migrating":
+        moves.repair(job, volume_id)
+        return
     what = job.write(settle_disk, volume_id, state)
     if what == "expunge":
         volume_flows.expunge(job, volume_id)
@@ -87,9 +89,7 @@ def settle_disk(tx: Session, volume_id: int, state: str) -> str:
         tell(tx, volume, "VOLUME.UPLOAD", _said(volume, state, "it is UploadError"))
         return ""
     after = {"Creating": "Allocated", "Copying": "Uploaded"}.get(state, "Ready")
-    if state == "Migrating" and volume.target_pool_id is not None:
-        target.disk_stays(tx, volume)
-    elif state in ("Creating", "Copying"):
+    if state in ("Creating", "Copying"):
         if volume.pool_id is not None:
             pools.give_back(tx, volume.pool_id, volume.size)
         VOLUME_STATES.move(tx, volume_id, state, after, pool_id=None, path=None, state_changed=now())

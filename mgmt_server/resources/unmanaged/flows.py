@@ -18,6 +18,7 @@ from mgmt_server.resources.vm.migrate import Wish, migrate
 from mgmt_server.resources.vm.release import free_nics
 from mgmt_server.resources.vm.telling import tell_routers
 from mgmt_server.resources.volume import moving as disks
+from mgmt_server.resources.volume.locks import disks_of
 
 AT_REST = ("Running", "Stopped")
 
@@ -44,6 +45,8 @@ def import_machine(job: Job, vm_id: int, host: HostRef | None, name: str, places
 
 def not_adopted(tx: Session, vm_id: int, networks: list[int], places: dict[int, int], leaves: bool) -> None:
     vm = tx.get_one(Vm, vm_id)
+    if any(v.state == "Migrating" for v in disks_of(tx, vm_id)):
+        return  # nobody knows where that disk lies: it is ours until its host has told
     if vm.removed is None and vm.state == "Running":  # one that may be on either of two hosts is left to its reports
         hosts.give_back(tx, vm)
         forgotten(tx, vm)

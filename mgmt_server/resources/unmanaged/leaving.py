@@ -29,6 +29,7 @@ from mgmt_server.resources.vm import target
 from mgmt_server.resources.vm.lifecycle import only_users
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_remains
+from mgmt_server.resources.volume.locks import check_settled, disks_of
 
 left_view = View(
     "unmanagevirtualmachineresponse",
@@ -86,6 +87,7 @@ def leaving(tx: Session, vm_id: int, host_id: int | None, forced: bool) -> Leavi
     vm = tx.get_one(Vm, vm_id)
     host = host_for(tx, vm, host_id)
     check_leaves(tx, vm, forced)
+    check_settled(disks_of(tx, vm_id))
     if vm.state == "Running":
         return Leaving(ref(host), vm.instance, disc=vm.iso_id is not None)
     vm.iso_id = None

@@ -34,6 +34,7 @@ from mgmt_server.resources.vm.release import free_nics
 from mgmt_server.resources.vm.telling import forget_definition, later
 from mgmt_server.resources.vm.views import vm_view
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_remains
+from mgmt_server.resources.volume.locks import check_settled
 
 
 @command("assignVirtualMachine", roles=ADMINS, answers=vm_view, event="VM.MOVE", unsupported=("securitygroupids",))
@@ -106,6 +107,7 @@ def _check(ctx: Context, vm: Vm, whose: Account, disks: Sequence[Volume]) -> Non
         raise InvalidValue(f"A job works on the machine {vm.display_name}: wait until it has ended")
     check_active(tx, vm)
     refuse_with_remains(tx, vm.id, "it stays with its owner")
+    check_settled(disks)
     numbers = [v.id for v in disks]
     kept = select(Snapshot.name).where(Snapshot.volume_id.in_(numbers), Snapshot.removed.is_(None))
     name = tx.scalar(kept.limit(1))

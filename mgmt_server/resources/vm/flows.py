@@ -31,6 +31,7 @@ from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.start import Options
 from mgmt_server.resources.vmsnapshot import rows as vm_snapshots
+from mgmt_server.resources.volume.locks import check_settled, disks_of
 from mgmt_server.resources.volume.places import Place, gone
 
 ROOT_TOO = Setting(
@@ -228,6 +229,8 @@ def begin_expunge(tx: Session, vm_id: int) -> Expunge:
     before = vm.state
     if before not in ("Destroyed", "Error", "Stopped", "Expunging"):
         raise Conflict("Vm", vm_id, "Destroyed, Error or Stopped")
+    if before != "Expunging":
+        check_settled(disks_of(tx, vm_id))
     STATES.move(tx, vm_id, before, "Expunging", state_changed=now())
     if before == "Stopped":
         counted.machine_goes(tx, vm)

@@ -25,6 +25,7 @@ from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vm.target import Wish
 from mgmt_server.resources.vm.telling import routed
 from mgmt_server.resources.volume import leftovers
+from mgmt_server.resources.volume.locks import check_settled, disks_of
 from mgmt_server.resources.volume.places import disk_in
 
 __all__ = ["Wish", "migrate"]
@@ -78,6 +79,7 @@ def begin(tx: Session, vm_id: int, wish: Wish) -> Trip:
         raise InvalidValue(f"{spoken(vm)} is {vm.state}: only a running machine moves to another host")
     if wish.host_id == vm.host_id:
         raise InvalidValue(f"{spoken(vm)} runs on that host already: choose another")
+    check_settled(disks_of(tx, vm_id))
     source = storage.ref(tx.get_one(Host, vm.host_id))
     found = targets.take(tx, vm, wish)
     lying = {d.volume.id: d for d in targets.lying(tx, vm_id)}

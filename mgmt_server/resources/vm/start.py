@@ -35,6 +35,7 @@ from mgmt_server.resources.vm.release import free_nics, spoken
 from mgmt_server.resources.vm.shape import CPUS_AT_MOST, MEMORY_AT_MOST, most_of
 from mgmt_server.resources.vm.tuning import tuned_disk
 from mgmt_server.resources.volume import leftovers
+from mgmt_server.resources.volume.locks import check_settled
 from mgmt_server.resources.volume.qos import limited
 
 
@@ -56,6 +57,7 @@ def begin(tx: Session, vm_id: int, options: Options) -> Plan:
     vm = parts.vm
     if vm.doubted:
         raise Unavailable(f"{spoken(vm)} may run: its host did not tell yet. Try again when it is no longer Starting")
+    check_settled(v for v, _ in parts.volumes)
     host, places = place(tx, parts, options)
     STATES.move(
         tx, vm.id, ("Stopped", "Starting"), "Starting",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mgmt_server.errors import InvalidValue
+from mgmt_server.errors import InvalidValue, Unavailable
 from mgmt_server.model.vm import Vm, Volume
 
 BUSY = {
@@ -28,6 +31,23 @@ def check_state(volume: Volume, allowed: tuple[str, ...], what: str) -> None:
         state = BUSY.get(volume.state)
         told = f"{state}: wait until that has ended" if state else f"is {volume.state}: {what}"
         raise InvalidValue(f"The disk {volume.name} {told}")
+
+
+def check_settled(volumes: Iterable[Volume]) -> None:
+    """Raises Unavailable while nobody knows in which of two pools one of these disks lies.
+
+    For jobs under the lock of its machine: one that moves without harm is met by none of them.
+    """
+    moving = next((v for v in volumes if v.state == "Migrating"), None)
+    if moving is not None:
+        raise Unavailable(
+            f"Nobody can tell yet where the disk {moving.name} lies: it stays Migrating until the host on which its "
+            "machine ran when it was moved tells. See listHosts, and try again then"
+        )
+
+
+def disks_of(tx: Session, vm_id: int) -> Sequence[Volume]:
+    return tx.scalars(select(Volume).where(Volume.vm_id == vm_id, Volume.removed.is_(None))).all()
 
 
 def check_user_disk(tx: Session, volume: Volume) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, hypervisors, pools
-from mgmt_server.db import now
+from mgmt_server.db import now, write
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import dispatch as disks
-from mgmt_server.errors import InvalidValue, NoCapacity
+from mgmt_server.errors import Failed, InvalidValue, NoCapacity, Unavailable
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.offering import DiskOffering
@@ -51,15 +52,57 @@ def migrate(job: Job, volume_id: int, vm_id: int | None, pool_id: int, offering_
     """Move a disk to another pool. It lies where it was when this fails."""
     copy = job.write(begin, volume_id, vm_id, pool_id, offering_id, undo=stay)
     if copy.machine:
-        job.call(disks.move_disk, copy.host, copy.source, copy.target, copy.machine, undo=unmoved)
+        job.call(go, copy.host, copy.source, copy.target, copy.machine, undo=unmoved)
     else:
         carry(job, copy)
     job.write(arrived, volume_id, offering_id)
     leave(job, copy)
 
 
+def go(call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
+    """Move it. An answer that got lost is no failure: the host is asked which of the two the machine runs with."""
+    try:
+        disks.move_disk(call, host, source, target, machine)
+    except (Failed, Unavailable) as error:
+        there = lies_there(host, source, target, machine)
+        if there is None:
+            raise Unavailable(
+                f"{error}. Nobody can tell where the disk {source.name} of {machine} lies now: it stays Migrating "
+                f"until {host.name} tells"
+            ) from None
+        if not there:
+            raise
+
+
+def lies_there(host: HostRef, source: Disk, target: Disk, machine: str) -> bool | None:
+    """Whether the machine has its disk in the target. None where its host does not tell.
+
+    Each question has an id of its own: what was told of an earlier try says nothing of a later one.
+    """
+    try:
+        return disks.settle_disk(uuid4(), host, source, target, machine)
+    except (Failed, Unavailable):
+        return None
+
+
 def unmoved(call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
-    uncopied(call, host, source, target)
+    """Undo of `go`: what was copied goes, once it is sure that the machine does not run with it."""
+    if lies_there(host, source, target, machine) is False:
+        uncopied(call, host, source, target)
+    else:
+        write(doubt, target.pool.uuid, target.name)
+
+
+def doubt(tx: Session, pool: str, name: str) -> None:
+    """Mark that a disk may lie at its target: both files stay, and what is held there, until its host has told."""
+    target = select(Pool.id).where(Pool.uuid == pool).scalar_subquery()
+    rows = select(Volume).where(Volume.path == name, Volume.target_pool_id == target, Volume.state == "Migrating")
+    for volume in tx.scalars(rows.with_for_update()):
+        volume.last_pool_id = volume.target_pool_id
+
+
+def doubted(volume: Volume) -> bool:
+    return volume.target_pool_id is not None and volume.last_pool_id == volume.target_pool_id
 
 
 def begin(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering_id: int | None) -> Copy:
@@ -91,15 +134,18 @@ def begin(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering
         raise NoCapacity(f"No storage can take the disk {volume.name} now", inventory=told)
     if not place.machine:
         return hold(tx, volume, pool)
+    if volume.last_pool_id == pool.id:
+        volume.last_pool_id = None  # else it was in doubt from the start
+        tx.flush()
     VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=pool.id, state_changed=now())
     tx.refresh(volume)
     return Copy(place.host, place.disk, limited(disk_in(pool, volume), volume, offering), place.machine)
 
 
 def stay(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering_id: int | None) -> None:
-    """Undo of `begin`."""
-    volume = tx.get_one(Volume, volume_id, with_for_update=True)
-    if volume.state == "Migrating":
+    """Undo of `begin`. A disk in doubt is left to whoever looks after those at which nobody works."""
+    volume = tx.get_one(Volume, volume_id, with_for_update=True, populate_existing=True)
+    if volume.state == "Migrating" and not doubted(volume):
         disk_stays(tx, volume)
 
 
