@@ -56,21 +56,22 @@ class Disks:
         return size
 
     def copy(self, source: Disk, target: Disk) -> int:
-        """Whole, unless both pools have the template that the disk stands on."""
+        """Whole, unless both pools have the template that the disk stands on.
+
+        Always anew: a file of that name may be what the disk left behind when it was in that pool before.
+        """
         place = pool_place(self.config, target.pool)
+        old = self.storage.source(source)
+        below = backing_of(old).rpartition("/")[2]
+        argv = ["qemu-img", "convert", "-q", "-f", "qcow2", "-O", "qcow2"]
+        if below and below == target.backing and place.size(below) is not None:
+            name = below if isinstance(place, Directory) else place.where(below)
+            argv += ["-B", name, "-F", "qcow2" if below.endswith(".qcow2") else "raw"]
+        with self.storage.made_aside(place, target.name) as aside:
+            run([*argv, old, place.where(aside)], COPYING)
+            if target.size > int(described(place.where(aside))["virtual-size"]):
+                self._resize(place.where(aside), target.size)
         there = place.size(target.name)
-        if there is None:
-            old = self.storage.source(source)
-            below = backing_of(old).rpartition("/")[2]
-            argv = ["qemu-img", "convert", "-q", "-f", "qcow2", "-O", "qcow2"]
-            if below and below == target.backing and place.size(below) is not None:
-                name = below if isinstance(place, Directory) else place.where(below)
-                argv += ["-B", name, "-F", "qcow2" if below.endswith(".qcow2") else "raw"]
-            with self.storage.made_aside(place, target.name) as aside:
-                run([*argv, old, place.where(aside)], COPYING)
-                if target.size > int(described(place.where(aside))["virtual-size"]):
-                    self._resize(place.where(aside), target.size)
-            there = place.size(target.name)
         return there[1] if there else 0
 
     def delete(self, disk: Disk) -> None:
