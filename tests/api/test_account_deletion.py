@@ -189,24 +189,48 @@ def test_what_fails_is_told_and_tried_again(cloud, zone):
     assert left_of(account) == {} and cloud.ask("listAccounts", listall=True, iscleanuprequired=True) == {}
 
 
-def test_projects_without_another_administrator_go_too(cloud, zone):
-    cloud.account("ann", domain="/a/")
-    cloud.account("bob", domain="/a/")
+def test_who_alone_administers_a_project_is_not_deleted(cloud, zone):
+    for name in ("ann", "bob"):
+        cloud.account(name, domain="/a/")
     account, domain, uuid = number_of("ann")
     alone = cloud.job("createProject", user="ann", name="alone")["project"]["id"]
     shared = cloud.job("createProject", user="ann", name="shared")["project"]["id"]
+    cloud.job("addAccountToProject", user="ann", projectid=alone, account="bob")  # a member, and no administrator
     cloud.job("addAccountToProject", user="ann", projectid=shared, account="bob", roletype="Admin")
-    vm = cloud.job(
-        "deployVirtualMachine", user="ann", projectid=alone, zoneid=zone["zone"], templateid=zone["template"],
-        serviceofferingid=zone["offering"],
-    )["virtualmachine"]  # fmt: skip
+    with pytest.raises(Refused) as no:
+        cloud.ask("deleteAccount", id=uuid)
+    assert (no.value.status, no.value.answer["cserrorcode"]) == (431, 4350)
+    assert f"ann manages project(s) with ids alone ({alone}) and can't be removed: delete them" in no.value.text
+    assert shared not in no.value.text and "shared" not in no.value.text
+    assert [p["name"] for p in cloud.ask("listProjects", user="ann")["project"]] == ["alone", "shared"]  # not shut out
+    cloud.job("updateProject", user="ann", id=alone, account="bob", roletype="Admin")
     cloud.job("deleteAccount", id=uuid)
     assert left_of(account) == {}
-    assert [p["name"] for p in cloud.ask("listProjects", listall=True)["project"]] == ["shared"]
+    assert [p["name"] for p in cloud.ask("listProjects", user="bob")["project"]] == ["alone", "shared"]
+    assert counts()[f"domain:{domain}/project/"] == 2  # bob's
+
+
+def test_of_two_administrators_who_are_deleted_at_once_one_stays(cloud, zone):
+    for name in ("ann", "bob"):
+        cloud.account(name, domain="/a/")
+    project = cloud.job("createProject", user="ann", name="shared")["project"]["id"]
+    cloud.job("addAccountToProject", user="ann", projectid=project, account="bob", roletype="Admin")
+    cloud.ask("deleteAccount", id=number_of("ann")[2])  # accepted, and not done
+    with pytest.raises(Refused, match="bob manages project"):
+        cloud.ask("deleteAccount", id=number_of("bob")[2])
+    cloud.work()
     assert [p["name"] for p in cloud.ask("listProjects", user="bob")["project"]] == ["shared"]
+
+
+def test_projects_go_with_the_domain_of_their_administrator(cloud, zone):
+    cloud.account("ann", domain="/a/")
+    account, _, _ = number_of("ann")
+    project = cloud.job("createProject", user="ann", name="alone")["project"]
+    vm = deploy(cloud, zone, "ann", projectid=project["id"])
+    cloud.job("deleteDomain", id=project["domainid"], cleanup=True)
+    assert left_of(account) == {} and cloud.ask("listProjects", listall=True) == {}
     with reading() as session:
         assert session.scalar(select(Vm.removed).where(Vm.uuid == vm["id"])) is not None
-    assert counts()[f"domain:{domain}/project/"] == 1  # bob's
 
 
 def test_a_thousand_objects_go(cloud, zone):

@@ -29,6 +29,7 @@ from mgmt_server.resources.account.views import account_view, brief_view
 from mgmt_server.resources.checks import domain_name
 from mgmt_server.resources.offering.scope import MAY_TAG
 from mgmt_server.resources.physicalnetwork.flows import done
+from mgmt_server.resources.project.rows import check_others_administer
 from mgmt_server.resources.role.rights import check_grants
 from mgmt_server.resources.user import rows as users
 
@@ -211,9 +212,12 @@ def _give_role(ctx: Context, row: Account, role: Role) -> None:
 def delete(ctx: Context, id: Operate[Account]) -> Accepted:
     """Delete an account with its users and all that it owns: machines, disks, networks, addresses, templates and so on.
 
+    Refused while it is the only administrator of a project.
+
     id: the account
     """
     states.check_may_go(ctx, of_people(id), "delete")
+    check_others_administer(ctx.session, id)
     ctx.describe(f"deleting account {id.name}")
     flows.shut(ctx.session, id)
     return ctx.start(flows.delete, id)

@@ -87,7 +87,7 @@ def _live(table: Any, account_id: int) -> Select[Any]:
 
 
 def projects(tx: Session, account_id: int) -> list[Thing]:
-    """Projects that nobody else administers."""
+    """Projects that nobody else administers. They go with it where its domain is deleted; else they were refused."""
     admin = ProjectMember.role == "Admin"
     mine = select(ProjectMember.project_id).where(ProjectMember.account_id == account_id, admin)
     shared = select(ProjectMember.project_id).where(ProjectMember.account_id != account_id, admin)

@@ -104,6 +104,27 @@ def owners(tx: Session, project_id: int) -> set[int]:
     return set(tx.scalars(rows))
 
 
+def check_others_administer(tx: Session, account: Account) -> None:
+    """Refuse to delete an account that projects need: they are others' too, and would go with it.
+
+    The projects' rows are the lock, as for `members_change`. Who is being deleted is no other administrator any more.
+    """
+    mine = select(ProjectMember.project_id).where(ProjectMember.account_id == account.id, ProjectMember.role == ADMIN)
+    rows = select(Project).where(Project.id.in_(mine), Project.removed.is_(None)).order_by(Project.id)
+    managed = list(tx.scalars(rows.with_for_update()))
+    stay = select(ProjectMember.project_id).join(Account, Account.id == ProjectMember.account_id)
+    stay = stay.where(ProjectMember.project_id.in_([p.id for p in managed]), ProjectMember.role == ADMIN)
+    others = set(tx.scalars(stay.where(Account.id != account.id, Account.state != "removed")))
+    alone = [p for p in managed if p.id not in others]
+    if alone:
+        named = ", ".join(f"{p.name} ({p.uuid})" for p in alone[:5]) + (", ..." if len(alone) > 5 else "")
+        raise InvalidValue(
+            f"The account {account.name} manages project(s) with ids {named} and can't be removed: delete them "
+            "(deleteProject), or make another member their administrator (updateProject)",
+            uuids=tuple((p.uuid, "projectid") for p in alone),
+        )
+
+
 @contextmanager
 def members_change(tx: Session, project: Project) -> Iterator[None]:
     """Change members inside: the project counts for whom it is then, and has an administrator.
