@@ -28,6 +28,7 @@ from mgmt_server.model.settings import Setting
 from mgmt_server.model.tenancy import ADMINS, Owned
 
 LARGEST = Setting("default.page.size", "Rows on a page at most, and of a list without pagesize", least=1, most=5000)
+COUNT_ALONE = "retrieveonlyresourcecount"
 UPWARDS = Setting("sortkey.algorithm", "Whether what has a sort key is listed with the lowest key first")
 TEXTS = {
     "page": "number of the page, from 1; needs pagesize",
@@ -97,10 +98,13 @@ class Rows:
         """How many there are, and those on the page that was asked for. One statement, and one for each nested list.
 
         Whoever walks the pages of a long list is told one count: it is taken with the first page and stands a while.
+        Who asks for the count alone gets no rows, where the command takes that wish.
         """
         view, role = self.view, ctx.caller.role
         conditions = self._conditions(ctx, session)
         number, size = page_of(ctx.sent)
+        if _only_counted(ctx):
+            return session.scalar(select(_count(view, conditions))) or 0, []
         walk = _Walk(ctx)
         known = walk.count if number > 1 else None
         order = _by_sort_key(self.order or view.order)
@@ -134,6 +138,11 @@ class Rows:
         if self.view.tagged:
             found.extend(_tagged(ctx.sent, self.view))
         return tuple(found)
+
+
+def _only_counted(ctx: Context) -> bool:
+    asked = ctx.sent.get(COUNT_ALONE, "").lower() == "true"
+    return asked and any(p.name == COUNT_ALONE for p in ctx.command.parameters)
 
 
 def _by_sort_key(order: tuple[Any, ...]) -> tuple[Any, ...]:

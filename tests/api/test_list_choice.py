@@ -106,6 +106,30 @@ def test_ids_choose_those_and_no_other(cloud, command):
     assert listed(ids=made[1]) == [made[1]]
 
 
+COUNTED = {
+    "listNetworks": "network", "listPublicIpAddresses": "publicipaddress", "listVirtualMachines": "virtualmachine",
+    "listVirtualMachinesMetrics": "virtualmachine", "listVolumes": "volume", "listVolumesMetrics": "volume",
+}  # fmt: skip
+
+
+def test_each_command_that_tells_the_count_alone_does(cloud):
+    assert taking("retrieveonlyresourcecount") == set(COUNTED)
+    Maker(cloud).virtualmachine()
+    cloud.account("ann", domain="/a/")
+    for command, key in COUNTED.items():
+        more = {"allocatedonly": False} if key == "publicipaddress" else {}
+        whole = cloud.ask(command, **more)
+        assert whole["count"] == len(whole[key]) > 0, command
+        alone = {"retrieveonlyresourcecount": "True", **more}
+        assert cloud.ask(command, **alone) == {"count": whole["count"]}, command
+        assert cloud.ask(command, page=2, pagesize=1, **alone) == {"count": whole["count"]}, command
+        assert cloud.ask(command, keyword="no such name", **alone) == {}, command
+        assert len(cloud.ask(command, **more, retrieveonlyresourcecount=False)[key]) == whole["count"], command
+    seen = cloud.ask("listVirtualMachines", user="ann", listall=True, retrieveonlyresourcecount=True)
+    assert seen == {}, "the count is of what the caller may see"
+    assert "zone" in cloud.ask("listZones", retrieveonlyresourcecount=True), "no parameter of that list"
+
+
 @pytest.mark.parametrize("command", SORTED)
 def test_lists_are_in_the_order_of_the_sort_keys(cloud, command):
     listing, key = SORTED[command]

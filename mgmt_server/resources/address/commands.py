@@ -56,7 +56,7 @@ def list_addresses(
     forprovider: true lists nothing: no provider has addresses of its own
     fordisplay: false lists nothing: all are shown
     vpcid: lists nothing: there are no VPCs
-    retrieveonlyresourcecount: accepted; the count is always there
+    retrieveonlyresourcecount: tell how many there are, and no more
     """
     kind = "VirtualNetwork" if forvirtualnetwork else "DirectAttached"
     rows = Rows(address_view).where(

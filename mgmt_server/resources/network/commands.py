@@ -218,7 +218,7 @@ def list_networks(
     displaynetwork: those that users see, or not
     vlan: those with this VLAN or VNI
     showicon: accepted; there are no icons
-    retrieveonlyresourcecount: accepted; the count is always there
+    retrieveonlyresourcecount: tell how many there are, and no more
     """
     rows = Rows(network_view).where(
         id=id and id.id,

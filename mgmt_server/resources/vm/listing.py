@@ -116,7 +116,7 @@ def list_machines(
     accumulate: whether statistics are those since its start, and not between the last two readings alone
     userdata: whether to list what each machine reads at its start too
     showicon: accepted; there are no icons
-    retrieveonlyresourcecount: accepted; the count is always there
+    retrieveonlyresourcecount: tell how many there are, and no more
     """
     rows = Rows(vm_view_of(_parts(details), userdata, INCREMENT.flag() if accumulate is None else accumulate)).where(
         Vm.kind == "User",

@@ -68,7 +68,7 @@ def list_volumes(
     displayvolume: those that users see, or not
     isencrypted: true lists nothing: there are no encrypted disks
     listsystemvms: whether to list disks of system VMs too
-    retrieveonlyresourcecount: accepted; the count is always there
+    retrieveonlyresourcecount: tell how many there are, and no more
     """
     rows = Rows(volume_view).where(
         id=id and id.id,
