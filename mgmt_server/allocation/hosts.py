@@ -117,7 +117,6 @@ def _above(tx: Session, need: Need) -> tuple[int, ...]:
 
 
 def _select(tx: Session, need: Need, rules: affinity.Rules, undedicated: bool) -> Select[tuple[Host]]:
-    planner = planners.chosen(need)
     conditions = [dedicated_so(tx, need)] if undedicated else []
     rows = (
         select(Host.id)
@@ -129,11 +128,10 @@ def _select(tx: Session, need: Need, rules: affinity.Rules, undedicated: bool) -
         rows = rows.where(rules.allowed())
     if minds_thresholds(need):
         rows = rows.where(Host.cluster_id.in_(thresholds.with_reserve(need.zone_id, need.cpu, need.memory)))
-    first = planner == planners.FIRST_FIT and not planners.allocators()
     emptiest = () if planners.ALGORITHM.text() == "firstfit" else (Host.memory_used,)
     order = (*_kept_first(need), *rules.order(), *emptiest, Host.id)
     # found by number, read then, and put in order here: sorted with the texts of hosts it would be a file each time
-    best = rows.order_by(*order).limit(planners.FEW if first else planners.MANY).subquery("best")
+    best = rows.order_by(*order).limit(planners.looks_at(planners.chosen(need))).subquery("best")
     return select(Host).join(best, best.c.id == Host.id)
 
 

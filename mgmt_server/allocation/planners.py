@@ -37,8 +37,8 @@ PLANNER = Setting(
 ALGORITHM = Setting(
     "vm.allocation.algorithm",
     "Which of the hosts that fit FirstFitPlanner tries first: random of the emptiest, firstfit the oldest, "
-    "firstfitleastconsumed the emptiest",
-    options=("random", "firstfit", "firstfitleastconsumed"),
+    "firstfitleastconsumed the emptiest, userdispersing those with the fewest machines of the account, "
+    "userconcentratedpod_random and userconcentratedpod_firstfit any, or the oldest, in the pod where it has the most",
 )
 
 WEIGHT = Setting(
@@ -52,10 +52,22 @@ Planner = Callable[[Session, Need, Sequence[Host]], Sequence[Host]]
 
 
 def first_fit(tx: Session, need: Need, hosts: Sequence[Host]) -> Sequence[Host]:
-    """The emptiest, among which chance decides: callers at the same time do not crowd on one."""
-    if ALGORITHM.text() == "random":
-        return random.sample(hosts, len(hosts))
-    return hosts  # they come in that order
+    """The emptiest, among which chance decides: callers at the same time do not crowd on one. Else as told."""
+    algorithm = ALGORITHM.text()
+    if algorithm == "userdispersing":
+        _, _, own = _machines(tx, need)
+        return sorted(hosts, key=lambda h: own[h.id])  # the emptiest of them first
+    if algorithm.endswith("random"):
+        hosts = random.sample(hosts, len(hosts))
+    if algorithm == "userconcentratedpod_firstfit":
+        hosts = sorted(hosts, key=lambda h: h.id)
+    return _by_pod(tx, need, hosts) if algorithm.startswith("userconcentratedpod") else hosts  # else as they come
+
+
+def looks_at(name: str) -> int:
+    """How many of the hosts that fit are given to a planner: a few, but not where the account's machines decide."""
+    few = name == FIRST_FIT and not ALGORITHM.text().startswith("user") and not allocators()
+    return FEW if few else MANY
 
 
 def user_dispersing(tx: Session, need: Need, hosts: Sequence[Host]) -> Sequence[Host]:
@@ -81,8 +93,14 @@ def _weighed(count: Counter[int], of: str, hosts: Sequence[Host], weight: float)
 
 def user_concentrated(tx: Session, need: Need, hosts: Sequence[Host]) -> Sequence[Host]:
     """The pods first in which the account has the most machines."""
+    return _by_pod(tx, need, sorted(hosts, key=lambda h: (h.pod_id, h.memory_used, h.id)))
+
+
+def _by_pod(tx: Session, need: Need, hosts: Sequence[Host]) -> Sequence[Host]:
+    """Pod by pod, that first in which the account has the most machines; of equal ones, and inside, as they come."""
     pods, _, _ = _machines(tx, need)
-    return sorted(hosts, key=lambda h: (-pods[h.pod_id], h.pod_id, h.memory_used, h.id))
+    known = list(dict.fromkeys(h.pod_id for h in hosts))
+    return sorted(hosts, key=lambda h: (-pods[h.pod_id], known.index(h.pod_id)))
 
 
 def implicit_dedication(tx: Session, need: Need, hosts: Sequence[Host]) -> Sequence[Host]:

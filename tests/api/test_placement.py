@@ -136,6 +136,21 @@ def test_first_fit_takes_the_oldest_host_that_fits_where_the_algorithm_says_so(c
     assert sorted(hosts_of("g")) == ["east-h1", "east-h2"]
 
 
+def test_the_algorithm_keeps_an_account_in_one_pod_or_spreads_it(cloud, zone):
+    other = second_pod(zone, hosts=4)
+    for algorithm in ("userconcentratedpod_random", "userconcentratedpod_firstfit"):
+        setting(cloud, "vm.allocation.algorithm", algorithm)
+        for _ in range(3):
+            deploy(cloud, zone, f"c{len(hosts_of('c'))}")
+    assert {name in other for name in hosts_of("c")} in ({True}, {False})
+    setting(cloud, "vm.allocation.algorithm", "userdispersing")
+    for n in range(7 - len(set(hosts_of("c")))):
+        deploy(cloud, zone, f"d{n}")
+    assert len({*hosts_of("c"), *hosts_of("d")}) == 7, "each went to a host that had none of the account's"
+    with pytest.raises(Refused, match="vm.allocation.algorithm"):
+        setting(cloud, "vm.allocation.algorithm", "userconcentratedpod")
+
+
 def test_dispersing_spreads_an_accounts_machines(cloud, zone):
     setting(cloud, "vm.deployment.planner", "UserDispersingPlanner")
     other = second_pod(zone)

@@ -55,3 +55,36 @@ def test_what_is_declared_has_the_type_and_the_scopes_that_clients_know():
         if name in settings:
             wanted = OTHERWISE.get(name, (fact["type"], tuple(fact["scope"])))
             assert (settings[name].type, settings[name].scopes) == wanted, name
+
+
+TLS = "the versions that today's libraries speak; older ones are broken"
+TAKEN = "the protocol's facts name no options, and these are the values that have an effect"
+OPTIONS_HERE = {  # options that are others than those that clients know, and why
+    **dict.fromkeys(
+        (
+            "alert.smtp.enabledSecurityProtocols",
+            "project.smtp.enabledSecurityProtocols",
+            "user.password.reset.smtp.enabledSecurityProtocols",
+        ),
+        TLS,
+    ),
+    **dict.fromkeys(
+        (
+            "api.sessionkey.check.locations",
+            "api.sessionkey.cookie.samesite",
+            "kvm.storage.pool.io.policy",
+            "ldap.provider",
+            "secstorage.nfs.version",
+            "user.2fa.default.provider",
+        ),
+        TAKEN,
+    ),
+}
+
+
+def test_what_is_declared_has_the_options_that_clients_know():
+    ours()
+    known = {name: {o for o in fact.get("options") or () if o} for name, fact in declared._facts().items()}
+    others = {name for name, options in known.items() if name in settings and set(settings[name].options) != options}
+    assert others == set(OPTIONS_HERE)
+    assert {name for name in others if not known[name]} == {n for n, why in OPTIONS_HERE.items() if why == TAKEN}

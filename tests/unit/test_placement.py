@@ -14,14 +14,15 @@ from mgmt_server.allocation import affinity, hosts, planners, pools, refusal, th
 from mgmt_server.allocation.affinity import _rules
 from mgmt_server.allocation.hosts import Need
 from mgmt_server.allocation.pools import Space
-from mgmt_server.db import reading, write
+from mgmt_server.db import now, reading, write
 from mgmt_server.errors import Failed, InvalidValue, NoCapacity
 from mgmt_server.model.event import SettingValue
 from mgmt_server.model.host import Host
+from mgmt_server.model.offering import ServiceOffering
 from mgmt_server.model.settings import forget
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import Volume
-from mgmt_server.model.zone import Cluster, Zone
+from mgmt_server.model.vm import Vm, Volume
+from mgmt_server.model.zone import Cluster, Pod, Zone
 from mgmt_server.resources.setting.values import keep
 from tests.simulated import GIB, build
 
@@ -146,6 +147,56 @@ def test_which_pool_a_new_disk_goes_to_first(zone, algorithm, first):
     write(three)
     forget()
     assert {write(choose) for _ in range(60 if len(first) > 1 else 3)} == first
+
+
+@pytest.fixture
+def machines(zone, monkeypatch):
+    """Account 2 has 3 machines on the first 8 hosts and 4 in the pod of the last 4; the oldest host is the fullest."""
+
+    def work(tx):
+        all_, offering = list(tx.scalars(select(Host).order_by(Host.id))), tx.scalar(select(ServiceOffering.id))
+        pod = Pod(name="pod2", zone_id=zone, gateway="172.17.0.1", netmask="255.255.255.0")
+        tx.add(pod)
+        tx.flush()
+        cluster = Cluster(name="c2", zone_id=zone, pod_id=pod.id, hypervisor="Simulator", details={})
+        tx.add(cluster)
+        tx.flush()
+        for n, host in enumerate(all_):
+            host.memory_used = (12 - n) * MIB
+            if n > 7:
+                host.pod_id, host.cluster_id = pod.id, cluster.id
+        own = {0: 2, 5: 1, 8: 2, 9: 2}
+        there = [(2, host, None) for host, count in own.items() for _ in range(count)]
+        there += [(1, 1, None)] * 9 + [(2, 2, now())] * 9  # another's, and some that are gone
+        for number, (account, host, removed) in enumerate(there):
+            values = {"account_id": account, "domain_id": 1, "zone_id": zone, "hypervisor": "Simulator"}
+            values |= {"service_offering_id": offering, "host_id": all_[host].id, "removed": removed}
+            tx.add(Vm(name=f"m{number}", **values))
+        return [host.id for host in all_]
+
+    ids = write(work)
+    monkeypatch.setattr(planners, "FEW", 2)
+
+    def order(algorithm):
+        write(lambda tx: keep(tx, planners.ALGORITHM, None, algorithm))
+        forget()
+        with reading() as session:
+            found = hosts.candidates(session, Need(zone, "Simulator", 1, MIB, account_id=2))
+        return [ids.index(host.id) for host in found]
+
+    return order
+
+
+def test_first_fit_tries_hosts_in_the_order_of_the_algorithm(machines):
+    assert machines("firstfit") == [0, 1]
+    assert machines("firstfitleastconsumed") == [11, 10]
+    assert set(machines("random")) == {11, 10}
+    assert machines("userdispersing") == [11, 10, 7, 6, 4, 3, 2, 1, 5, 9, 8, 0]
+    assert machines("userconcentratedpod_firstfit") == [8, 9, 10, 11, *range(8)]
+    found = [machines("userconcentratedpod_random") for _ in range(20)]
+    assert {frozenset(order[:4]) for order in found} == {frozenset({8, 9, 10, 11})}
+    assert len({tuple(order[:4]) for order in found}) > 1 and len({tuple(order[4:]) for order in found}) > 1
+    assert all(sorted(order) == [*range(12)] for order in found)
 
 
 # --- plug-ins ---------------------------------------------------------------------------------------------------------
