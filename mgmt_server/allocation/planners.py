@@ -36,9 +36,8 @@ PLANNER = Setting(
 )
 ALGORITHM = Setting(
     "vm.allocation.algorithm",
-    "Which of the hosts that fit FirstFitPlanner tries first: random of the emptiest, firstfit the oldest, "
-    "firstfitleastconsumed the emptiest, userdispersing those with the fewest machines of the account, "
-    "userconcentratedpod_random and userconcentratedpod_firstfit any, or the oldest, in the pod where it has the most",
+    "Which hosts FirstFitPlanner tries first: any of the emptiest, the oldest, those with the fewest machines of the "
+    "account, any or the oldest in the pod with the most of them, or the emptiest",
 )
 
 WEIGHT = Setting(
