@@ -15,6 +15,7 @@ from mgmt_server.model.simulator import SimulatedDisk
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.ha import guests
 from tests.api.test_vm import deploy, zone  # noqa: F401
+from tests.api.test_volume import second_pool
 from tests.cloud import Refused
 from tests.crash.invariants import broken
 
@@ -95,4 +96,18 @@ def test_what_a_start_made_on_a_host_that_died_goes_with_it(cloud, zone):
     later(cloud)
     assert broken() == []
     cloud.job("startVirtualMachine", id=vm.uuid)
+    assert broken() == []
+
+
+def test_a_copy_that_failed_goes_also_where_a_disk_of_that_file_was_let_go_before(cloud, zone):
+    disk = spare(cloud, zone)
+    cloud.job("attachVolume", id=disk, virtualmachineid=deploy(cloud, zone)["id"])
+    cloud.job("detachVolume", id=disk)
+    there = second_pool(zone)
+    cloud.job("unmanageVolume", id=disk)
+    back = cloud.job("importVolume", path=disk, storageid=zone["pool"])["volume"]["id"]
+    cloud.job("migrateVolume", volumeid=back, storageid=there)
+    fail(cloud, "copy_disk", "fail:later|late:true", count=1)
+    with pytest.raises(Refused, match="later"):
+        cloud.job("migrateVolume", volumeid=back, storageid=zone["pool"])
     assert broken() == []

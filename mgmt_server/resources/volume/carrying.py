@@ -109,6 +109,8 @@ def uncopied(call: UUID, host: HostRef, source: Disk, target: Disk) -> None:
     """Undo of a copy: what was copied goes, unless the disk has moved there for good."""
     with reading() as session:
         there = select(Volume.id).join(Pool, Pool.id == Volume.pool_id)
-        if session.scalar(there.where(Pool.uuid == target.pool.uuid, Volume.path == target.name)) is not None:
+        mine = there.where(Pool.uuid == target.pool.uuid, Volume.path == target.name)
+        # one that was let go there had the same file, and is no reason to keep it
+        if session.scalar(mine.where(Volume.removed.is_(None)).limit(1)) is not None:
             return
     leftovers.remove(call, host, target)
