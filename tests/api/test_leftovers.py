@@ -14,6 +14,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedDisk
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.ha import guests
+from mgmt_server.resources.reconcile import timers
 from tests.api.test_vm import deploy, zone  # noqa: F401
 from tests.api.test_volume import second_pool
 from tests.cloud import Refused
@@ -110,4 +111,21 @@ def test_a_copy_that_failed_goes_also_where_a_disk_of_that_file_was_let_go_befor
     fail(cloud, "copy_disk", "fail:later|late:true", count=1)
     with pytest.raises(Refused, match="later"):
         cloud.job("migrateVolume", volumeid=back, storageid=zone["pool"])
+    assert broken() == []
+
+def test_what_disks_left_behind_goes_also_where_a_move_was_in_doubt(cloud, zone):
+    vm = deploy(cloud, zone)
+    there, target = second_pool(zone), next(h for h in zone["hosts"].split(",") if h != vm["hostid"])
+    root = cloud.ask("listVolumes", virtualmachineid=vm["id"])["volume"][0]["id"]
+    fail(cloud, "migrate", "lost:true|late:true", count=1)
+    fail(cloud, "machines", hostid=target, count=1)
+    sent = {"migrateto[0].volume": root, "migrateto[0].pool": there, "hostid": target}
+    with pytest.raises(Refused, match="Nobody can tell"):
+        cloud.job("migrateVirtualMachineWithVolume", virtualmachineid=vm["id"], **sent)
+    timers.forget()
+    timers.look(patience=0)
+    cloud.work()
+    (moved,) = cloud.ask("listVolumes", id=root)["volume"]
+    assert (moved["storageid"], moved["state"]) == (there, "Ready")
+    later(cloud)
     assert broken() == []

@@ -100,7 +100,7 @@ def settle(tx: Session, vm_id: int, state: str, found: str) -> None:
     name = vm.display_name or vm.name
     text = f"{name} was found {state} and nobody at it: it runs nowhere, and is Stopped"
     if target_host is not None and found == target_host.uuid:
-        migrate.arrived(tx, vm_id)
+        migrate.arrived_after_all(tx, vm_id)
         text = f"{name} was found {state} and nobody at it: it has arrived on {target_host.name}"
     elif host is not None and found == host.uuid:
         if state == "Migrating":

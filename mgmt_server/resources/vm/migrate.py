@@ -13,6 +13,7 @@ from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.errors import Failed, InvalidValue, Unavailable
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
+from mgmt_server.model.storage import Pool
 from mgmt_server.model.vm import STATES, Vm, Volume
 from mgmt_server.protocol.machine import Disk, Machine, Move
 from mgmt_server.resources.router import document
@@ -154,6 +155,16 @@ def arrived(tx: Session, vm_id: int) -> list[int]:
         targets.disk_moved(tx, volume)
     tx.flush()
     return routed(tx, vm_id) if document.tells_host(tx, vm) else []
+
+
+def arrived_after_all(tx: Session, vm_id: int) -> None:
+    """`arrived`, when the move's job has ended in doubt: nobody else deletes what the disks left behind."""
+    moving = select(Pool.uuid, Volume).join(Pool, Pool.id == Volume.pool_id)
+    moving = moving.where(Volume.vm_id == vm_id, Volume.target_pool_id.is_not(None))
+    behind = [(pool, volume.path or volume.uuid) for pool, volume in tx.execute(moving)]
+    arrived(tx, vm_id)
+    for pool, name in behind:
+        leftovers.queue(tx, pool, name)
 
 
 def drop(call: UUID, host: HostRef, disk: Disk) -> None:
