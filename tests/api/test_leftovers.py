@@ -9,16 +9,19 @@ from sqlalchemy import select, update
 
 from mgmt_server.db import now, reading, write
 from mgmt_server.drivers.hypervisor import faults
+from mgmt_server.errors import Unavailable
 from mgmt_server.jobs.rows import OPEN, JobRow
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedDisk
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.reconcile import timers
+from mgmt_server.resources.router import document
 from tests.api.test_vm import deploy, zone  # noqa: F401
 from tests.api.test_volume import second_pool
 from tests.cloud import Refused
 from tests.crash.invariants import broken
+from tests.crash.world import ISOLATED
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +116,7 @@ def test_a_copy_that_failed_goes_also_where_a_disk_of_that_file_was_let_go_befor
         cloud.job("migrateVolume", volumeid=back, storageid=zone["pool"])
     assert broken() == []
 
+
 def test_what_disks_left_behind_goes_also_where_a_move_was_in_doubt(cloud, zone):
     vm = deploy(cloud, zone)
     there, target = second_pool(zone), next(h for h in zone["hosts"].split(",") if h != vm["hostid"])
@@ -127,5 +131,31 @@ def test_what_disks_left_behind_goes_also_where_a_move_was_in_doubt(cloud, zone)
     cloud.work()
     (moved,) = cloud.ask("listVolumes", id=root)["volume"]
     assert (moved["storageid"], moved["state"]) == (there, "Ready")
+    later(cloud)
+    assert broken() == []
+
+
+def test_a_router_that_nobody_could_stop_again_keeps_what_it_has_until_its_host_tells(cloud, zone, monkeypatch):
+    (offering,) = cloud.ask("listNetworkOfferings", name=ISOLATED)["networkoffering"]
+    network = cloud.ask(
+        "createNetwork", name="n", zoneid=zone["zone"], gateway="10.9.0.1", netmask="255.255.255.0",
+        networkofferingid=offering["id"],
+    )["network"]["id"]  # fmt: skip
+
+    def silent(*_):
+        raise Unavailable("its host does not answer")
+
+    lost = fail(cloud, "stop")
+    with monkeypatch.context() as patched:
+        patched.setattr(document, "_document", silent)
+        with pytest.raises(Refused, match="its host does not answer"):
+            deploy(cloud, zone, networkids=network)
+    cloud.ask("cleanupSimulatorMock", id=lost)
+    with reading() as session:
+        router = session.scalar(select(Vm).where(Vm.kind == "DomainRouter", Vm.network_id.is_not(None)))
+    assert (router.state, router.doubted) == ("Starting", True)
+    timers.forget()
+    timers.look(patience=0)
+    cloud.work()
     later(cloud)
     assert broken() == []

@@ -53,7 +53,7 @@ def start(job: Job, vm_id: int, options: Options, networks: list[int], told: lis
         create, machine = _with_templates(job, plan)
         for network in plan.tell:
             job.call(document.tell, network)
-        refusal = job.call(starting.attempt, plan.host, create, machine, undo=starting.unmake)
+        refusal = job.call(starting.attempt, plan.host, create, machine, undo=starting.undone)
         if not refusal.text:
             break
         left = job.call(starting.clear, plan.host, create, machine)

@@ -10,7 +10,7 @@ from sqlalchemy import Update, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, hosts, pools
-from mgmt_server.db import now
+from mgmt_server.db import now, write
 from mgmt_server.db.prepared import change
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.drivers.storage import dispatch as disks
@@ -195,6 +195,23 @@ def clear(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine)
             "Starting until that is known"
         )
     return ""
+
+
+def undone(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine) -> None:
+    """Undo of `attempt`. A machine that may run there still is doubted, as by `clear`, and keeps what it holds."""
+    try:
+        unmake(call, host, create, machine)
+    except ApiError:
+        write(_doubt_at, machine.uuid, host.uuid)
+        raise
+
+
+def _doubt_at(tx: Session, machine: str, host: str) -> None:
+    """Nothing where it was tried there before, and it was known then that it does not run."""
+    here = select(Vm).join(Host, Host.id == Vm.host_id).where(Vm.uuid == machine, Host.uuid == host)
+    vm = tx.scalar(here.where(Vm.state == "Starting", Vm.removed.is_(None)))
+    if vm is not None:
+        doubt(tx, vm.id)
 
 
 def doubt(tx: Session, vm_id: int) -> None:
