@@ -27,8 +27,8 @@ from tests.simulated import simulated_zone
 CLIENTS = 6
 KINDS = ("done", "failed", "refused")
 EVERYTHING = {*OPERATIONS, *operators.OPERATIONS}
-QUICK = {  # so that the guests of a host without power start elsewhere while the walk goes on
-    "kvm.ha.health.check.timeout": 1, "kvm.ha.activity.check.interval": 1,
+QUICK = {  # so that the guests of a host without power start elsewhere while the walk goes on, or soon after it
+    "kvm.ha.health.check.timeout": 1, "kvm.ha.activity.check.interval": 1, "restart.retry.interval": 2,
 }  # fmt: skip
 
 
