@@ -103,6 +103,23 @@ def test_what_a_start_made_on_a_host_that_died_goes_with_it(cloud, zone):
     assert broken() == []
 
 
+@pytest.mark.parametrize("back", [True, False])
+def test_a_disk_that_is_let_go_meanwhile_keeps_its_file_where_it_lies(cloud, zone, back):
+    disk = spare(cloud, zone)
+    cloud.job("attachVolume", id=disk, virtualmachineid=deploy(cloud, zone)["id"])
+    cloud.job("detachVolume", id=disk)
+    there = second_pool(zone)
+    gone = fail(cloud, "delete_disk")
+    cloud.job("migrateVolume", volumeid=disk, storageid=there)
+    cloud.ask("cleanupSimulatorMock", id=gone)
+    if back:
+        cloud.job("migrateVolume", volumeid=disk, storageid=zone["pool"])
+    cloud.job("unmanageVolume", id=disk)
+    later(cloud)
+    cloud.job("importVolume", path=disk, storageid=zone["pool"] if back else there)
+    assert broken() == []
+
+
 def test_a_copy_that_failed_goes_also_where_a_disk_of_that_file_was_let_go_before(cloud, zone):
     disk = spare(cloud, zone)
     cloud.job("attachVolume", id=disk, virtualmachineid=deploy(cloud, zone)["id"])

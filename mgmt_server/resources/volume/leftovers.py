@@ -1,6 +1,6 @@
 """Files of disks that could not be removed when they should have been, for their host did not answer: they go later.
 
-Nothing is removed that a disk is by then. Until a pool is deleted, it is tried again and again.
+Nothing is removed that a disk is by then, or was let go as. Until a pool is deleted, it is tried again and again.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def sweep(job: Job, pool: str, name: str) -> None:
 
 
 def left(tx: Session, pool: str, name: str) -> Place | None:
-    """The file, and a host that reaches it; None where it is a disk's again. Raises Unavailable.
+    """The file, and a host that reaches it; None where it is a disk's again, or its owner's. Raises Unavailable.
 
     A disk that is on no pool gets another name for its next start: its file of now is never that one.
     """
@@ -80,6 +80,9 @@ def left(tx: Session, pool: str, name: str) -> Place | None:
             return None
         if volume.pool_id is None:
             volume.path = new_uuid()
+    last = tx.scalar(select(Volume).where(_called(name)).order_by(Volume.id.desc()).limit(1))
+    if last is not None and last.removed is not None and last.pool_id == row.id:
+        return None  # one that was let go there left its file to its owner; one that was expunged took it along
     return Place(storage.ref(host_of(tx, row)), Disk(name, storage.as_seen(row), 0))
 
 
