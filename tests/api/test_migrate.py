@@ -4,14 +4,17 @@ import pytest
 from sqlalchemy import select, update
 
 from mgmt_server.db import reading, write
+from mgmt_server.jobs import enqueue
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.model.snapshot import VmSnapshot
 from mgmt_server.model.storage import Pool, PoolHost
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.model.zone import Cluster
+from mgmt_server.resources.ha import guests
 from mgmt_server.resources.storage.rows import add_local
 from mgmt_server.resources.vm.migrate import arrived
+from tests.api.test_leftovers import later
 from tests.api.test_vm import deploy, held
 from tests.cloud import Refused
 from tests.crash.invariants import broken
@@ -118,6 +121,31 @@ def test_a_machine_in_doubt_waits_until_a_host_tells(cloud, zone):
     assert row(vm).state == "Migrating" and row(vm).target_host_id is not None
     write(arrived, row(vm).id)  # as the reconciler does
     assert row(vm).state == "Running" and broken() == []
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_machine_in_doubt_whose_host_died_is_laid_down_only_where_the_other_does_not_have_it(cloud, zone, runs):
+    vm, pool = deploy(cloud, zone), second_pool(zone)
+    volume, _ = disk_of(vm)
+    target = other_host(zone, vm)
+    cloud.ask("configureSimulator", name="migrate", value="lost:true|late:true" if runs else "lost:true", count=1)
+    cloud.ask("configureSimulator", name="machines", value="lost:true", count=2)
+    sent = {"migrateto[0].volume": volume.uuid, "migrateto[0].pool": pool, "hostid": target}
+    with pytest.raises(Refused, match="Nobody can tell"):
+        cloud.job("migrateVirtualMachineWithVolume", virtualmachineid=vm["id"], **sent)
+    cloud.ask("cleanupSimulatorMock")
+    one = row(vm)
+    if not runs:  # it went with its host
+        write(lambda tx: tx.execute(update(SimulatedMachine).where(SimulatedMachine.name == one.instance).values(
+            state="Stopped")) and None)  # fmt: skip
+    cloud.ask("configureSimulator", name="machines", value="lost:true", count=1)
+    write(lambda tx: enqueue(tx, guests.bury, (one.id, one.host_id, "died"), lock=f"vm:{one.id}") and None)
+    cloud.work()
+    assert row(vm).state == "Migrating", "that host does not answer yet"
+    later(cloud)
+    assert row(vm).state == ("Running" if runs else "Stopped")
+    later(cloud)
+    assert broken() == []
 
 
 @pytest.mark.parametrize("across", [False, True])

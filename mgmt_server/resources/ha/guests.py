@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, hosts
 from mgmt_server.db import Conflict, changed, now
+from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.jobs import Asker, Job, enqueue, gives_up
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.event import Event
@@ -25,7 +27,8 @@ from mgmt_server.model.vm import STATES, Vm
 from mgmt_server.resources.alert.telling import tell
 from mgmt_server.resources.ha import rows
 from mgmt_server.resources.network import flows as network_flows
-from mgmt_server.resources.vm import flows, target
+from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.vm import flows, migrate, target
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.networks import to_implement
 from mgmt_server.resources.vm.release import spoken
@@ -41,6 +44,7 @@ FORCED = Setting("force.ha", "Whether all machines are started again, whatever t
 WAIT = Setting("restart.retry.interval", "Seconds until a machine that did not start again is tried anew", least=1)
 TRIES = Setting("ha.restart.retries", "How often that is tried", type="Integer", default="5", least=0)
 FEW = 4  # machines, from which they are laid down together
+ASK_AGAIN = timedelta(seconds=20)
 LIVELY = ("Running", "Starting", "Stopping", "Migrating")
 
 
@@ -115,9 +119,45 @@ def _event(tx: Session, vm: Vm, why: str, again: bool) -> None:
     )  # fmt: skip
 
 
+def ask_later(tx: Session, vm_id: int, host_id: int, why: str) -> None:
+    """Have the host be asked again where a machine may be. Nothing else waits for that: the lock is its own."""
+    if _doubted_move(tx, vm_id, host_id) is not None:
+        arguments = (vm_id, host_id, why)
+        enqueue(tx, ask_again, arguments, lock=f"ha-later:{vm_id}", not_before=now() + ASK_AGAIN)
+
+
+def ask_again(job: Job, vm_id: int, host_id: int, why: str) -> None:
+    job.write(_ask_again, vm_id, host_id, why)
+
+
+def _ask_again(tx: Session, vm_id: int, host_id: int, why: str) -> None:
+    if _doubted_move(tx, vm_id, host_id) is not None:
+        enqueue(tx, bury, (vm_id, host_id, why), lock=f"vm:{vm_id}")
+
+
+@gives_up(ask_later)
 def bury(job: Job, vm_id: int, host_id: int, why: str) -> None:
-    """Lay down a machine of a host that is proven dead. Runs under the machine's lock."""
+    """Lay down a machine of a host that is proven dead. Runs under the machine's lock.
+
+    One whose move ended in doubt may run where it was to go: that host is asked first, until it answers.
+    """
+    move = job.write(_doubted_move, vm_id, host_id)
+    if move is not None and job.call(runs_there, *move):
+        job.write(migrate.arrived_after_all, vm_id)
+        return
     job.write(_bury, vm_id, host_id, why)
+
+
+def _doubted_move(tx: Session, vm_id: int, host_id: int) -> tuple[HostRef, str] | None:
+    """Where a machine may have moved to, and its name there."""
+    vm = tx.get_one(Vm, vm_id)
+    if vm.removed is not None or vm.state != "Migrating" or vm.host_id != host_id or vm.target_host_id is None:
+        return None
+    return storage.ref(tx.get_one(Host, vm.target_host_id)), vm.instance
+
+
+def runs_there(call: UUID, host: HostRef, name: str) -> bool:
+    return any(m.name == name and m.state != "Stopped" for m in dispatch.machines(host))
 
 
 def _bury(tx: Session, vm_id: int, host_id: int, why: str) -> None:
