@@ -148,6 +148,25 @@ def test_a_machine_in_doubt_whose_host_died_is_laid_down_only_where_the_other_do
     assert broken() == []
 
 
+def test_a_machine_in_doubt_both_of_whose_hosts_died_is_laid_down(cloud, zone):
+    vm, pool = deploy(cloud, zone), second_pool(zone)
+    volume, _ = disk_of(vm)
+    target = other_host(zone, vm)
+    cloud.ask("configureSimulator", name="migrate", value="lost:true", count=1)
+    cloud.ask("configureSimulator", name="machines", value="lost:true")
+    sent = {"migrateto[0].volume": volume.uuid, "migrateto[0].pool": pool, "hostid": target}
+    with pytest.raises(Refused, match="Nobody can tell"):
+        cloud.job("migrateVirtualMachineWithVolume", virtualmachineid=vm["id"], **sent)
+    one = row(vm)
+    write(lambda tx: enqueue(tx, guests.bury, (one.id, one.host_id, "died"), lock=f"vm:{one.id}") and None)
+    cloud.work()
+    assert row(vm).state == "Migrating", "the other host may come back and tell"
+    gone = update(Host).where(Host.uuid == target).values(state="Down", resource_state="Degraded")
+    write(lambda tx: tx.execute(gone) and None)
+    later(cloud)
+    assert row(vm).state == "Stopped"
+
+
 @pytest.mark.parametrize("across", [False, True])
 def test_a_machine_leaves_its_cluster_where_that_is_allowed(cloud, zone, across):
     vm = deploy(cloud, zone)

@@ -121,7 +121,7 @@ def _event(tx: Session, vm: Vm, why: str, again: bool) -> None:
 
 def ask_later(tx: Session, vm_id: int, host_id: int, why: str) -> None:
     """Have the host be asked again where a machine may be. Nothing else waits for that: the lock is its own."""
-    if _doubted_move(tx, vm_id, host_id) is not None:
+    if tx.get_one(Vm, vm_id).state == "Migrating":
         arguments = (vm_id, host_id, why)
         enqueue(tx, ask_again, arguments, lock=f"ha-later:{vm_id}", not_before=now() + ASK_AGAIN)
 
@@ -131,15 +131,14 @@ def ask_again(job: Job, vm_id: int, host_id: int, why: str) -> None:
 
 
 def _ask_again(tx: Session, vm_id: int, host_id: int, why: str) -> None:
-    if _doubted_move(tx, vm_id, host_id) is not None:
-        enqueue(tx, bury, (vm_id, host_id, why), lock=f"vm:{vm_id}")
+    enqueue(tx, bury, (vm_id, host_id, why), lock=f"vm:{vm_id}")
 
 
 @gives_up(ask_later)
 def bury(job: Job, vm_id: int, host_id: int, why: str) -> None:
     """Lay down a machine of a host that is proven dead. Runs under the machine's lock.
 
-    One whose move ended in doubt may run where it was to go: that host is asked first, until it answers.
+    One whose move ended in doubt may run where it was to go: that host is asked first, until it answers or is as dead.
     """
     move = job.write(_doubted_move, vm_id, host_id)
     if move is not None and job.call(runs_there, *move):
@@ -153,7 +152,12 @@ def _doubted_move(tx: Session, vm_id: int, host_id: int) -> tuple[HostRef, str] 
     vm = tx.get_one(Vm, vm_id)
     if vm.removed is not None or vm.state != "Migrating" or vm.host_id != host_id or vm.target_host_id is None:
         return None
-    return storage.ref(tx.get_one(Host, vm.target_host_id)), vm.instance
+    target = tx.get_one(Host, vm.target_host_id)
+    known = rows.row_of(tx, target.id)
+    dead = target.resource_state == "Degraded" or (known is not None and known.state == "Fenced")
+    if target.removed is not None or (dead and target.state != "Up"):
+        return None
+    return storage.ref(target), vm.instance
 
 
 def runs_there(call: UUID, host: HostRef, name: str) -> bool:

@@ -9,11 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import pools
-from mgmt_server.db import now
 from mgmt_server.errors import InvalidValue, NoCapacity
 from mgmt_server.jobs import Job
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.vm import target as targets
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vm.target import Lying
@@ -62,7 +61,7 @@ def _take(tx: Session, disk: Lying, pool: Pool) -> None:
     why = pools.why_not(pool, replace(disk.space, local=pool.is_local))
     if why or not pools.take(tx, pool.id, volume.size):
         raise NoCapacity(f"The disk {volume.name} cannot go to the pool {pool.name}, which {why or 'is full now'}")
-    VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=pool.id, state_changed=now())
+    targets.disk_leaves(tx, volume, pool)
 
 
 def stay(tx: Session, vm_id: int, wanted: dict[int, int]) -> None:

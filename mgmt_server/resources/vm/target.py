@@ -139,7 +139,7 @@ def take(tx: Session, vm: Vm, wish: Wish) -> Target:
             continue
         STATES.move(tx, vm.id, "Running", "Migrating", target_host_id=host.id, last_host_id=None, state_changed=now())
         for volume, pool in chosen.items():
-            VOLUME_STATES.move(tx, volume, "Ready", "Migrating", target_pool_id=pool.id, state_changed=now())
+            disk_leaves(tx, tx.get_one(Volume, volume), pool)
         return Target(host, chosen)
     if told:
         text = f"No host can take {spoken(vm)} with its disks"
@@ -220,6 +220,13 @@ def let_go(tx: Session, vm_id: int, *, unsure: bool = False) -> None:
         disk_stays(tx, volume)
         if unsure:
             leftovers.queue(tx, pool.uuid, volume.path or volume.uuid)
+
+
+def disk_leaves(tx: Session, volume: Volume, pool: Pool) -> None:
+    """Ready -> Migrating. That it lay in that pool before is forgotten: it would stand for a move in doubt."""
+    last = None if volume.last_pool_id == pool.id else volume.last_pool_id
+    values = {"target_pool_id": pool.id, "last_pool_id": last}
+    VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", state_changed=now(), **values)
 
 
 def disk_stays(tx: Session, volume: Volume) -> None:

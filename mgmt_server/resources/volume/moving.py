@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, hypervisors, pools
-from mgmt_server.db import now, write
+from mgmt_server.db import write
 from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import Failed, InvalidValue, NoCapacity, Unavailable
@@ -17,9 +17,9 @@ from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.offering import DiskOffering
 from mgmt_server.model.storage import Pool
-from mgmt_server.model.vm import VOLUME_STATES, Vm, Volume
+from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.protocol.machine import Disk
-from mgmt_server.resources.vm.target import GUARDED, disk_moved, disk_stays
+from mgmt_server.resources.vm.target import GUARDED, disk_leaves, disk_moved, disk_stays
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
 from mgmt_server.resources.volume import sites
 from mgmt_server.resources.volume.carrying import Copy, between, carry, leave, uncopied
@@ -35,7 +35,7 @@ def hold(tx: Session, volume: Volume, target: Pool) -> Copy:
     pools.check_moves()
     source = tx.get_one(Pool, volume.pool_id)
     copy = between(tx, volume, source, target)
-    VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=target.id, state_changed=now())
+    disk_leaves(tx, volume, target)
     tx.refresh(volume)
     return copy
 
@@ -134,10 +134,7 @@ def begin(tx: Session, volume_id: int, vm_id: int | None, pool_id: int, offering
         raise NoCapacity(f"No storage can take the disk {volume.name} now", inventory=told)
     if not place.machine:
         return hold(tx, volume, pool)
-    if volume.last_pool_id == pool.id:
-        volume.last_pool_id = None  # else it was in doubt from the start
-        tx.flush()
-    VOLUME_STATES.move(tx, volume.id, "Ready", "Migrating", target_pool_id=pool.id, state_changed=now())
+    disk_leaves(tx, volume, pool)
     tx.refresh(volume)
     return Copy(place.host, place.disk, limited(disk_in(pool, volume), volume, offering), place.machine)
 
