@@ -36,7 +36,7 @@ def lose_jobs():
 
 def settled():
     """What does not hold, but for the events of the jobs that were lost."""
-    return [text for text in broken() if "told to be over" not in text]
+    return [text for text in broken() if "was told to" not in text]
 
 
 def repaired(cloud):

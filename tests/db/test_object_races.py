@@ -103,7 +103,7 @@ class Place:
 
     def whole(self, outcomes=()):
         """Nothing is in between, and everything adds up; of this zone, for others' tests left theirs."""
-        told = [t for t in broken() if not t.startswith("job ") and "told to be over" not in t]
+        told = [t for t in broken() if not t.startswith("job ") and "was told to" not in t]
         assert not told, (told, [str(t) for _, t in outcomes if isinstance(t, Exception)])
 
 
