@@ -1,6 +1,5 @@
 """Log-in: what it answers, whom it lets in, and how often it may go wrong (row A1 of the security guide)."""
 
-import statistics
 import threading
 import time
 
@@ -205,10 +204,10 @@ def test_a1_whether_a_user_exists_is_not_told_by_the_time(cloud, ann):
 
     seconds("ann")
     times = {"ann": [], "nobody": []}
-    for _ in range(9):  # in turn, so that what else the machine does meets both
+    for _ in range(12):  # in turn; the quickest, which has met least of what else the machine does
         for name, found in times.items():
             found.append(seconds(name))
-    known, unknown = (statistics.median(found) for found in times.values())
+    known, unknown = (min(found) for found in times.values())
     assert 0.7 < known / unknown < 1.4
 
 
