@@ -275,9 +275,11 @@ class Virt:
             each = range(figures.get(f"{kind}.count", 0))
             return sum(figures.get(f"{kind}.{n}.{w}", 0) for n in each for w in what)
 
+        # without cgroups libvirt knows the time of each virtual CPU alone
+        each = sum(figures.get(f"vcpu.{n}.time", 0) for n in range(figures.get("vcpu.maximum", 0)))
         return MachineStatistics(
             name=name,
-            cpu_used=self._cpu(name, figures.get("cpu.time", 0), figures.get("vcpu.current", 1)),
+            cpu_used=self._cpu(name, figures.get("cpu.time", each), figures.get("vcpu.current", 1)),
             network_read=total("net", "rx.bytes") // 1024,
             network_written=total("net", "tx.bytes") // 1024,
             disk_read=total("block", "rd.bytes") // 1024,

@@ -330,6 +330,24 @@ def test_inspect_tells_formats(good: Path, tmp_path: Path) -> None:
     assert images.inspect(str(raw), "RAW") == images.Inspected("raw", 4096)
 
 
+# --- what machines use ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [{"cpu.time": 3_000_000_000, "vcpu.maximum": 2, "vcpu.0.time": 9}, {"vcpu.maximum": 4, "vcpu.0.time": 10**9,
+     "vcpu.3.time": 2 * 10**9}],
+)  # fmt: skip
+def test_the_cpu_that_a_machine_uses_is_told_with_and_without_cgroups(
+    monkeypatch: pytest.MonkeyPatch, figures: dict[str, int]
+) -> None:
+    virt, clock = Virt("test:///default"), iter((100.0, 130.0))
+    monkeypatch.setattr("mgmt_server.agent.virt.time.monotonic", lambda: next(clock))
+    nothing = {name: 0 if name.endswith("time") else value for name, value in figures.items()}
+    assert virt._statistics("one", nothing | {"vcpu.current": 2}).cpu_used == 0.0
+    assert virt._statistics("one", figures | {"vcpu.current": 2}).cpu_used == 5.0  # 3 s of 30, of two CPUs
+
+
 # --- many machines ----------------------------------------------------------------------------------------------------
 
 
