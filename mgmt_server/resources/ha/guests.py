@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.allocation import counted, hosts
 from mgmt_server.db import Conflict, changed, now
-from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.jobs import Asker, Job, enqueue, gives_up
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.event import Event
@@ -28,7 +28,7 @@ from mgmt_server.resources.alert.telling import tell
 from mgmt_server.resources.ha import rows
 from mgmt_server.resources.network import flows as network_flows
 from mgmt_server.resources.storage import rows as storage
-from mgmt_server.resources.vm import flows, migrate, target
+from mgmt_server.resources.vm import elsewhere, flows, migrate, target
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.networks import to_implement
 from mgmt_server.resources.vm.release import spoken
@@ -161,7 +161,7 @@ def _doubted_move(tx: Session, vm_id: int, host_id: int) -> tuple[HostRef, str] 
 
 
 def runs_there(call: UUID, host: HostRef, name: str) -> bool:
-    return any(m.name == name and m.state != "Stopped" for m in dispatch.machines(host))
+    return elsewhere.runs(host, name)
 
 
 def _bury(tx: Session, vm_id: int, host_id: int, why: str) -> None:
