@@ -176,13 +176,12 @@ def queue(tx: Session, vm: Vm, host_id: int, tries: int, moment: datetime | None
     told = {"type": "VM.START", "description": f"starting {spoken(vm)} again", "start": None}
     asker = Asker(account_id=vm.account_id, domain_id=vm.domain_id, user_id=SYSTEM_USER, event=told)
     lock = f"vm:{vm.id}" if vm.kind != "DomainRouter" else f"ha-router:{vm.id}"
-    kind = "VirtualMachine" if vm.kind == "User" else "DomainRouter"
     enqueue(
         tx,
         again,
         (vm.id, host_id, at.isoformat() if at else "", tries),
         lock=lock,
-        instance=(kind, vm.uuid),
+        instance=elsewhere.instance_of(vm),
         asker=asker,
     )
 

@@ -113,8 +113,12 @@ def take_away(tx: Session, vm: Vm, host: Host, name: str) -> None:
     be told that a machine went to another account.
     """
     if _left(vm, host, name):
-        kind = "VirtualMachine" if vm.kind == "User" else "DomainRouter"
-        enqueue(tx, tidy, (vm.id, host.id, name), lock=f"vm:{vm.id}", instance=(kind, vm.uuid))
+        enqueue(tx, tidy, (vm.id, host.id, name), lock=f"vm:{vm.id}", instance=instance_of(vm))
+
+
+def instance_of(vm: Vm) -> tuple[str, str]:
+    """What a job on the machine is told to be about."""
+    return "VirtualMachine" if vm.kind == "User" else "DomainRouter", vm.uuid
 
 
 def _left(vm: Vm, host: Host, name: str) -> bool:

@@ -34,8 +34,7 @@ def lay_down(tx: Session, vms: Sequence[Vm], host: Host, why: str) -> None:
     few = len(vms) < guests.FEW
     sought = [v for v in vms if few and _others(tx, v, host)]
     for vm in sought:
-        kind = "VirtualMachine" if vm.kind == "User" else "DomainRouter"
-        enqueue(tx, seek, (vm.id, host.id, why), lock=f"vm:{vm.id}", instance=(kind, vm.uuid))
+        enqueue(tx, seek, (vm.id, host.id, why), lock=f"vm:{vm.id}", instance=elsewhere.instance_of(vm))
     guests.lay_down_all(tx, [v for v in vms if v not in sought], host, why, host_lives=True)
 
 
