@@ -32,6 +32,7 @@ from mgmt_server.resources.alert.telling import Condition, lasts, over
 from mgmt_server.resources.ha import guests, rows
 from mgmt_server.resources.outofband import rows as controllers
 from mgmt_server.resources.storage import rows as storage
+from mgmt_server.resources.vm.elsewhere import instance_of
 
 SUSPECT = Setting(
     "kvm.ha.health.check.timeout", "Seconds without a sign of life after which a host is suspected", least=1
@@ -301,6 +302,5 @@ def let_go(tx: Session, host: Host, why: str) -> int:
     there = select(Vm).where(Vm.host_id == host.id, Vm.removed.is_(None), Vm.state.in_(guests.LIVELY))
     found = list(tx.scalars(there.order_by(Vm.kind == "User", Vm.id)))
     for vm in found:
-        kind = "VirtualMachine" if vm.kind == "User" else "DomainRouter"
-        enqueue(tx, guests.bury, (vm.id, host.id, why), lock=f"vm:{vm.id}", instance=(kind, vm.uuid))
+        enqueue(tx, guests.bury, (vm.id, host.id, why), lock=f"vm:{vm.id}", instance=instance_of(vm))
     return len(found)
