@@ -91,11 +91,19 @@ def test_one_that_somebody_started_is_told(cloud, vm):
     assert told("though it should be stopped")
 
 
-def test_simulated_hosts_are_looked_at_again_and_again(cloud, vm):
+def test_hosts_are_looked_at_again_and_again(cloud, vm):
     change(SimulatedMachine, SimulatedMachine.machine == vm.uuid, state="Stopped")
     host_timers.look_at_all()
     cloud.work()
     assert row(vm.uuid).state == "Stopped"
+
+
+def test_hosts_of_each_kind_are_looked_at(cloud, vm, monkeypatch):
+    change(Host, Host.id == vm.host_id, hypervisor="KVM")
+    looked = []
+    monkeypatch.setattr(host_timers.link, "look_step", lambda call, number: looked.append(number) or "")
+    host_timers.look_at_all()
+    assert vm.host_id in looked and len(looked) > 1
 
 
 def test_a_start_that_fails_leaves_nothing_on_a_host_that_also_fails_to_stop_it(cloud, zone, vm):

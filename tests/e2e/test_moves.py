@@ -134,8 +134,8 @@ def test_a_guest_that_an_operator_moves_by_hand_is_found_where_it_runs(lab, clie
     move = "virsh migrate --live --p2p --tls --persistent --undefinesource --unsafe"
     there = f"qemu+tls://{home['ipaddress']}/system tcp://{home['ipaddress']}"
     lab.on(short(away), f"virsh dumpxml --migratable --security-info {name} | sed '{address}' > {file}")
-    lab.on(short(away), f"{move} --xml {file} --persistent-xml {file} {name} {there}; rm {file}", seconds=300)
-    wait(lambda: guest.now["hostid"] == home["id"], 60)
+    lab.on(short(away), f"{move} --xml {file} --persistent-xml {file} {name} {there} && rm {file}", seconds=300)
+    wait(lambda: guest.now.get("hostid") == home["id"], 60)
     assert guest.now["state"] == "Running" and guest.sees()["boots"] == boots
     assert any("by nobody here" in told for told in guest.events("VM.MIGRATE"))
     assert not any(f"no longer on {away['name']}" in told for told in guest.events("VM.STOP"))

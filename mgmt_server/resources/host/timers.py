@@ -21,10 +21,11 @@ from mgmt_server.model.simulator import SimulatedFault
 from mgmt_server.resources.host import link, rows
 
 log = logging.getLogger("cloudwright.hosts")
+_looking = threading.Lock()
 
 GRACE = timedelta(seconds=20)  # for an agent that was cut off to come back, also after a restart of this server
 RETRY = timedelta(seconds=60)
-SYNC = Setting("sync.interval", "Seconds between two looks at all machines of simulated hosts", least=1)
+SYNC = Setting("sync.interval", "Seconds between two looks at all machines of each host", least=1)
 LOST = Setting("alert.wait", "Seconds after which a host that is not connected becomes an alert", least=30, most=86400)
 
 
@@ -33,20 +34,27 @@ def look() -> None:
     write(settle)
 
 
-@every(SYNC.number, "hosts.simulated")
-def look_at_simulated() -> None:
-    """What agents of KVM hosts do for theirs: all machines of each simulated host, beside what else is to be done."""
-    threading.Thread(target=look_at_all, name="simulated hosts", daemon=True).start()
+@every(SYNC.number, "hosts.machines")
+def look_at_machines() -> None:
+    """All machines of each host that is Up, beside what else is to be done.
+
+    Agents tell each change but once, and what they tell of a machine that a job works on is left to that job.
+    """
+    threading.Thread(target=look_at_all, name="machines of hosts", daemon=True).start()
 
 
 def look_at_all() -> None:
-    with reading() as session:
-        up = select(Host.id).where(Host.hypervisor == "Simulator", Host.state == "Up", Host.removed.is_(None))
-        numbers = list(session.scalars(up))
-    for number in numbers:
-        error = link.look_step(uuid4(), number)
-        if error:
-            log.info("a simulated host was not looked at: %s", error)
+    if not _looking.acquire(blocking=False):
+        return  # hosts that do not answer take longer than the time between two looks
+    try:
+        with reading() as session:
+            numbers = list(session.scalars(select(Host.id).where(Host.state == "Up", Host.removed.is_(None))))
+        for number in numbers:
+            error = link.look_step(uuid4(), number)
+            if error:
+                log.info("a host was not looked at: %s", error)
+    finally:
+        _looking.release()
 
 
 def settle(tx: Session) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mgmt_server.db import now
-from mgmt_server.drivers.hypervisor import HostRef, dispatch
+from mgmt_server.drivers.hypervisor import HostRef
 from mgmt_server.drivers.storage import dispatch as disks
 from mgmt_server.errors import Unavailable
 from mgmt_server.jobs import Job
@@ -18,7 +18,7 @@ from mgmt_server.model.vm import STATES, Vm, Volume
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.reconcile.telling import tell
 from mgmt_server.resources.storage import rows as storage
-from mgmt_server.resources.vm import flows, migrate, target
+from mgmt_server.resources.vm import elsewhere, flows, migrate, target
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.start import Options
 from mgmt_server.resources.volume.places import Place, gone
@@ -69,20 +69,28 @@ def about(tx: Session, vm_id: int, state: str) -> Asked | None:
 
 
 def find(call: UUID, asked: Asked) -> str:
-    """uuid of the host where it runs; empty: nowhere. A host that has it is believed whatever becomes of the other.
+    """uuid of the host where it runs; empty: nowhere. One that says Running is believed whatever becomes of the other.
 
-    Raises Unavailable when none says that it has it, and one cannot tell.
+    The target comes first: once it runs there, what it came from does not run any more. Raises Unavailable while one
+    cannot tell, or both have it and neither runs it: it is about to go over.
     """
     silent: Unavailable | None = None
+    paused: list[str] = []
     for host in asked.hosts:
         try:
-            if any(m.name == asked.name and m.state != "Stopped" for m in dispatch.machines(host)):
-                return host.uuid
+            state = elsewhere.state_on(host, asked.name)
         except Unavailable as error:
             silent = error
+            continue
+        if state == "Running":
+            return host.uuid
+        if state != "Stopped":
+            paused.append(host.uuid)
     if silent is not None:
         raise silent
-    return ""
+    if len(paused) > 1:
+        raise Unavailable(f"{asked.name} is paused on both of its hosts: it may be about to go over")
+    return next(iter(paused), "")
 
 
 def begun_disks(tx: Session, vm_id: int) -> list[Place]:

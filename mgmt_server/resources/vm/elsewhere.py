@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
@@ -16,6 +17,8 @@ from mgmt_server.model.vm import Vm
 from mgmt_server.resources.alert.telling import tell
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.vm.telling import note
+
+HANDING_OVER, PAUSE = 5.0, 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,34 @@ def about(tx: Session, vm_id: int, seen_id: int) -> Both | None:
 
 def where(call: UUID, both: Both) -> str:
     """seen, home, both, or nothing. Raises Unavailable when a host cannot tell: then nothing is done."""
-    at_home = runs(both.home, both.name)
-    at_seen = runs(both.seen, both.name)
-    return {(True, True): "both", (True, False): "home", (False, True): "seen"}.get((at_home, at_seen), "")
+    until = time.monotonic() + HANDING_OVER
+    while (found := _where(both)) is None and time.monotonic() < until:
+        time.sleep(PAUSE)
+    return found or ""
+
+
+def _where(both: Both) -> str | None:
+    """None while both have it and it does not run at home: somebody hands it over in this moment.
+
+    The host where it was seen is asked first: once it runs there, what it came from does not run any more.
+    """
+    at_seen = state_on(both.seen, both.name)
+    at_home = state_on(both.home, both.name)
+    if at_home == "Running":
+        return "both" if at_seen == "Running" else "home"
+    if at_home != "Stopped":
+        return None if at_seen != "Stopped" else "home"
+    return "seen" if at_seen != "Stopped" else ""
+
+
+def state_on(host: HostRef, name: str) -> str:
+    """What a host says of a machine; Stopped of one that it does not have. Raises Unavailable when it cannot tell."""
+    return next((m.state for m in dispatch.machines(host) if m.name == name), "Stopped")
 
 
 def runs(host: HostRef, name: str) -> bool:
     """Whether a host has a machine that is not off. Raises Unavailable when it cannot tell."""
-    return any(m.name == name and m.state != "Stopped" for m in dispatch.machines(host))
+    return state_on(host, name) != "Stopped"
 
 
 def moved(tx: Session, vm_id: int, seen_id: int) -> None:
