@@ -3,13 +3,14 @@
 # ruff: noqa: F811  the fixtures are imported
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from mgmt_server.db import Conflict, reading
+from mgmt_server.db import Conflict, reading, write
 from mgmt_server.model.host import Host
 from mgmt_server.model.simulator import SimulatedDisk, SimulatedMachine
 from mgmt_server.resources.host import removal
 from mgmt_server.resources.template import caches
+from tests.api.reconciling import repair
 from tests.api.test_volume import create, deploy
 from tests.api.test_volume_carrying import local, zone  # noqa: F401
 from tests.cloud import Refused
@@ -87,3 +88,23 @@ def test_a_host_that_tells_by_itself_what_stopped_is_removed_all_the_same(cloud,
     monkeypatch.setattr(removal, "_stopped", racing)
     cloud.ask("deleteHost", id=vm["hostid"], forced=True, forcedestroylocalstorage=True)
     assert met and not cloud.ask("listHosts", id=vm["hostid"])
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_disk_that_may_have_left_it_is_not_lost_with_it(cloud, zone, local, lost, lives):
+    """Its move to shared storage got no answer, and the host that could tell is the one that goes."""
+    vm, volume = lost
+    cloud.job("attachVolume", id=volume["id"], virtualmachineid=vm["id"])
+    cloud.ask("configureSimulator", name="move_disk", value="late:true|lost:true", count=1)
+    silent = cloud.ask("configureSimulator", name="settle_disk", value="lost:true")["mock"]["id"]
+    with pytest.raises(Refused, match="Nobody can tell where the disk"):
+        cloud.job("migrateVolume", volumeid=volume["id"], storageid=zone["pool"], livemigrate=True)
+    if lives:
+        cloud.ask("cleanupSimulatorMock", id=silent)
+        repair(cloud)
+    else:
+        write(lambda tx: tx.execute(update(Host).where(Host.uuid == vm["hostid"]).values(state="Down")) and None)
+    cloud.ask("deleteHost", id=vm["hostid"], forced=True, forcedestroylocalstorage=True)
+    (found,) = cloud.ask("listVolumes", id=volume["id"])["volume"]
+    assert (found["state"], found["storageid"]) == ("Ready", zone["pool"]) and not found.get("virtualmachineid")
+    assert volume["path"] in files(zone["pool"])

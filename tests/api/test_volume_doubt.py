@@ -1,7 +1,7 @@
 """A disk that moves while its machine runs, and the answer gets lost: its host tells which file is the disk."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from mgmt_server.db import reading, write
 from mgmt_server.drivers.hypervisor import faults
@@ -168,3 +168,74 @@ def test_a_host_does_not_delete_the_disk_of_a_machine_that_runs_there(cloud, zon
     with pytest.raises(Failed, match="runs with the disk"):
         dispatch.delete_disk(None, host, file)
     assert files(volume)
+
+
+@pytest.fixture
+def lost(cloud, zone, moving):
+    """A move whose host is deleted before it could tell whether that happened. Gives machine, disk and pool."""
+
+    def lose(*, arrived):
+        vm, volume, other = moving
+        fail(cloud, "move_disk", "late:true|lost:true" if arrived else "lost:true")
+        silent = fail(cloud, "settle_disk")
+        with pytest.raises(Refused, match=STAYS):
+            move(cloud, volume, other)
+        cloud.ask("cleanupSimulatorMock", id=silent)
+        cloud.ask("deleteHost", id=vm["hostid"], forced=True)
+        return vm, volume, other
+
+    return lose
+
+
+def alerts(cloud):
+    found = cloud.ask("listAlerts", keyword="another file of it")
+    return [a["description"] for a in found.get("alert", [])]
+
+
+def test_without_the_host_that_could_tell_both_files_stay_and_the_operator_can_take_either(cloud, zone, lost):
+    vm, volume, other = lost(arrived=True)
+    write(simulator.touch, other, row(volume).path)
+    newer = files(volume)[other]
+    repair_again(cloud)
+    later(cloud)
+    assert (shown(cloud, volume)["state"], shown(cloud, volume)["storageid"]) == ("Ready", zone["pool"])
+    assert told("no host knows any more") and len(alerts(cloud)) == 1
+    assert files(volume).keys() == {zone["pool"], other}
+    assert broken() == [f"disk {row(volume).path} in the pool {other} is nobody's"], "as the alert says"
+    cloud.job("startVirtualMachine", id=vm["id"])
+    assert used(vm, volume) == zone["pool"]
+    taken = cloud.job("importVolume", path=row(volume).path, storageid=other)["volume"]
+    cloud.job("detachVolume", id=volume["id"])
+    cloud.job("attachVolume", id=taken["id"], virtualmachineid=vm["id"])
+    assert files(taken)[other] == newer and broken() == []
+
+
+@pytest.mark.parametrize("kept", ["source", "target"])
+def test_without_that_host_the_only_file_is_the_disk(cloud, zone, lost, kept):
+    vm, volume, other = lost(arrived=kept == "target")
+    source = SimulatedDisk.pool == zone["pool"]
+    if kept == "target":
+        write(
+            lambda tx: tx.execute(delete(SimulatedDisk).where(source, SimulatedDisk.name == row(volume).path)) and None
+        )
+    repair_again(cloud)
+    lies = other if kept == "target" else zone["pool"]
+    assert (shown(cloud, volume)["state"], shown(cloud, volume)["storageid"]) == ("Ready", lies)
+    assert not alerts(cloud)
+    cloud.job("startVirtualMachine", id=vm["id"])
+    assert used(vm, volume) == lies and broken() == []
+
+
+def test_a_host_that_was_made_anew_cannot_tell_either(cloud, zone, moving):
+    vm, volume, other = moving
+    fail(cloud, "move_disk", "late:true|lost:true")
+    silent = fail(cloud, "settle_disk")
+    with pytest.raises(Refused, match=STAYS):
+        move(cloud, volume, other)
+    cloud.ask("cleanupSimulatorMock", id=silent)
+    fail(cloud, "settle_disk", "fail:this host does not know it")
+    repair_again(cloud)
+    assert shown(cloud, volume)["state"] == "Migrating", "its host has the machine: another try may tell"
+    write(lambda tx: tx.execute(delete(SimulatedMachine).where(SimulatedMachine.machine == vm["id"])) and None)
+    repair_again(cloud)
+    assert shown(cloud, volume)["state"] == "Ready" and len(alerts(cloud)) == 1

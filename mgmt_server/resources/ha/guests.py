@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 from mgmt_server.allocation import counted, hosts
 from mgmt_server.db import Conflict, changed, now
 from mgmt_server.drivers.hypervisor import HostRef
+from mgmt_server.drivers.storage import dispatch as disks
+from mgmt_server.errors import Failed
 from mgmt_server.jobs import Asker, Job, enqueue, gives_up
 from mgmt_server.model.account import SYSTEM_USER
 from mgmt_server.model.event import Event
@@ -24,6 +26,7 @@ from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network, Nic
 from mgmt_server.model.settings import Scope, Setting
 from mgmt_server.model.vm import STATES, Vm
+from mgmt_server.protocol.machine import Move
 from mgmt_server.resources.alert.telling import tell
 from mgmt_server.resources.ha import rows
 from mgmt_server.resources.network import flows as network_flows
@@ -64,7 +67,7 @@ def lay_down(tx: Session, vm: Vm, host: Host, why: str, *, host_lives: bool = Fa
     """
     again = wants(tx, vm, host) and (ON_LIVING_HOST.flag() or not host_lives)
     if vm.state == "Migrating":
-        target.let_go(tx, vm.id, unsure=True)
+        target.lose(tx, vm.id)
     if vm.state == "Starting":
         leftovers.queue_begun(tx, vm.id)
         starting.abandon(tx, vm.id, Options(), known=True)
@@ -141,14 +144,17 @@ def bury(job: Job, vm_id: int, host_id: int, why: str) -> None:
     One whose move ended in doubt may run where it was to go: that host is asked first, until it answers or is as dead.
     """
     move = job.write(_doubted_move, vm_id, host_id)
-    if move is not None and job.call(runs_there, *move):
+    found = job.call(at_target, *move) if move is not None else ""
+    if found == "runs":
         job.write(migrate.arrived_after_all, vm_id)
-        return
-    job.write(_bury, vm_id, host_id, why)
+    elif found == "stopped":
+        job.write(stopped_there, vm_id)
+    else:
+        job.write(_bury, vm_id, host_id, why, move is not None)
 
 
-def _doubted_move(tx: Session, vm_id: int, host_id: int) -> tuple[HostRef, str] | None:
-    """Where a machine may have moved to, and its name there."""
+def _doubted_move(tx: Session, vm_id: int, host_id: int) -> tuple[HostRef, str, Move | None] | None:
+    """Where a machine may have moved to, its name there, and one of the disks that were to go with it."""
     vm = tx.get_one(Vm, vm_id)
     if vm.removed is not None or vm.state != "Migrating" or vm.host_id != host_id or vm.target_host_id is None:
         return None
@@ -157,16 +163,33 @@ def _doubted_move(tx: Session, vm_id: int, host_id: int) -> tuple[HostRef, str] 
     dead = target.resource_state == "Degraded" or (known is not None and known.state == "Fenced")
     if target.removed is not None or (dead and target.state != "Up"):
         return None
-    return storage.ref(target), vm.instance
+    return storage.ref(target), vm.instance, next(iter(migrate.moving(tx, vm_id)), None)
 
 
-def runs_there(call: UUID, host: HostRef, name: str) -> bool:
-    return elsewhere.runs(host, name)
+def at_target(call: UUID, host: HostRef, name: str, move: Move | None) -> str:
+    """`runs` of a machine that has come, `stopped` of one that came with its disks, or nothing. Raises Unavailable."""
+    if elsewhere.runs(host, name):
+        return "runs"
+    try:
+        return "stopped" if move and disks.settle_disk(call, host, move.source, move.target, name) else ""
+    except Failed:
+        return ""
 
 
-def _bury(tx: Session, vm_id: int, host_id: int, why: str) -> None:
+def stopped_there(tx: Session, vm_id: int) -> None:
+    """It had arrived with its disks, and does not run there any more."""
+    migrate.arrived_after_all(tx, vm_id)
+    vm = tx.get_one(Vm, vm_id, populate_existing=True)
+    host = tx.get_one(Host, vm.host_id)
+    lay_down(tx, vm, host, f"stopped on {host.name}, where it had moved to", host_lives=True)
+
+
+def _bury(tx: Session, vm_id: int, host_id: int, why: str, stays: bool) -> None:
+    """`stays`: where it was to go, it has not come."""
     vm = tx.get_one(Vm, vm_id)
     if vm.removed is None and vm.host_id == host_id and vm.state in LIVELY:
+        if stays:
+            target.let_go(tx, vm_id, unsure=True)
         lay_down(tx, vm, tx.get_one(Host, host_id), why)
 
 

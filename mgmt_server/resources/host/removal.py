@@ -22,10 +22,12 @@ from mgmt_server.protocol.machine import Disk
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.host import rows
 from mgmt_server.resources.host.maintenance import machines_of
+from mgmt_server.resources.reconcile import moves
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template.caches import needed
 from mgmt_server.resources.vm import flows as vm_flows
 from mgmt_server.resources.vm.release import spoken
+from mgmt_server.resources.volume.moving import doubted
 from mgmt_server.resources.volume.places import Place, gone
 
 log = logging.getLogger("cloudwright.hosts")
@@ -37,6 +39,8 @@ def remove(host: Host, forced: bool, destroying: bool) -> None:
     for number in machines:
         _stop(host, number)
     if destroying:
+        if host.state != "Up":
+            write(_decide, host.id)
         for number in write(_destroyed_with, host.id):
             _expunge(number)
         _clear(host, _remains)
@@ -79,8 +83,10 @@ def _local_pools(host_id: int) -> Select[tuple[int]]:
 
 
 def _local_disks(tx: Session, host_id: int) -> list[Volume]:
+    """Without those that are perhaps where they were to go, which the reconciler finds out once the host is gone."""
     mine = select(Volume).where(Volume.pool_id.in_(_local_pools(host_id)), Volume.removed.is_(None))
-    return list(tx.scalars(mine))
+    away = Volume.target_pool_id.not_in(_local_pools(host_id)) & (Volume.last_pool_id == Volume.target_pool_id)
+    return list(tx.scalars(mine.where(Volume.target_pool_id.is_(None) | ~away)))
 
 
 def _stop(host: Host, number: int) -> None:
@@ -92,6 +98,18 @@ def _stop(host: Host, number: int) -> None:
         write(_stopped, number, host.id)
     except Conflict:  # the host has told by itself, at the same moment, that it does not run
         write(_stopped, number, host.id)
+
+
+def _decide(tx: Session, host_id: int) -> None:
+    """Disks in doubt of a host that cannot tell any more. One that goes with the one pool is in the other.
+
+    Of those in two pools that stay, the reconciler looks at the files, unless their machines go now.
+    """
+    local, lost = set(tx.scalars(_local_pools(host_id))), _rootless(tx, host_id)
+    rows = select(Volume).join(Vm, Vm.id == Volume.vm_id).where(Volume.removed.is_(None), Volume.state == "Migrating")
+    for volume in tx.scalars(rows.where(Vm.last_host_id == host_id, Vm.host_id.is_(None))):
+        if doubted(volume) and (volume.vm_id in lost or local & {volume.pool_id, volume.target_pool_id}):
+            moves.settle_unknown(tx, volume.id, volume.pool_id not in local, volume.target_pool_id not in local)
 
 
 def _get(tx: Session, number: int) -> Vm:
@@ -106,12 +124,15 @@ def _stopped(tx: Session, number: int, host_id: int) -> None:
 
 def _destroyed_with(tx: Session, host_id: int) -> list[int]:
     """Machines whose root disk is lost are destroyed with it."""
-    roots = {d.vm_id for d in _local_disks(tx, host_id) if d.kind == "ROOT" and d.vm_id is not None}
-    found = list(tx.scalars(select(Vm).where(Vm.id.in_(roots), Vm.removed.is_(None))))
+    found = list(tx.scalars(select(Vm).where(Vm.id.in_(_rootless(tx, host_id)), Vm.removed.is_(None))))
     for vm in found:
         if vm.state not in ("Destroyed", "Expunging"):
             vm_flows.destroyed(tx, vm.id)
     return [vm.id for vm in found]
+
+
+def _rootless(tx: Session, host_id: int) -> set[int]:
+    return {d.vm_id for d in _local_disks(tx, host_id) if d.kind == "ROOT" and d.vm_id is not None}
 
 
 def _expunge(number: int) -> None:

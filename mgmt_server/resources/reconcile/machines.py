@@ -15,12 +15,14 @@ from mgmt_server.errors import Unavailable
 from mgmt_server.jobs import Job
 from mgmt_server.model.host import Host
 from mgmt_server.model.vm import STATES, Vm, Volume
+from mgmt_server.protocol.machine import Move
 from mgmt_server.resources.ha import guests
 from mgmt_server.resources.reconcile.telling import tell
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.vm import elsewhere, flows, migrate, target
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm.start import Options
+from mgmt_server.resources.volume import settling
 from mgmt_server.resources.volume.places import Place, gone
 
 STUCK = ("Starting", "Stopping", "Migrating")
@@ -44,10 +46,14 @@ def repair(job: Job, vm_id: int, state: str) -> None:
     if asked is None:
         return
     found = job.call(find, asked)
+    trip = job.write(on_its_way, vm_id, found) if state == "Migrating" else None
+    if trip is not None and job.call(came, trip, found):
+        job.write(settle_stopped, vm_id)
+        return
     if state == "Starting" and not found:
         for place in job.write(begun_disks, vm_id):
             job.call(disks.delete_disk, place.host, place.disk)
-    job.write(settle, vm_id, state, found)
+    job.write(settle, vm_id, state, found, trip is not None)
 
 
 def still(tx: Session, vm_id: int, state: str) -> bool:
@@ -93,13 +99,50 @@ def find(call: UUID, asked: Asked) -> str:
     return next(iter(paused), "")
 
 
+@dataclass(frozen=True)
+class Trip:
+    """A move with disks, of a machine that does not run where it was to go."""
+
+    source: HostRef
+    target: HostRef
+    name: str
+    move: Move
+
+
+def on_its_way(tx: Session, vm_id: int, found: str) -> Trip | None:
+    vm = tx.get_one(Vm, vm_id)
+    moves = migrate.moving(tx, vm_id)
+    source = tx.get(Host, vm.host_id) if vm.host_id is not None else None
+    goal = tx.get(Host, vm.target_host_id) if vm.target_host_id is not None else None
+    if vm.state != "Migrating" or not moves or source is None or source.removed is not None:
+        return None
+    if goal is None or goal.removed is not None or found == goal.uuid:
+        return None
+    return Trip(storage.ref(source), storage.ref(goal), vm.instance, moves[0])
+
+
+def came(call: UUID, trip: Trip, found: str) -> bool:
+    """Whether it has gone with its disks, and stopped there. Raises Unavailable while nobody can tell."""
+    gone = settling.went(trip.source, trip.target, trip.name, trip.move)
+    if gone is None or (gone and (found or elsewhere.runs(trip.target, trip.name))):
+        raise Unavailable(f"Nobody can tell yet with which disks {trip.name} runs, or ran last")
+    return gone
+
+
+def settle_stopped(tx: Session, vm_id: int) -> None:
+    vm = tx.get_one(Vm, vm_id)
+    if vm.removed is None and vm.state == "Migrating" and vm.target_host_id is not None:
+        guests.stopped_there(tx, vm_id)
+
+
 def begun_disks(tx: Session, vm_id: int) -> list[Place]:
     """Disks that its start may have made: they are made anew by the next one."""
     rows = select(Volume).where(Volume.vm_id == vm_id, Volume.state == "Creating", Volume.removed.is_(None))
     return [place for volume in tx.scalars(rows) if (place := gone(tx, volume)) is not None]
 
 
-def settle(tx: Session, vm_id: int, state: str, found: str) -> None:
+def settle(tx: Session, vm_id: int, state: str, found: str, stays: bool) -> None:
+    """`stays`: its hosts know that it has not gone to where it was to go with its disks."""
     vm = tx.get_one(Vm, vm_id)
     if vm.removed is not None or vm.state != state:
         return
@@ -121,6 +164,8 @@ def settle(tx: Session, vm_id: int, state: str, found: str) -> None:
             STATES.move(tx, vm_id, state, "Running", state_changed=now())
         text = f"{name} was found {state} and nobody at it: it runs on {host.name}, and is Running"
     elif state == "Migrating" and host is not None:
+        if stays:
+            target.let_go(tx, vm_id, unsure=True)
         guests.lay_down(tx, vm, host, "was lost while it moved to another host")
         return
     elif state == "Starting":

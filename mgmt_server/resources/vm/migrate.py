@@ -20,12 +20,13 @@ from mgmt_server.resources.router import document
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template import pooled
 from mgmt_server.resources.template.pooled import Fetch
+from mgmt_server.resources.vm import elsewhere
 from mgmt_server.resources.vm import start as starting
 from mgmt_server.resources.vm import target as targets
 from mgmt_server.resources.vm.release import spoken
 from mgmt_server.resources.vm.target import Wish
 from mgmt_server.resources.vm.telling import routed
-from mgmt_server.resources.volume import leftovers
+from mgmt_server.resources.volume import leftovers, settling
 from mgmt_server.resources.volume.locks import check_settled, disks_of
 from mgmt_server.resources.volume.places import disk_in
 
@@ -100,29 +101,44 @@ def go(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tu
         dispatch.migrate(call, source, target, machine, moves)
     except (Failed, Unavailable) as error:
         there = _runs_on(target, machine.name)
+        if not there and moves and isinstance(error, Unavailable):  # it may be on its way still
+            return _after(error, source, target, machine, moves)
         if not there:
             return Outcome(str(error), doubtful=there is None and not _runs_on(source, machine.name))
     return Outcome()
 
 
+def _after(error: Unavailable, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> Outcome:
+    """What came of it, as its hosts tell once the move has ended: copies of its disks are not to be touched before."""
+    gone = settling.went(source, target, machine.name, moves[0])
+    if gone and _runs_on(target, machine.name):
+        return Outcome()
+    return Outcome(str(error), doubtful=gone is not False)
+
+
 def _runs_on(host: HostRef, name: str) -> bool | None:
     """None where the host does not answer."""
     try:
-        return any(m.name == name and m.state == "Running" for m in dispatch.machines(host))
+        return elsewhere.state_on(host, name) == "Running"
     except (Failed, Unavailable):
         return None
 
 
 def tidy(call: UUID, source: HostRef, target: HostRef, machine: Machine, moves: tuple[Move, ...]) -> None:
-    """Undo of `go`, which failed: remove copies of disks, once it is sure that nothing runs with them."""
+    """Undo of `go`, which failed: remove copies of disks, once it is sure that the machine stays without them."""
     if not moves:
         return
-    if _runs_on(target, machine.name) or not _runs_on(source, machine.name):
-        for move in moves:
-            write(leftovers.queue, move.target.pool.uuid, move.target.name)
+    if settling.went(source, target, machine.name, moves[0]) is not False:
+        write(doubt_of, machine.uuid)
         raise Failed(f"{machine.name} may run on {target.name}: its disks stay there")
     for move in moves:
         leftovers.remove(uuid5(call, move.target.name), target, move.target)
+
+
+def doubt_of(tx: Session, machine: str) -> None:
+    vm = tx.scalar(select(Vm).where(Vm.uuid == machine, Vm.removed.is_(None), Vm.state == "Migrating"))
+    if vm is not None:
+        doubt(tx, vm.id)
 
 
 def doubt(tx: Session, vm_id: int) -> None:
@@ -134,7 +150,7 @@ def doubt(tx: Session, vm_id: int) -> None:
 def stay(tx: Session, vm_id: int, wish: Wish) -> None:
     """Undo of `begin`. A machine in doubt is left to whoever looks after those at which nobody works."""
     vm = tx.get_one(Vm, vm_id)
-    if vm.target_host_id is not None and vm.last_host_id == vm.target_host_id:
+    if targets.doubted(vm):
         return
     targets.let_go(tx, vm_id)
     if vm.state == "Migrating":
@@ -159,12 +175,19 @@ def arrived(tx: Session, vm_id: int) -> list[int]:
 
 def arrived_after_all(tx: Session, vm_id: int) -> None:
     """`arrived`, when the move's job has ended in doubt: nobody else deletes what the disks left behind."""
-    moving = select(Pool.uuid, Volume).join(Pool, Pool.id == Volume.pool_id)
-    moving = moving.where(Volume.vm_id == vm_id, Volume.target_pool_id.is_not(None))
-    behind = [(pool, volume.path or volume.uuid) for pool, volume in tx.execute(moving)]
+    behind = moving(tx, vm_id)
     arrived(tx, vm_id)
-    for pool, name in behind:
-        leftovers.queue(tx, pool, name)
+    for move in behind:
+        leftovers.queue(tx, move.source.pool.uuid, move.source.name)
+
+
+def moving(tx: Session, vm_id: int) -> list[Move]:
+    """The disks that are to go with a machine which is on its way."""
+    rows = select(Volume).where(Volume.vm_id == vm_id, Volume.target_pool_id.is_not(None), Volume.pool_id.is_not(None))
+    return [
+        Move(disk_in(tx.get_one(Pool, v.pool_id), v), disk_in(tx.get_one(Pool, v.target_pool_id), v))
+        for v in tx.scalars(rows.order_by(Volume.id))
+    ]
 
 
 def drop(call: UUID, host: HostRef, disk: Disk) -> None:

@@ -208,18 +208,40 @@ def let_go(tx: Session, vm_id: int, *, unsure: bool = False) -> None:
 
     `unsure`: nobody knew at the time where it ran, so that copies of its disks may be there.
     """
-    vm = tx.get_one(Vm, vm_id, populate_existing=True)
-    host = vm.target_host_id
-    if host is not None:
-        held = update(Vm).where(Vm.id == vm_id, Vm.target_host_id == host).values(target_host_id=None)
-        if changed(tx.execute(held.execution_options(synchronize_session=False))) == 1:
-            untake(tx, host, vm)
+    _let_go_of_host(tx, vm_id)
     moving = select(Volume).where(Volume.vm_id == vm_id, Volume.target_pool_id.is_not(None))
     for volume in tx.scalars(moving.execution_options(populate_existing=True)):
         pool = tx.get_one(Pool, volume.target_pool_id)
         disk_stays(tx, volume)
         if unsure:
             leftovers.queue(tx, pool.uuid, volume.path or volume.uuid)
+
+
+def _let_go_of_host(tx: Session, vm_id: int) -> None:
+    vm = tx.get_one(Vm, vm_id, populate_existing=True)
+    host = vm.target_host_id
+    if host is not None:
+        held = update(Vm).where(Vm.id == vm_id, Vm.target_host_id == host).values(target_host_id=None)
+        if changed(tx.execute(held.execution_options(synchronize_session=False))) == 1:
+            untake(tx, host, vm)
+
+
+def doubted(vm: Vm) -> bool:
+    """Whether a move has ended with nobody able to tell where the machine runs."""
+    return vm.target_host_id is not None and vm.last_host_id == vm.target_host_id
+
+
+def lose(tx: Session, vm_id: int) -> None:
+    """As `let_go`, of a machine that was lost on its way. What disks it had last is not known where the move is in
+    doubt: they stay so, with both files.
+    """
+    if doubted(tx.get_one(Vm, vm_id)):
+        moving = Volume.target_pool_id.is_not(None) & (Volume.state == "Migrating")
+        mine = update(Volume).where(Volume.vm_id == vm_id, moving).values(last_pool_id=Volume.target_pool_id)
+        tx.execute(mine.execution_options(synchronize_session=False))
+        _let_go_of_host(tx, vm_id)
+    else:
+        let_go(tx, vm_id, unsure=True)
 
 
 def disk_leaves(tx: Session, volume: Volume, pool: Pool) -> None:

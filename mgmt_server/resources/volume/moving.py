@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -26,6 +26,7 @@ from mgmt_server.resources.volume.carrying import Copy, between, carry, leave, u
 from mgmt_server.resources.volume.locks import check_state, same_place
 from mgmt_server.resources.volume.places import disk_in, place_of
 from mgmt_server.resources.volume.qos import limited
+from mgmt_server.resources.volume.settling import lies_there
 
 __all__ = ["Copy", "carry", "hold", "leave", "migrate", "moved", "release"]
 
@@ -72,17 +73,6 @@ def go(call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> N
             ) from None
         if not there:
             raise
-
-
-def lies_there(host: HostRef, source: Disk, target: Disk, machine: str) -> bool | None:
-    """Whether the machine has its disk in the target. None where its host does not tell.
-
-    Each question has an id of its own: what was told of an earlier try says nothing of a later one.
-    """
-    try:
-        return disks.settle_disk(uuid4(), host, source, target, machine)
-    except (Failed, Unavailable):
-        return None
 
 
 def unmoved(call: UUID, host: HostRef, source: Disk, target: Disk, machine: str) -> None:
