@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,7 +46,6 @@ log = logging.getLogger(__name__)
 
 GRACE = 60.0  # seconds that a guest has to follow the power button
 ROUTER_PATIENCE = 180.0  # seconds for a router's agent to answer after its start
-SWEEP = 10.0  # seconds between looks at all machines
 
 
 class Host:
@@ -358,45 +356,3 @@ def _disk_lane(body: Any) -> str:
 
 def _lane(disk: Disk) -> str:
     return f"disk {disk.pool.uuid} {disk.name}"
-
-
-class Watch:
-    """Tells the server of power states: at once when libvirt says so, and all that differ at each sweep."""
-
-    def __init__(self, host: Host, report: Callable[[str, Any], None]) -> None:
-        self.host, self.report = host, report
-        self._known: dict[str, tuple[str, int]] = {}  # name -> (state, port) as told
-        self._wake = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        host.virt.changed = lambda name: self._wake.set()
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping = True
-        self._wake.set()
-
-    def forget_told(self) -> None:
-        """A server that we just met is told everything."""
-        self._known.clear()
-        self._wake.set()
-
-    def _run(self) -> None:
-        while not self._stopping:
-            self._wake.wait(SWEEP)
-            self._wake.clear()
-            try:
-                self.sweep()
-            except (Failed, Unavailable) as error:
-                log.warning("machines cannot be watched: %s", error)
-                time.sleep(1)
-
-    def sweep(self) -> None:
-        found = {m.name: m for m in self.host.virt.machines()}
-        changed = [m for m in found.values() if self._known.get(m.name) != (m.state, m.vnc_port)]
-        gone = [MachineState(name, "", "Stopped") for name in self._known if name not in found]
-        self._known = {m.name: (m.state, m.vnc_port) for m in found.values()}
-        if changed or gone:
-            self.report("machines", plain([*changed, *gone]))

@@ -9,10 +9,11 @@ import sys
 
 from mgmt_server.agent import certificate, notify, version
 from mgmt_server.agent.client import Client
-from mgmt_server.agent.commands import Host, Watch
+from mgmt_server.agent.commands import Host
 from mgmt_server.agent.config import Config, load
 from mgmt_server.agent.journal import Journal
 from mgmt_server.agent.network import ensure_control_bridge
+from mgmt_server.agent.watch import Watch
 from mgmt_server.agent.work import Work
 from mgmt_server.errors import Failed, Unavailable
 

@@ -18,7 +18,8 @@ from mgmt_server.model.snapshot import Snapshot, VmSnapshot
 from mgmt_server.model.vm import Vm, Volume
 from mgmt_server.resources.vmsnapshot.rows import refuse_with_snapshots
 from mgmt_server.resources.vmsnapshot.timers import expire
-from tests.api.test_snapshot import content, deploy, dropped, fail, incremental, points, snap, sweep, touch, zone
+from tests.api.test_snapshot import content, deploy, fail, incremental, points, snap, sweep, touch, zone
+from tests.api.test_snapshot_points import dropped
 from tests.cloud import Refused
 
 __all__ = ["dropped", "zone"]

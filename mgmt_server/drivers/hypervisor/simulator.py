@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from mgmt_server.db import changed, engine, new_uuid, now, reading, write
 from mgmt_server.db.prepared import Sent, sent_as, to_send
-from mgmt_server.drivers.hypervisor import HostRef
+from mgmt_server.drivers.hypervisor import HostRef, points
 from mgmt_server.drivers.hypervisor.faults import around, powered
 from mgmt_server.drivers.storage import simulator as disks
 from mgmt_server.errors import Failed
@@ -156,16 +156,16 @@ class Simulator:
 
     def snapshot(self, call: UUID, host: HostRef, name: str, point: str, memory: bool) -> None:
         with around("snapshot", host):
-            write(_snapshot, str(call), host, name, point, memory)
+            write(points.snapshot, str(call), host, name, point, memory)
 
     def revert(self, call: UUID, host: HostRef, machine: Machine, point: str) -> MachineState:
         with around("revert", host):
-            state = write(_revert, str(call), host, machine, point)
+            state = write(points.revert, str(call), host, machine, point)
         return MachineState(machine.name, machine.uuid, state, _port_of(machine.name) if state == "Running" else 0)
 
     def delete_snapshot(self, call: UUID, host: HostRef, name: str, point: str) -> None:
         with around("delete_snapshot", host):
-            write(_delete_snapshot, name, point)
+            write(points.delete_snapshot, name, point)
 
     def describe(self, host: HostRef) -> list[Unmanaged]:
         with around("describe", host), reading() as session:
@@ -354,37 +354,6 @@ def _migrate(tx: Session, call: str, host: HostRef, target: HostRef, machine: Ma
     row.disks, row.nics = [d.name for d in machine.disks], [n.mac for n in machine.nics]
     row.places = _places(machine)
     row.iso = _disc(tx, machine.iso, machine.iso_pool)
-
-
-def _snapshot(tx: Session, call: str, host: HostRef, name: str, point: str, memory: bool) -> None:
-    row = tx.scalar(select(SimulatedMachine).where(SimulatedMachine.name == name).with_for_update())
-    if row is None or row.host not in (host.uuid, ""):
-        raise Failed(f"machine {name} is not on host {host.name}")
-    if memory and row.state != "Running":
-        raise Failed(f"machine {name} does not run on host {host.name}: it has no memory to keep")
-    if point not in row.points:
-        row.points = {**row.points, point: {"memory": memory, "disks": disks.contents(tx, row.disks)}}
-
-
-def _revert(tx: Session, call: str, host: HostRef, machine: Machine, point: str) -> str:
-    powered(tx, host.uuid)
-    table = SimulatedMachine
-    row = tx.scalar(select(table).where(table.name == machine.name).with_for_update())
-    if row is None or point not in row.points:
-        raise Failed(f"machine {machine.name} has no snapshot {point} on host {host.name}")
-    if row.call != call:
-        kept = row.points[point]
-        disks.restore(tx, kept["disks"])
-        if row.state == "Running" and row.host != host.uuid:
-            row.beside, row.doubled = row.host, row.doubled + 1
-        row.state, row.host, row.call = "Running" if kept["memory"] else "Stopped", host.uuid, call
-    return row.state
-
-
-def _delete_snapshot(tx: Session, name: str, point: str) -> None:
-    row = tx.scalar(select(SimulatedMachine).where(SimulatedMachine.name == name).with_for_update())
-    if row is not None:
-        row.points = {k: v for k, v in row.points.items() if k != point}
 
 
 def _described(session: Session, row: SimulatedMachine) -> Unmanaged:
