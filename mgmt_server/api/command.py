@@ -38,6 +38,7 @@ class Command:
     is_list: bool
     is_async: bool
     creates: bool  # the answer of an asynchronous one carries the new id
+    created: str  # the event that its object is told as made with, before its job is queued; empty for none
     one_in_list: bool  # answers a list of one
     key: str  # of the object or objects in the answer
     reads: bool  # no transaction is opened for it
@@ -115,6 +116,7 @@ def command(
             is_list=is_list or bool(known.get("list")),
             is_async=is_async,
             creates=bool(known.get("asyncCreate")),
+            created=next(iter(known.get("createEvents") or ()), "") if event else "",
             one_in_list=one_in_list,
             key=key if key is not None else (answers.key if answers else str(known.get("objectName") or "")),
             reads=reads or is_list or outside,

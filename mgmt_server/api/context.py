@@ -104,6 +104,8 @@ class Context:
         told = None
         if self.command.event:
             scheduled = self._told(self.command.event, entity, state="Scheduled")
+            if self.command.created:
+                put(self.session, Event, **scheduled | {"type": self.command.created, "state": "Created"})
             number = put(self.session, Event, **scheduled)
             told = {"type": self.command.event, "description": scheduled["description"], "start": number}
         asker = Asker(

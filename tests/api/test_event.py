@@ -55,6 +55,15 @@ def test_the_events_of_one_job_belong_together(cloud):
     assert cloud.ask("listEvents", startid=scheduled["id"])["count"] == 3
 
 
+def test_what_a_job_works_on_is_told_as_made_before_it_is_queued(cloud):
+    made = cloud.job("createAffinityGroup", name="apart", type="host anti-affinity")["affinitygroup"]
+    told = cloud.ask("listEvents", type="AG.CREATE")["event"]
+    assert [e["state"] for e in told] == ["Completed", "Started", "Scheduled", "Created"]
+    assert {e["resourceid"] for e in told} == {made["id"]}
+    done, started, scheduled, created = told
+    assert {started["parentid"], done["parentid"]} == {scheduled["id"]} and "parentid" not in created
+
+
 def test_a_job_is_told_as_started_when_it_starts_and_once(cloud):
     zone = cloud.ask("createZone", name="east", **ZONE)["zone"]["id"]
     os_type = cloud.ask("listOsTypes", description="Other Linux (64-bit)")["ostype"][0]["id"]
