@@ -226,8 +226,10 @@ class Convergence:
             self.note(name, None if have is UNKNOWN else have, value, entry.get("no_log"))
             self.predicted[entry.get("field", entity.api(name))] = value
         if fixed:
+            named = current.get("name", self.params.get(entity.key))
+            which = entity.kind if named is None else f"{entity.kind} {named!r}"
             raise ApiError(
-                f"{entity.kind} {current.get('name', self.params.get(entity.key))!r}: cannot change after creation: "
+                f"{which}: cannot change after creation: "
                 f"{', '.join(fixed)}; delete it and create it again, or take the option out of the task"
             )
         return updates

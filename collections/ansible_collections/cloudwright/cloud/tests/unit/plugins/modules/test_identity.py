@@ -113,6 +113,13 @@ def test_exclusive_tags_leave_no_others_and_merged_ones_do(run):
     cycle(run, "tag", **ON_TENANT, tags={"b": None}, state="absent")
 
 
+def test_a_dedication_that_cannot_change_is_called_by_its_kind_for_it_has_no_name(run):
+    options = SAMPLES["dedication"]["create"]
+    run.ok("dedication", **options)
+    refused = run("dedication", **{**options, "domain": "ROOT", "account": None})["msg"]
+    assert refused.startswith("dedicated_zone: cannot change after creation: domain (is ")
+
+
 def test_no_more_events_than_asked_for_are_read(run):
     assert len(run.ok("event_info", limit=1)["entities"]) == 1
     assert len(run.ok("event_info")["entities"]) == 2
