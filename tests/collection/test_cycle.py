@@ -32,6 +32,14 @@ OF_NONE = {  # of these the zone has none
     "vm_snapshot_info",
 }
 
+MADE_FOR_THE_LIST = {  # of these, too, which have no name
+    "dedication_info",
+    "guest_vlan_range_info",
+    "snapshot_policy_info",
+    "tag_info",
+    "vm_nic_secondary_ip_info",
+}
+
 # what modules offer for other servers of the same API, and this one does not have
 NOT_HERE = {
     "addImageStore details",
@@ -77,7 +85,7 @@ def test_info(run, module):
     if module in OF_NONE:
         made = {name: value for name, value in sample.items() if name != "public_key"}
         run.ok(module.removesuffix("_info"), **{**made, "name": "shown"})
-    if module in ("dedication_info", "snapshot_policy_info", "tag_info", "vm_nic_secondary_ip_info"):
+    if module in MADE_FOR_THE_LIST:
         run.ok(module.removesuffix("_info"), **sample)
     if module == "system_vm_info":
         proxy(run)

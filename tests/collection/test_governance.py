@@ -80,6 +80,42 @@ def test_every_kind_of_place_is_dedicated_and_released(run, resource_type):
     cycle(run, "dedication", **named, state="absent")
 
 
+def test_guest_vlans_are_dedicated_and_released_range_by_range(run):
+    place = {"zone": "lab", "physical_network": "net"}
+    tenant, keeper = ({"domain": "ROOT/tenants", "account": name} for name in ("tenant", "keeper"))
+    first, second = ({**place, "vlan_range": vlans} for vlans in ("160-169", "170"))
+    others = run.ok("guest_vlan_range_info", **place)["entities"]
+    made = cycle(run, "guest_vlan_range", **first, **tenant)[1]["entity"]
+    assert (made["guestvlanrange"], made["account"], made["domainpath"]) == ("160-169", "tenant", "ROOT/tenants")
+    cycle(run, "guest_vlan_range", **second, domain="ROOT/tenants", project="ours")
+
+    def ranges(**whose):
+        found = run.ok("guest_vlan_range_info", **place, domain="ROOT/tenants", **whose)["entities"]
+        return [entity["guestvlanrange"] for entity in found if entity not in others]
+
+    assert (ranges(account="tenant"), ranges(project="ours")) == (["160-169"], ["170-170"])
+    assert ranges(account="keeper") == [] and ranges(name="160-169") == ["160-169"]
+    assert sorted(ranges()) == ["160-169", "170-170"]
+
+    overlapping = {**place, "vlan_range": "165-174"}
+    for check in (True, False):
+        refused = run("guest_vlan_range", check=check, **overlapping, **keeper)["msg"]
+        assert "165-174: 160-169 are dedicated to account tenant and 170-170 are dedicated to project ours" in refused
+    assert "account (is 'tenant', asked for 'keeper')" in run("guest_vlan_range", **first, **keeper)["msg"]
+    part = {**place, "vlan_range": "160-164"}
+    assert run.ok("guest_vlan_range", **part, **tenant)["changed"] is False
+    assert "160-169 are dedicated to account tenant" in run("guest_vlan_range", **part, **keeper)["msg"]
+    assert "is released as a whole" in run("guest_vlan_range", **part, state="absent")["msg"]
+    outside = run("guest_vlan_range", **{**place, "vlan_range": "199-201"}, **tenant)["msg"]
+    assert "the VLANs 199 to 201 are not all in 100-200" in outside
+
+    cycle(run, "guest_vlan_range", **first, state="absent")
+    cycle(run, "guest_vlan_range", **{**place, "vlan_range": "165-169"}, **keeper)
+    cycle(run, "guest_vlan_range", **{**place, "vlan_range": "165-169"}, state="absent")
+    cycle(run, "guest_vlan_range", **second, state="absent")
+    assert ranges() == []
+
+
 def test_a_domain_moves_and_takes_what_is_in_it_along(run):
     made = run.ok("domain", path="ROOT/tenants/moves")["entity"]
     run.ok("domain", path="ROOT/tenants/moves/below")

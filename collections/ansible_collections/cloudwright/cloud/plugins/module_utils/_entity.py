@@ -129,7 +129,7 @@ class Entity(Runnable):
                  or a callable taking an answer
     answers      False when its commands answer with something else than the entity, which is then looked for again
     elsewhere    a callable taking the convergence that finds the entity where it is before the task brings it to where
-                 the options look for it, or None
+                 the options look for it, or one that is as good, or None
     aside        a callable taking the convergence that names the options which are not compared with what there is,
                  because ``prepare`` or the way to the state sees to them
     sends        the option with a local file that is sent where the creating command tells

@@ -97,6 +97,7 @@ KINDS = {
     "disk_offering": Kind("listDiskOfferings"),
     "domain": Kind("listDomains", names=("name", "path"), query=None, always={"listall": True}),
     "event": Kind("listEvents", names=("type",), query="type"),
+    "guest_vlan_range": Kind("listDedicatedGuestVlanRanges", names=("guestvlanrange",), query=None),
     "host": Kind("listHosts", always={"type": "Routing"}),
     "host_ha": Kind("listHosts", always={"type": "Routing"}, gather=watched),
     "host_maintenance": Kind("listHosts", always={"type": "Routing"}, gather=emptied),

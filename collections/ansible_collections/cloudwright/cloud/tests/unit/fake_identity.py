@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 LIMITED = ("user_vm", "public_ip", "volume", "snapshot", "template", "project", "network", "vpc", "cpu", "memory")
 SCOPES = ("zoneid", "clusterid", "storageid", "imagestoreuuid", "domainid", "accountid")
 
@@ -21,7 +23,7 @@ def having(rows, params, *names):
 
 def extend(cloud, refused):
     """Teach a server in memory all of it."""
-    for teach in (domains, accounts, users, roles, rules, projects, limits, tags, dedications, records):
+    for teach in (domains, accounts, users, roles, rules, projects, limits, tags, dedications, vlans, records):
         teach(cloud, refused)
     settings(cloud, refused)
     return cloud
@@ -286,6 +288,49 @@ def dedication(cloud, kind, refused):
     cloud.commands[f"dedicate{word}"] = dedicate
     cloud.commands[f"releaseDedicated{word}"] = release
     cloud.commands[f"listDedicated{word}s"] = listing
+
+
+def vlans(cloud, refused):
+    """Ranges of guest VLANs; answers have numbers for places, and both ends of a single VLAN."""
+    kept = {}
+
+    def ends(text):
+        first, _dash, last = text.partition("-")
+        return int(first), int(last or first)
+
+    def dedicate(params):
+        first, last = ends(params["vlanrange"])
+        for one in kept.values():
+            low, high = ends(one["guestvlanrange"])
+            if one["net"] == params["physicalnetworkid"] and low <= last and first <= high:
+                raise refused(431, f"the VLANs {low} to {high} are dedicated")
+        if "projectid" in params:
+            project = cloud.kinds["project"][params["projectid"]]
+            owner = {"projectid": project["id"], "project": project["name"], "domainid": project["domainid"]}
+        else:
+            owner = {name: params[name] for name in ("account", "domainid")}
+        made = {"id": str(uuid.uuid4()), "guestvlanrange": f"{first}-{last}", **owner}
+        kept[made["id"]] = {**made, "net": params["physicalnetworkid"]}
+        return {"dedicatedguestvlanrange": shown(made)}
+
+    def shown(one):
+        return {**{name: value for name, value in one.items() if name != "net"}, "physicalnetworkid": 7, "zoneid": 7}
+
+    def release(params):
+        if kept.pop(params["id"], None) is None:
+            raise refused(431, "no such range")
+        return cloud.job({"success": True})
+
+    def listing(params):
+        asked = {"net" if name == "physicalnetworkid" else name: value for name, value in params.items()}
+        found = having(kept.values(), asked, "id", "net", "account", "domainid", "projectid")
+        return page("dedicatedguestvlanrange", [shown(one) for one in found])
+
+    cloud.commands.update(
+        dedicateGuestVlanRange=dedicate,
+        releaseDedicatedGuestVlanRange=release,
+        listDedicatedGuestVlanRanges=listing,
+    )
 
 
 def records(cloud, _refused):

@@ -80,4 +80,15 @@ SAMPLES = {
         "fixed": {"account": "keeper"},
         "called": "spare",
     },
+    "guest_vlan_range": {
+        "create": {
+            "vlan_range": "150-154",
+            "zone": "lab",
+            "physical_network": "net",
+            "domain": "ROOT/tenants",
+            "account": "tenant",
+        },
+        "fixed": {"account": "keeper"},
+        "called": "150-154",
+    },
 }

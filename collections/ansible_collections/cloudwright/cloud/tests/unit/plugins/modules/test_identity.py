@@ -12,7 +12,7 @@ from ansible_collections.cloudwright.cloud.tests.unit.samples_identity import PE
 ON_TENANT = {"resource_type": "Account", "resource": "tenant", "domain": "ROOT/tenants"}
 
 
-PLACED = ["account", "user", "project", "project_member", "resource_limit", "tag", "dedication"]
+PLACED = ["account", "user", "project", "project_member", "resource_limit", "tag", "dedication", "guest_vlan_range"]
 
 
 @pytest.mark.parametrize("module", PLACED)
@@ -118,6 +118,71 @@ def test_a_dedication_that_cannot_change_is_called_by_its_kind_for_it_has_no_nam
     run.ok("dedication", **options)
     refused = run("dedication", **{**options, "domain": "ROOT", "account": None})["msg"]
     assert refused.startswith("dedicated_zone: cannot change after creation: domain (is ")
+
+
+VLANS = {"zone": "lab", "physical_network": "net"}
+TENANTS = {"domain": "ROOT/tenants", "account": "tenant"}
+WHOLE = {**VLANS, "vlan_range": "160-169"}
+
+
+def test_vlans_of_a_wider_range_of_the_same_account_are_kept_already(run):
+    """Where servers make one range of two beside each other, a task for each of the two finds its VLANs kept."""
+    run.ok("guest_vlan_range", **WHOLE, **TENANTS)
+    for part in ("160-164", "165-169", "167", " 162 - 163 "):
+        found = run.ok("guest_vlan_range", **{**WHOLE, "vlan_range": part}, **TENANTS)
+        assert found["changed"] is False and found["entity"]["guestvlanrange"] == "160-169"
+    keeper = {**TENANTS, "account": "keeper"}
+    for check in (True, False):
+        refused = run("guest_vlan_range", check=check, **{**WHOLE, "vlan_range": "160-164"}, **keeper)["msg"]
+        assert refused == (
+            "guest VLANs 160-164: 160-169 are dedicated to account tenant; release these first, or leave them out"
+        )
+    assert run.cloud.calls.count("dedicateGuestVlanRange") == 1
+
+
+@pytest.mark.parametrize("part", ["155-160", "169-175", "155-175"])
+def test_vlans_of_which_some_are_dedicated_name_the_range_that_has_them(run, part):
+    """Also to the same account, and before anything is sent: which of the two ranges is meant is not to be guessed."""
+    run.ok("guest_vlan_range", **WHOLE, **TENANTS)
+    for check in (True, False):
+        refused = run("guest_vlan_range", check=check, **{**WHOLE, "vlan_range": part}, **TENANTS)["msg"]
+        assert f"VLANs {part}: 160-169 are dedicated to account tenant; release" in refused
+    assert run.cloud.calls.count("dedicateGuestVlanRange") == 1
+
+
+def test_a_range_is_released_as_a_whole(run):
+    run.ok("guest_vlan_range", **WHOLE, **TENANTS)
+    run.ok("guest_vlan_range", **{**WHOLE, "vlan_range": "170"}, domain="ROOT/tenants", project="ours")
+    for part, told in (
+        ("160-164", "160-169 are dedicated to account tenant; a range is released as a whole"),
+        ("160-170", "160-169 are dedicated to account tenant and 170-170 are dedicated to project ours; a range is"),
+    ):
+        assert told in run("guest_vlan_range", **{**WHOLE, "vlan_range": part}, state="absent")["msg"]
+    assert "releaseDedicatedGuestVlanRange" not in run.cloud.calls
+    cycle(run, "guest_vlan_range", **WHOLE, state="absent")
+    left = run.ok("guest_vlan_range_info", **VLANS, domain="ROOT/tenants", project="ours")["entities"]
+    assert [one["guestvlanrange"] for one in left] == ["170-170"]
+    assert run.ok("guest_vlan_range_info", **VLANS, **TENANTS)["entities"] == []
+
+
+def test_a_dedicated_range_says_who_has_it_and_a_release_what_it_was(run):
+    made = cycle(run, "guest_vlan_range", **WHOLE, **TENANTS)[1]
+    refused = run("guest_vlan_range", **WHOLE, domain="ROOT/tenants", account="keeper")["msg"]
+    assert "guest_vlan_range: cannot change after creation: account (is 'tenant', asked for 'keeper')" in refused
+    gone = cycle(run, "guest_vlan_range", **WHOLE, state="absent")[1]
+    domain = made["diff"]["after"]["domain"]
+    assert gone["diff"]["before"] == {"vlan_range": "160-169", "domain": domain, "account": "tenant"}
+
+
+def test_vlans_that_are_no_single_range_or_for_nobody_are_refused_before_anything_is_sent(run):
+    for wrong in ("x", "169-160", "160-162,165", "160-", "-160", "vlan://160"):
+        for state in ("present", "absent"):
+            refused = run("guest_vlan_range", **{**WHOLE, "vlan_range": wrong}, **TENANTS, state=state)["msg"]
+            assert "is not one range of VLANs" in refused
+    assert run.cloud.calls == []
+    assert run("guest_vlan_range", check=True, **WHOLE)["msg"] == "a new guest_vlan_range needs account"
+    assert "mutually exclusive" in run("guest_vlan_range", **WHOLE, **TENANTS, project="ours")["msg"]
+    assert "domain" in run("guest_vlan_range", **WHOLE, account="tenant")["msg"]
 
 
 def test_no_more_events_than_asked_for_are_read(run):
