@@ -25,6 +25,7 @@ from mgmt_server.resources.transfer import links
 from mgmt_server.web import certificate
 from mgmt_server.web.app import create, open_port
 from mgmt_server.web.metrics import Metrics
+from mgmt_server.web.protocol import Http
 
 log = logging.getLogger("cloudwright")
 RENEWED = 12 * 3600.0  # seconds between looks at the certificate
@@ -147,8 +148,10 @@ def _uvicorn(app: Any, with_tls: Config | None = None) -> uvicorn.Server:
         certificate.load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), with_tls)
         options = {"ssl_certfile": chain, "ssl_keyfile": key}
     settings = uvicorn.Config(
-        app, access_log=False, log_config=None, server_header=False, timeout_keep_alive=75, backlog=1024, **options
-    )
+        app, http=Http, access_log=False, log_config=None, server_header=False, timeout_keep_alive=75, backlog=1024,
+        proxy_headers=False,  # uvicorn believes everybody on this machine; whom we believe is set: see web/origin.py
+        **options,
+    )  # fmt: skip
     settings.load()
     if isinstance(settings.ssl, ssl.SSLContext):
         settings.ssl.minimum_version = ssl.TLSVersion.TLSv1_2

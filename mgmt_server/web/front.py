@@ -75,9 +75,11 @@ class Front:
         name = lower.get("command", "")
         version = False
         try:
+            peer = asked.address
             if not asked.open:
-                asked.address = origin.caller(asked.address, asked.headers)
+                asked.address = origin.caller(peer, asked.headers)
             if name in ("login", "logout"):
+                asked.secure = asked.secure or origin.by_tls(peer, asked.headers)
                 return self._session(name, asked, lower, json)
             known = self._who(asked, lower)
             version = not asked.open and wire.EXPOSED.flag()

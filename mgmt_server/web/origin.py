@@ -85,6 +85,15 @@ def caller(peer: str, headers: Mapping[str, str]) -> str:
     return str(last)
 
 
+def by_tls(peer: str, headers: Mapping[str, str]) -> bool:
+    """Whether a proxy of ours says that the call came to it by TLS."""
+    told = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+    if told != "https" or not BELIEVED.flag():
+        return False
+    address = parsed(peer)
+    return address is not None and within(address, networks(PROXIES.text()))
+
+
 def check_address(account_id: int, address: str) -> None:
     """Raises Unauthenticated."""
     if not CHECKED.flag():

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mgmt_server.web import origin
-from tests.web.conftest import URL
+from tests.web.conftest import PASSWORD, URL
 
 PROXY, CLIENT = "10.0.0.5", "203.0.113.7"
 FORWARDED = "x-forwarded-for"
@@ -58,6 +58,21 @@ def test_an_account_calls_from_its_networks_alone(site):
     assert statuses(site, "198.51.100.1", {"X-Forwarded-For": "192.0.2.9"}) == 200
     site.set("api.source.cidr.checks.enabled", "false")
     assert statuses(site, "203.0.113.1") == 200
+
+
+def test_cookies_are_for_tls_alone_where_a_proxy_of_ours_took_the_call_by_tls(site):
+    def cookies(address, **headers):
+        client = TestClient(site.client.app, base_url="http://cloud", client=(address, 1))
+        form = {"command": "login", "username": "ann", "password": PASSWORD, "domain": "/", "response": "json"}
+        return client.post(URL, data=form, headers=headers).headers.get("set-cookie", "")
+
+    tls = {"x-forwarded-proto": "https"}
+    assert "JSESSIONID" in cookies("198.51.100.1", **tls) and "Secure" not in cookies("198.51.100.1", **tls)
+    site.set("proxy.header.verify", "true")
+    site.set("proxy.cidr", "198.51.100.1/32")
+    assert "Secure" in cookies("198.51.100.1", **tls)
+    assert "Secure" not in cookies("198.51.100.1", **{"x-forwarded-proto": "https, http"})
+    assert "Secure" not in cookies("198.51.100.1") and "Secure" not in cookies("203.0.113.1", **tls)
 
 
 def test_sessions_are_held_to_the_networks_too(site):

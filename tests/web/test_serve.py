@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 
@@ -66,6 +67,32 @@ def test_the_integration_port_answers_without_keys_where_it_was_opened(serving):
     assert requests.get(server.url, params=asked, timeout=20).status_code == 401
     logged = "".join(file.read_text() for file in server.data.rglob("*.log"))
     assert f"the integration port {port} is open on 127.0.0.1" in logged, "who opens it is warned"
+
+
+def test_a_neighbour_on_the_machine_is_not_believed_where_it_says_it_comes_from(serving):
+    """Neither by the server nor by what serves HTTP under it."""
+    server = serving()
+    claims = {"X-Forwarded-For": "203.0.113.77", "X-Forwarded-Proto": "https"}
+    sent = {"command": "login", "username": "admin", "password": "wrong", "response": "json"}
+    assert requests.post(server.url, data=sent, headers=claims, timeout=20).status_code == 531
+    (password,) = SAID.findall(errors(server))
+    entered = requests.post(server.url, data={**sent, "password": password}, headers=claims, timeout=20)
+    assert entered.status_code == 200 and "Secure" not in entered.headers["set-cookie"]
+    logged = "".join(file.read_text() for file in server.data.rglob("*.log"))
+    assert "127.0.0.1" in logged and "203.0.113.77" not in logged
+
+
+def test_an_answer_leaves_in_one_piece(serving):
+    """Its head alone would wake whoever waits for it, to read nothing."""
+    server = serving()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as link:
+        for _ in range(20):
+            link.sendall(b"GET /client/api?command=listZones HTTP/1.1\r\nHost: cloud\r\n\r\n")
+            head, _, body = link.recv(65536).partition(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            assert len(body) == length > 0
+        link.sendall(b"HEAD /healthz HTTP/1.1\r\nHost: cloud\r\n\r\n")
+        assert link.recv(65536).endswith(b"\r\n\r\n"), "a head without a body leaves too"
 
 
 def test_the_metrics_count_calls_by_command(serving):
