@@ -323,15 +323,6 @@ def test_what_a_disk_followed_does_not_outlast_the_way_back(cloud, zone, memory)
     assert "parent" not in snap(cloud, volume)
 
 
-def test_they_go_with_their_machine(cloud, zone):
-    vm, _ = deploy(cloud, zone)
-    keep(cloud, vm)
-    cloud.job("destroyVirtualMachine", id=vm, expunge=True)
-    assert shown(cloud) == {}
-    with reading() as session:
-        assert session.scalar(select(VmSnapshot.state)) == "Removed"
-
-
 def test_old_ones_expire_where_that_is_wanted(cloud, zone):
     vm, _ = deploy(cloud, zone)
     keep(cloud, vm, name="old")

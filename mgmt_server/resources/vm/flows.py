@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,7 +13,7 @@ from mgmt_server.allocation import counted, hosts, pools
 from mgmt_server.db import Conflict, now
 from mgmt_server.drivers.hypervisor import HostRef, dispatch
 from mgmt_server.drivers.storage import dispatch as disks
-from mgmt_server.errors import InvalidValue
+from mgmt_server.errors import ApiError, InvalidValue
 from mgmt_server.jobs import Job, gives_up
 from mgmt_server.model.host import Host
 from mgmt_server.model.network import Network
@@ -33,6 +35,8 @@ from mgmt_server.resources.vm.start import Options
 from mgmt_server.resources.vmsnapshot import rows as vm_snapshots
 from mgmt_server.resources.volume.locks import check_settled, disks_of
 from mgmt_server.resources.volume.places import Place, gone
+
+log = logging.getLogger("cloudwright.vm")
 
 ROOT_TOO = Setting(
     "destroy.root.volume.on.vm.destruction",
@@ -132,6 +136,8 @@ def expunge(job: Job, vm_id: int) -> None:
     if plan.machine is not None:
         if plan.again:  # it may be running after all, and is forgotten in no other way
             job.call(dispatch.stop, plan.machine.host, plan.machine.name, True)
+        for point in plan.points:
+            job.call(clear, plan.machine, point)
         job.call(dispatch.forget, plan.machine.host, plan.machine.name)
     for place in plan.disks:
         job.call(disks.delete_disk, place.host, place.disk)
@@ -220,6 +226,7 @@ class Expunge:
     machine: Where | None
     disks: tuple[Place, ...]
     again: bool = False
+    points: tuple[str, ...] = ()  # that data disks hold, which stay
 
 
 def begin_expunge(tx: Session, vm_id: int) -> Expunge:
@@ -240,7 +247,18 @@ def begin_expunge(tx: Session, vm_id: int) -> Expunge:
         machine = Where(storage.ref(last), vm.instance)
     mine = select(Volume).where(Volume.vm_id == vm_id, Volume.kind == "ROOT", Volume.removed.is_(None))
     places = tuple(g for volume in tx.scalars(mine) if (g := gone(tx, volume)) is not None)
-    return Expunge(machine, places, before == "Expunging")
+    stay = select(Volume.id).where(Volume.vm_id == vm_id, Volume.kind != "ROOT", Volume.removed.is_(None))
+    kept = tx.scalar(stay.limit(1)) is not None
+    points = tuple(s.uuid for s in vm_snapshots.of_machine(tx, vm_id)) if kept else ()
+    return Expunge(machine, places, before == "Expunging", points)
+
+
+def clear(call: UUID, machine: Where, point: str) -> None:
+    """A machine's snapshot goes from the disks that stay. It only takes room there, so a failure keeps nothing up."""
+    try:
+        dispatch.delete_snapshot(call, machine.host, machine.name, point)
+    except ApiError as error:
+        log.warning("the snapshot %s of %s stays in its data disks: %s", point, machine.name, error)
 
 
 def expunged(tx: Session, vm_id: int) -> list[int]:
