@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,11 @@ class Json(logging.Formatter):
             return json.dumps(line, default=str)
 
 
+LOOK = 0.5  # seconds between looks whether the file was moved away: each line would let all threads wait for two calls
+
+
 class Lines(logging.Handler):
-    """Appends to a file, opened anew when it was moved away (logrotate).
+    """Appends to a file, opened anew half a second after it was moved away (logrotate) at the latest.
 
     One write a line, which the kernel appends as a whole: so threads need no lock, for which they would queue up.
     """
@@ -48,6 +52,7 @@ class Lines(logging.Handler):
         self.file = file
         self._anew = threading.Lock()
         self._descriptor = self._open()
+        self._looked = time.monotonic()
 
     def createLock(self) -> None:
         self.lock = None
@@ -55,8 +60,11 @@ class Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record).encode() + b"\n"
-            if self._moved():
-                self._reopen()
+            moment = time.monotonic()
+            if moment >= self._looked + LOOK:
+                self._looked = moment
+                if self._moved():
+                    self._reopen()
             os.write(self._descriptor, line)
         except Exception:
             self.handleError(record)

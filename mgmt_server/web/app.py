@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,6 +22,7 @@ from mgmt_server.web import docs, requests, transfer
 from mgmt_server.web.front import Answered, Asked, Front
 from mgmt_server.web.metrics import Metrics
 from mgmt_server.web.requests import LARGEST, MOST_KEYS, Receive, Scope, Send, read_pairs
+from mgmt_server.web.threads import Threads
 
 PATHS = ("/client/api", "/client/api/")
 
@@ -31,7 +30,7 @@ PATHS = ("/client/api", "/client/api/")
 class Application:
     """What a web server calls: the API's path is answered here, all others by `rest`."""
 
-    def __init__(self, front: Front, pool: ThreadPoolExecutor, patient: ThreadPoolExecutor, rest: FastAPI) -> None:
+    def __init__(self, front: Front, pool: Threads, patient: Threads, rest: FastAPI) -> None:
         self.front, self.rest = front, rest
         self._pool, self._patient = pool, patient
 
@@ -50,7 +49,7 @@ class Application:
             return
         else:
             pool = self._patient if waits(asked) else self._pool
-            done = await asyncio.get_running_loop().run_in_executor(pool, self.front.serve, asked)
+            done = await pool.run(self.front.serve, asked)
             await requests.answer(scope, send, done)
 
 
@@ -76,14 +75,14 @@ def create(
     """The application of port 8080. `health` tells what besides the database has to be well."""
     metrics = metrics or Metrics()
     front = Front(simulator=simulator, metrics=metrics)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
-    patient = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="api-outside")
+    pool = Threads(threads, "api")
+    patient = Threads(max(1, threads // 2), "api-outside")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         for each in (pool, patient):
-            each.shutdown(wait=False, cancel_futures=True)
+            each.end()
 
     app = FastAPI(
         title="Cloudwright", version=version, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
@@ -91,7 +90,7 @@ def create(
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> JSONResponse:
-        found = await asyncio.get_running_loop().run_in_executor(pool, _well, health)
+        found = await pool.run(_well, health)
         return JSONResponse(found, 200 if found["healthy"] else 503)
 
     @app.get("/metrics", include_in_schema=False)
@@ -113,7 +112,7 @@ def create(
 def open_port(front_simulator: bool, metrics: Metrics, threads: int = 4) -> Callable[..., Any]:
     """The application of the integration port: any path, the query string alone, no key, root's rights."""
     front = Front(simulator=front_simulator, metrics=metrics)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="integration")
+    pool = Threads(threads, "integration")
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -125,7 +124,7 @@ def open_port(front_simulator: bool, metrics: Metrics, threads: int = 4) -> Call
             done = Answered(400, str(failure).encode(), "text/plain; charset=UTF-8", {}, [])
         else:
             asked = Asked(scope["method"], sent, address=client[0] if client else "", open=True)
-            done = await asyncio.get_running_loop().run_in_executor(pool, front.serve, asked)
+            done = await pool.run(front.serve, asked)
         await requests.answer(scope, send, done, close=True)
 
     return app

@@ -7,7 +7,6 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import BinaryIO
 
@@ -23,6 +22,7 @@ from mgmt_server.errors import ApiError, ParameterError
 from mgmt_server.resources.transfer import links, tickets
 from mgmt_server.resources.transfer.tickets import Coming
 from mgmt_server.web.requests import HEADERS, TooLarge, TooSlow
+from mgmt_server.web.threads import Threads
 
 log = logging.getLogger("cloudwright.transfer")
 CHUNK = 1 << 20
@@ -40,11 +40,11 @@ CORS = {
 NO_LINK = "There is nothing under this link, or its time is over: ask for a new one"
 
 
-def add_routes(app: FastAPI, pool: ThreadPoolExecutor) -> None:
+def add_routes(app: FastAPI, pool: Threads) -> None:
     @app.api_route(links.PATH + "/{token}/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def fetch(request: Request, token: str) -> Response:
         asked = request.headers.get("range", "") if "if-range" not in request.headers else ""
-        return await asyncio.get_running_loop().run_in_executor(pool, _sent, token, asked, request.method == "HEAD")
+        return await pool.run(_sent, token, asked, request.method == "HEAD")
 
     @app.options(tickets.PATH + "/{subject}", include_in_schema=False)
     async def preflight() -> Response:
@@ -132,30 +132,29 @@ def _pieces(file: BinaryIO, first: int, end: int) -> Iterator[bytes]:
 # --- in --------------------------------------------------------------------------------------------------------------
 
 
-async def _received(request: Request, subject: str, pool: ThreadPoolExecutor) -> Response:
-    loop = asyncio.get_running_loop()
+async def _received(request: Request, subject: str, pool: Threads) -> Response:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise ParameterError("send the image as multipart/form-data, in a part with a filename")
     signature = request.headers.get("x-signature", "")
-    coming = await loop.run_in_executor(pool, tickets.open_ticket, subject, signature)
+    coming = await pool.run(tickets.open_ticket, subject, signature)
     try:
         await _save(request, coming, options[b"boundary"], pool)
     except (ClientDisconnect, TimeoutError):
-        await loop.run_in_executor(pool, tickets.cut_off, coming)
+        await pool.run(tickets.cut_off, coming)
         raise TooSlow(f"the image did not come: nothing was heard for {SILENCE:.0f} s") from None
     except BaseException:
-        await loop.run_in_executor(pool, tickets.cut_off, coming)
+        await pool.run(tickets.cut_off, coming)
         raise
-    brought = await loop.run_in_executor(pool, tickets.complete, coming)
+    brought = await pool.run(tickets.complete, coming)
     if brought.error:
         return _refused(422, brought.error)
     return JSONResponse({"success": True}, 200, SAFE | CORS)
 
 
-async def _save(request: Request, coming: Coming, boundary: bytes, pool: ThreadPoolExecutor) -> None:
+async def _save(request: Request, coming: Coming, boundary: bytes, pool: Threads) -> None:
     """Write the form's file to a file of this server, as it comes."""
-    loop, told, last, done = asyncio.get_running_loop(), request.headers.get("content-length", ""), time.monotonic(), 0
+    told, last, done = request.headers.get("content-length", ""), time.monotonic(), 0
     total = int(told) if told.isdecimal() and len(told) < 19 else 0
     if total > coming.expected.most + CHUNK:
         raise TooLarge(f"it has {total} bytes: at most {coming.expected.most} are taken")
@@ -168,10 +167,10 @@ async def _save(request: Request, coming: Coming, boundary: bytes, pool: ThreadP
             if not piece:
                 break
             done += len(piece)
-            await loop.run_in_executor(pool, form.take, piece)
+            await pool.run(form.take, piece)
             if time.monotonic() - last > TELL:
                 last = time.monotonic()
-                await loop.run_in_executor(pool, tickets.progress, coming, done * 100 // total if total else 0)
+                await pool.run(tickets.progress, coming, done * 100 // total if total else 0)
     if done and not form.ended:
         raise ParameterError("the form ended before its image was whole")
     if not form.size:

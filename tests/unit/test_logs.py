@@ -6,11 +6,13 @@ import threading
 
 import pytest
 
+from mgmt_server import logs
 from mgmt_server.logs import Json, Lines
 
 
 @pytest.fixture
-def log(tmp_path):
+def log(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "LOOK", 0)
     handler = Lines(tmp_path / "server.log")
     handler.setFormatter(Json())
     logger = logging.Logger("there")
