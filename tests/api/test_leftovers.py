@@ -139,7 +139,7 @@ def test_what_disks_left_behind_goes_also_where_a_move_was_in_doubt(cloud, zone)
     there, target = second_pool(zone), next(h for h in zone["hosts"].split(",") if h != vm["hostid"])
     root = cloud.ask("listVolumes", virtualmachineid=vm["id"])["volume"][0]["id"]
     fail(cloud, "migrate", "lost:true|late:true", count=1)
-    fail(cloud, "machines", hostid=target, count=1)
+    fail(cloud, "machines", hostid=target, count=2)
     sent = {"migrateto[0].volume": root, "migrateto[0].pool": there, "hostid": target}
     with pytest.raises(Refused, match="Nobody can tell"):
         cloud.job("migrateVirtualMachineWithVolume", virtualmachineid=vm["id"], **sent)
