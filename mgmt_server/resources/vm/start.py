@@ -25,7 +25,7 @@ from mgmt_server.resources.network.nics import nics_of
 from mgmt_server.resources.storage import rows as storage
 from mgmt_server.resources.template import pooled
 from mgmt_server.resources.template.pooled import Fetch
-from mgmt_server.resources.vm import extra
+from mgmt_server.resources.vm import elsewhere, extra
 from mgmt_server.resources.vm.details import shown
 from mgmt_server.resources.vm.made import made_by
 from mgmt_server.resources.vm.placing import RETRIES, Options, place
@@ -244,7 +244,7 @@ def unmake(call: UUID, host: HostRef, create: tuple[Disk, ...], machine: Machine
     try:
         dispatch.stop_forced(uuid5(call, "stop"), host, machine)
     except Failed:
-        if any(m.name == machine.name and m.state != "Stopped" for m in dispatch.machines(host)):
+        if elsewhere.runs(host, machine.name):
             raise
     for disk in create:
         leftovers.remove(uuid5(call, disk.name), host, disk)
